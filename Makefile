@@ -1,0 +1,52 @@
+# The developer's manual: `make help`.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STACK := $(BIN)/python -m include.local_stack
+READY := .venv/.ready
+
+.PHONY: help setup demo up down status doctor test test-fast lint docs package
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## install what is needed, into .venv and var/
+	@$(STACK) jars
+
+demo: $(READY)  ## from a log to its reports: make demo [LOG=path/to/access.log]
+	@$(STACK) demo $(if $(LOG),--log "$(LOG)")
+
+up: $(READY)  ## start the Kafka broker and Airflow
+	@$(STACK) up
+
+down: $(READY)  ## end them; data stays in var/
+	@$(STACK) down
+
+status: $(READY)  ## what runs, and where
+	@$(STACK) status
+
+doctor: $(READY)  ## what is missing or in the way, with the remedy
+	@$(STACK) doctor
+
+test: $(READY)  ## all tests
+	@$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## the tests that need no JVM
+	@$(BIN)/python -m pytest tests/unit tests/dags
+
+lint: $(READY)  ## ruff, mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy include producers spark_jobs dags tests
+
+docs: $(READY)  ## write docs/dags.md and docs/settings.md from the code
+	@$(BIN)/python -m include.pages
+
+# uv if it is there, else installed into the environment itself.
+$(READY): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or later is needed: $(PYTHON) was not found"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v.major}.{v.minor}: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing Python packages into .venv (about a minute the first time)"
+	@uv=$$(command -v uv) || { $(BIN)/python -m pip install --quiet --disable-pip-version-check uv && uv=$(BIN)/uv; }; \
+	  VIRTUAL_ENV="$(CURDIR)/.venv" $$uv pip sync --quiet --require-hashes requirements.lock
+	@touch $@

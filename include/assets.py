@@ -1,0 +1,8 @@
+"""What connects the DAGs. Plain names: a `kafka://` URI would be checked by the Kafka provider."""
+
+from airflow.sdk import Asset
+
+ACCESS_LOG_TOPIC = Asset("access_log_topic")
+ACCESS_LOG_LANDED = Asset("access_log_landed")
+ACCESS_LOG_SUMMARY = Asset("access_log_summary")
+ACCESS_LOG_REPORT = Asset("access_log_report")

@@ -1,0 +1,32 @@
+"""What producers, Spark jobs, DAGs and reports agree on: names, schemas, limits.
+
+Standard library only: this file rides in the zip that `spark-submit` ships to the driver.
+"""
+
+# A line longer than this is landed as bad (`too_long`). Kafka's default for one message is
+# 1,048,576 bytes with its headers, so a line of this size still travels alone.
+MAX_LINE_BYTES = 1_000_000
+
+# Of a bad line, no more than this is kept in `raw`.
+MAX_RAW_CHARACTERS = 100_000
+
+# One row of the landed access log. `timestamp` is an instant (UTC); `event_date` its day in the
+# report's time zone, and the partition column. `raw` is null for a good line.
+ACCESS_LOG_DDL = """
+    line_id STRING, host STRING, user STRING, timestamp TIMESTAMP, method STRING, endpoint STRING,
+    query STRING, protocol STRING, status INT, content_size BIGINT, referrer STRING,
+    user_agent STRING, vhost STRING, seconds_taken DOUBLE, log_format STRING, bad_reason STRING,
+    raw STRING, topic STRING, partition INT, offset BIGINT, file STRING, event_date DATE
+"""
+
+# Why a line is bad, as landed, and as the report says it.
+BAD_REASONS = {
+    "empty": "nothing in the line",
+    "too_long": f"longer than {MAX_LINE_BYTES:,} bytes",
+    "no_match": "neither common nor combined format",
+    "bad_time": "no readable time",
+    "bad_size": "a size that no server could have sent",
+}
+
+SUMMARY_SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 1

@@ -1,0 +1,75 @@
+"""Where things lie in the lake, and which days have changed since they were summarised."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from include.settings import Settings
+
+
+def landing(settings: Settings, dataset: str, kind: str) -> Path:
+    """The landing folder of a dataset's source kind (`kafka` or `files`)."""
+    return settings.lake / "landing" / dataset / kind
+
+
+def inbox(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "inbox" / dataset
+
+
+def summaries(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "summary" / dataset
+
+
+def reports(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "reports" / dataset
+
+
+def run_manifest(settings: Settings, dag_id: str, run_id: str) -> Path:
+    return settings.lake / "runs" / dag_id / f"{run_id}.json"
+
+
+def inside(root: Path, name: str) -> Path:
+    """`name` as a path under `root`; ValueError if it would lead out of it."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()) or path == root.resolve():
+        raise ValueError(f"{name!r} is not a file in {root}; copy it there first")
+    return path
+
+
+def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
+    """Days with lines that no summary has seen: late ones, or of a run that did not finish.
+
+    A summary says through which batch of the landing it has read; the landing's progress says
+    which days each batch brought. Days are ISO dates, in order.
+    """
+    latest: dict[str, int] = {}
+    for record in _records(landing_folder / "progress.jsonl"):
+        for day in record["days"]:
+            if day != "None":
+                latest[day] = max(latest.get(day, -1), record["batch"])
+    return sorted(
+        day
+        for day, batch in latest.items()
+        if batch > _summarised_through(summary_folder / day / "summary.json", landing_folder)
+    )
+
+
+def _summarised_through(summary: Path, landing_folder: Path) -> int:
+    try:
+        provenance = json.loads(summary.read_text())["provenance"]
+    except (OSError, ValueError, KeyError):
+        return -1
+    if Path(provenance["landing"]).parent != landing_folder or provenance["through_batch"] is None:
+        return -1  # made from another source kind: this one may say more
+    return int(provenance["through_batch"])
+
+
+def _records(progress: Path) -> Iterable[dict[str, Any]]:
+    if not progress.is_file():
+        return
+    for line in progress.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue  # a line that a killed job left torn; the job counts that batch again

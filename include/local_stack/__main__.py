@@ -1,0 +1,145 @@
+"""`python -m include.local_stack`: start, look at and end the broker and Airflow of this checkout."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from include.local_stack import airflow, broker
+from include.local_stack.demo import run_demo
+from include.local_stack.doctor import examine
+from include.local_stack.jars import ensure_jars
+from include.local_stack.processes import StackError
+from include.local_stack.up import bring_up
+from include.package import package_jobs
+from include.settings import Settings, load_settings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+says = Console(highlight=False, soft_wrap=True, width=max(100, Console().width))
+
+
+@contextmanager
+def _told() -> Iterator[Settings]:
+    """Errors as one sentence and an exit code, not as a traceback."""
+    try:
+        yield load_settings()
+    except (StackError, ValueError) as error:
+        says.print(f"\n{error}", style="red")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        says.print("\ninterrupted. What was started goes on: `make status`, `make down`")
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def jars() -> None:
+    """Bring the broker's and the connector's jars, checked against their recorded sums."""
+    with _told() as settings:
+        with says.status("bringing jars (about a minute the first time)"):
+            ensure_jars(settings.jars)
+        package_jobs(settings.job_zip)
+
+
+@app.command()
+def up() -> None:
+    """Start the Kafka broker and Airflow, and wait until both are ready."""
+    with _told() as settings:
+        api = bring_up(settings, says)
+        _how_to_look(settings, api)
+
+
+@app.command()
+def down() -> None:
+    """End what `up` started, by its process id; data stays."""
+    with _told() as settings:
+        for service in (airflow.service(settings), broker.service(settings)):
+            ended = service.stop()
+            says.print(f"{service.name}: {'ended' if ended else 'was not running'}")
+
+
+@app.command()
+def status() -> None:
+    """What runs, where, and what was reported last; exit code 1 if something is down."""
+    with _told() as settings:
+        table = Table("Service", "State", "Where", "Log", box=None, header_style="dim")
+        api = airflow.Api(settings)
+        rows: list[tuple[str, Callable[[], bool], str, Path]] = [
+            ("kafka", lambda: broker.answers(settings.kafka_port), settings.kafka_servers,
+             broker.service(settings).log),
+            ("airflow", api.is_healthy, api.url, airflow.service(settings).log),
+        ]  # fmt: skip
+        all_up = True
+        services = {"kafka": broker.service(settings), "airflow": airflow.service(settings)}
+        for name, ready, where, log in rows:
+            process = services[name].process()
+            healthy = process is not None and ready()
+            all_up &= healthy
+            state = "[red]not running" if process is None else (
+                f"[green]ready[/], process {process.pid}" if healthy
+                else f"[yellow]not ready yet[/], process {process.pid}"
+            )  # fmt: skip
+            table.add_row(name, state, where, str(log))
+        says.print(table)
+        days = sorted((settings.lake / "reports" / "access_log").glob("[0-9]*"))
+        says.print(f"reports: {len(days)} days" + (f", the last {days[-1].name}" if days else ""))
+        if all_up:
+            _how_to_look(settings, api)
+        else:
+            says.print("`make up` starts what is down")
+            raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """What is missing or in the way on this machine, each with its remedy."""
+    with _told() as settings:
+        table = Table(box=None, show_header=False)
+        broken = 0
+        for finding in examine(settings):
+            broken += bool(finding.remedy)
+            mark = "[red]✗" if finding.remedy else "[green]✓"
+            table.add_row(mark, finding.what, finding.found)
+            if finding.remedy:
+                table.add_row("", "", f"[red]{finding.remedy}")
+        says.print(table)
+        if broken:
+            raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    log: Annotated[Path | None, typer.Option(help="a log of your own")] = None,
+) -> None:
+    """Run the main job once, from a log to its reports."""
+    with _told() as settings:
+        if log is not None:
+            _check_log(log)
+        api = bring_up(settings, says)
+        run_demo(settings, api, log, says)
+        _how_to_look(settings, api)
+        says.print("[bold]make down[/] ends the broker and Airflow; the reports stay")
+
+
+def _check_log(log: Path) -> None:
+    if log.is_dir():
+        raise StackError(f"{log} is a folder; give one log file: make demo LOG=path/to/access.log")
+    if not log.is_file():
+        raise StackError(f"there is no file {log}: make demo LOG=path/to/access.log")
+    if not log.stat().st_size:
+        raise StackError(f"{log} is empty: there is nothing to analyse")
+
+
+def _how_to_look(settings: Settings, api: airflow.Api) -> None:
+    user, password = api.login()
+    says.print(f"\nAirflow   {api.url}   user [bold]{user}[/], password [bold]{password}[/]")
+    index = settings.lake / "reports" / "access_log" / "index.html"
+    if index.is_file():
+        says.print(f"Reports   {index}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,160 @@
+"""`airflow standalone` with a home of its own, and what the stack asks of it through its API."""
+
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from include.local_stack.jars import pyspark_home
+from include.local_stack.java import java_home
+from include.local_stack.processes import Service, StackError
+from include.settings import PROJECT, Settings
+
+POOLS = {"landing_access_log": "one at a time: its checkpoint has one writer"}
+
+
+def service(settings: Settings) -> Service:
+    return Service("airflow", settings.home)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of Airflow and of what it runs."""
+    home, host = settings.home / "airflow", "127.0.0.1"
+    url = f"http://{host}:{settings.airflow_port}"
+    tools = [str(Path(sys.executable).parent), str(java_home() / "bin")]
+    return os.environ | {
+        "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
+        "JAVA_HOME": str(java_home()),
+        "SPARK_HOME": str(pyspark_home()),
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": host,
+        "PYTHONPATH": str(PROJECT),
+        "TIDEMARK_HOME": str(settings.home),
+        "TIDEMARK_FIRST_NIGHT": _first_night(settings),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+        "AIRFLOW__API__HOST": host,
+        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "airflow"),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_worker_log_port),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_triggerer_log_port),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY":
+            str(settings.logs / "airflow" / "dag_processor"),
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }  # fmt: skip
+
+
+def start(settings: Settings) -> None:
+    """Start Airflow unless it runs; it needs about a minute until it is ready."""
+    airflow = service(settings)
+    if airflow.process() is None:
+        env = environment(settings)
+        Path(env["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
+        command = str(Path(sys.executable).with_name("airflow"))
+        airflow.start([command, "standalone"], env)
+
+
+def wait(settings: Settings) -> "Api":
+    """Wait until all of Airflow is healthy and knows the DAGs; then set up pools and connection."""
+    airflow, api = service(settings), Api(settings)
+    airflow.wait(api.is_healthy, 240, "a healthy scheduler, DAG processor, triggerer and API")
+    names = [path.stem for path in sorted((PROJECT / "dags").glob("[a-z]*.py"))]
+    airflow.wait(lambda: set(names) <= set(api.dags()), 120, f"the DAGs {', '.join(names)}")
+    for name, about in POOLS.items():
+        api.ensure("pools", name, {"name": name, "slots": 1, "description": about,
+                                   "include_deferred": True})  # fmt: skip
+    api.ensure("connections", "spark_default", {
+        "connection_id": "spark_default", "conn_type": "spark", "host": settings.spark_master,
+        "extra": json.dumps({"deploy-mode": "client"}),
+        "description": "where Spark jobs are submitted to",
+    })  # fmt: skip
+    return api
+
+
+class Api:
+    """Airflow's REST API, as its web page uses it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = f"http://127.0.0.1:{settings.airflow_port}"
+        self._passwords = (
+            settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
+        )
+        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._token = ""
+
+    def login(self) -> tuple[str, str]:
+        """User and password of the web page."""
+        try:
+            passwords: dict[str, str] = json.loads(self._passwords.read_text())
+            return "admin", passwords["admin"]
+        except (OSError, ValueError, KeyError):
+            raise StackError(f"Airflow has not written {self._passwords}; see `make status`") from None
+
+    def is_healthy(self) -> bool:
+        try:
+            health = self._client.get("/api/v2/monitor/health").json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        parts = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def dags(self) -> list[str]:
+        return [dag["dag_id"] for dag in self.call("GET", "/dags")["dags"]]
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """The API's answer as JSON. Raises StackError with the API's own words."""
+        try:
+            if not self._token:
+                user, password = self.login()
+                told = self._client.post(
+                    "/auth/token", json={"username": user, "password": password}
+                )
+                told.raise_for_status()
+                self._token = told.json()["access_token"]
+            headers = arguments.pop("headers", {}) | {"Authorization": f"Bearer {self._token}"}
+            answer = self._client.request(method, f"/api/v2{path}", headers=headers, **arguments)
+            if answer.status_code == 401:
+                self._token = ""
+                return self.call(method, path, **arguments)
+            answer.raise_for_status()
+            return answer.json() if answer.content else None
+        except httpx.HTTPStatusError as error:
+            text = error.response.text[:500]
+            raise StackError(
+                f"Airflow's API refused {method} {path}: {error.response.status_code} {text}"
+            ) from None
+        except httpx.HTTPError as error:
+            raise StackError(f"Airflow's API does not answer at {self.url}: {error}") from None
+
+    def ensure(self, kind: str, name: str, wanted: dict[str, Any]) -> None:
+        """Make a pool or connection unless it is there; what a person has changed stays."""
+        key = {"pools": "name", "connections": "connection_id"}[kind]
+        found = self.call("GET", f"/{kind}?limit=1000")
+        if name not in [entry[key] for entry in found[kind]]:
+            self.call("POST", f"/{kind}", json=wanted)
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run as the web page's Trigger form does; give its run id."""
+        body = {"logical_date": None, "conf": conf}
+        run: str = self.call("POST", f"/dags/{dag_id}/dagRuns", json=body)["dag_run_id"]
+        return run
+
+
+def _first_night(settings: Settings) -> str:
+    """The day of the first `make up`: nights before it are not caught up with."""
+    kept = settings.home / "run" / "first_night"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(datetime.now(settings.zone).date().isoformat())
+    return kept.read_text().strip()

@@ -1,0 +1,89 @@
+"""One Kafka broker (KRaft, its own controller) on loopback, from the published jars."""
+
+import os
+import socket
+import subprocess
+import sys
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+
+from include.local_stack.java import java_home
+from include.local_stack.processes import Service, StackError
+from include.settings import PROJECT, Settings
+
+PROPERTIES = """\
+# Written by `make up`. One node that is broker and controller, for this machine only.
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.quorum.voters=1@127.0.0.1:{controller}
+log.dirs={data}
+num.partitions={partitions}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+"""
+
+
+def service(settings: Settings) -> Service:
+    return Service("kafka", settings.home)
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether the settings name the local broker, and not one that is run elsewhere."""
+    return settings.kafka_servers == f"127.0.0.1:{settings.kafka_port}"
+
+
+def start(settings: Settings) -> None:
+    """Start the broker unless it runs, and wait until it answers. Raises StackError."""
+    broker = service(settings)
+    if broker.process() is None:
+        data = settings.home / "kafka" / "data"
+        properties = settings.home / "kafka" / "server.properties"
+        properties.parent.mkdir(parents=True, exist_ok=True)
+        properties.write_text(
+            PROPERTIES.format(
+                port=settings.kafka_port, controller=settings.kafka_controller_port,
+                data=data, partitions=settings.partitions,
+            )
+        )  # fmt: skip
+        if not (data / "meta.properties").is_file():
+            _format(settings, properties)
+        broker.start(_java(settings, "kafka.Kafka", str(properties)), os.environ)
+    broker.wait(lambda: answers(settings.kafka_port), 60, "a broker that answers")
+
+
+def make_topics(settings: Settings) -> None:
+    """Make the project's topics that are missing, through the producers' own tool."""
+    command = [sys.executable, "-m", "producers.topics", settings.access_log_topic,
+               "--servers", settings.kafka_servers]  # fmt: skip
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError(done.stderr.strip().splitlines()[-1])
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _format(settings: Settings, properties: Path) -> None:
+    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+    tool = _java(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+
+
+def _java(settings: Settings, main: str, *arguments: str) -> list[str]:
+    return [str(java_home() / "bin" / "java"), "-Xmx512m", "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1", "-cp", f"{settings.jars}/broker/*", main, *arguments]  # fmt: skip

@@ -1,0 +1,162 @@
+"""The main job once, as a person would run it from the web page: produce, analyse, look."""
+
+import bz2
+import gzip
+import json
+import re
+import shutil
+import time
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from include.lake import inbox, reports, run_manifest
+from include.local_stack.airflow import Api
+from include.local_stack.processes import StackError
+from include.settings import Settings
+
+GENERATED_DAY = "2026-01-15"
+STAMP = re.compile(rb"\[(\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4})\]")
+RUN_SECONDS = 1800
+MARKS = {"success": "[green]✓", "failed": "[red]✗", "upstream_failed": "[red]✗", "skipped": "-"}
+
+
+def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> None:
+    """Trigger the DAGs for `log` (or for generated traffic), wait, and print the totals."""
+    says.print()
+    conf: dict[str, Any] = {"source": "generator", "day": GENERATED_DAY}
+    days = (GENERATED_DAY, GENERATED_DAY)
+    if log is not None:
+        conf = {"source": "file", "file": put_into_inbox(settings, log)}
+        days = days_of(inbox(settings, "access_log") / conf["file"], settings)
+    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), says)
+    wanted = {"source": "kafka"} | ({"day": days[1]} if days[1] else {})
+    run = api.trigger("analyse_access_log", wanted)
+    follow(api, "analyse_access_log", run, says)
+    landed = json.loads(run_manifest(settings, "analyse_access_log", run).read_text())
+    says.print()
+    says.print(totals(reports(settings, "access_log"), *days))
+    says.print(
+        f"This run landed {landed['read']:,} new lines: {landed['good']:,} good, "
+        f"{landed['bad']:,} bad"
+    )
+    if landed["bad"] and not days[1]:
+        says.print("No line shows a readable time: is this an access log in common or combined format?")
+    elif days[1]:
+        says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")
+
+
+def put_into_inbox(settings: Settings, log: Path) -> str:
+    """Copy the log to where the DAG may read, whole or not at all; give its name there."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", log.name).lstrip(".-") or "log"
+    folder = inbox(settings, "access_log")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{name}.part"
+    try:
+        shutil.copyfile(log, part)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StackError(f"{log} cannot be read: {error.strerror}") from None
+    part.replace(folder / name)
+    return name
+
+
+def days_of(log: Path, settings: Settings) -> tuple[str, str]:
+    """The days of the first and the last time in the log, in the site's zone; "" if it has none."""
+    stamps: list[bytes] = []
+    try:
+        with _open(log) as file:
+            while block := file.read(4 * 1024 * 1024):
+                found = STAMP.findall(block)
+                stamps = [*stamps[:1], *found[:1], *found[-1:]]
+    except (OSError, EOFError, zlib.error):
+        pass  # damaged: the producer will say so
+    days = []
+    for stamp in stamps[:1] + stamps[-1:]:
+        try:
+            moment = datetime.strptime(stamp.decode(), "%d/%b/%Y:%H:%M:%S %z")
+        except ValueError:
+            return "", ""
+        days.append(moment.astimezone(settings.zone).date().isoformat())
+    return (min(days), max(days)) if days else ("", "")
+
+
+def _open(log: Path) -> IO[bytes]:
+    with log.open("rb") as file:
+        magic = file.read(3)
+    if magic[:2] == b"\x1f\x8b":
+        return gzip.open(log)  # type: ignore[return-value]
+    return bz2.open(log) if magic == b"BZh" else log.open("rb")
+
+
+def follow(api: Api, dag_id: str, run: str, says: Console) -> None:
+    """Show each task of the run as it goes; StackError with the log's end if one fails."""
+    says.print(f"[bold]{dag_id}[/] [dim]{run}[/]")
+    begun, shown = time.monotonic(), set()
+    path = f"/dags/{dag_id}/dagRuns/{run}"
+    with says.status("") as status:
+        while True:
+            tasks = api.call("GET", f"{path}/taskInstances")["task_instances"]
+            for task in sorted(tasks, key=lambda task: task["end_date"] or ""):
+                if task["state"] in MARKS and task["task_id"] not in shown:
+                    shown.add(task["task_id"])
+                    seconds = f"{task['duration'] or 0:.0f} s"
+                    says.print(f"  {MARKS[task['state']]}[/] {task['task_id']} [dim]{seconds}[/]")
+            state = api.call("GET", path)["state"]
+            if state not in ("queued", "running"):
+                break
+            if time.monotonic() - begun > RUN_SECONDS:
+                raise StackError(f"{dag_id} still runs after {RUN_SECONDS // 60} min; see {api.url}")
+            going = [t for t in tasks if t["state"] in ("running", "up_for_retry", "queued")]
+            what = ", ".join(f"{t['task_id']} ({t['state']})" for t in going) or "waiting"
+            status.update(f"{what}, {time.monotonic() - begun:.0f} s")
+            time.sleep(1)
+    if state != "success":
+        failed = next((t for t in tasks if t["state"] == "failed"), None)
+        raise StackError(f"{dag_id} failed{_why(api, path, failed)}")
+
+
+def totals(folder: Path, first: str, last: str) -> Table:
+    """The reported days from `first` to `last` with their sum, as a table."""
+    table = Table(box=None, header_style="dim")
+    columns = ["day", "read", "good", "bad", "repeated", "requests", "unsuccessful", "visitors",
+               "bytes"]  # fmt: skip
+    for name in columns:
+        table.add_column(name, justify="left" if name == "day" else "right")
+    sums = dict.fromkeys(columns[1:], 0)
+    by_status: dict[str, int] = {}
+    for path in sorted(folder.glob("[0-9]*/report.json")):
+        if not first <= path.parent.name <= last:
+            continue
+        report = json.loads(path.read_text())
+        numbers = {name: report["lines"].get(name, report.get(name)) for name in columns[1:]}
+        for name, number in numbers.items():
+            sums[name] += number
+        for code, hits in report["by_status"].items():
+            by_status[code] = by_status.get(code, 0) + hits
+        table.add_row(report["day"], *[f"{number:,}" for number in numbers.values()])
+    table.add_section()
+    table.add_row("[bold]all", *[f"[bold]{number:,}" for number in sums.values()])
+    statuses = "  ".join(f"{code}: {hits:,}" for code, hits in sorted(by_status.items()))
+    table.caption, table.caption_justify = f"by status  {statuses}", "left"
+    return table
+
+
+def _why(api: Api, path: str, task: dict[str, Any] | None) -> str:
+    """The failed task, and the last words of its log."""
+    if task is None:
+        return f"; see {api.url}"
+    where = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+    entries = api.call("GET", where, headers={"Accept": "application/json"})["content"]
+    words = []
+    for entry in entries:
+        for error in entry.get("error_detail") or []:
+            words.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
+        if entry.get("level") in ("error", "critical") or "land_access_log:" in str(entry["event"]):
+            words.append(str(entry["event"]))
+    told = [word for word in words if "Task failed with exception" not in word][-3:]
+    return f" in its task {task['task_id']}:\n  " + "\n  ".join(told or ["see its log"])

@@ -1,0 +1,84 @@
+"""What is missing or in the way on this machine, each with its remedy."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psutil
+
+from include.local_stack import airflow, broker
+from include.local_stack.jars import version_mismatches, wrong_jars
+from include.local_stack.java import java_home, java_version
+from include.local_stack.processes import StackError, listener
+from include.settings import Settings
+
+GIB = 1024**3
+MEMORY_NEEDED, DISK_NEEDED = 4 * GIB, 5 * GIB
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `remedy` is empty when it is as it should be."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything that the stack needs."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    too_old = sys.version_info < (3, 11)
+    yield Finding("Python", version, "Python 3.11 or later is needed" if too_old else "")
+    try:
+        home = java_home()
+        yield Finding("Java", f"{java_version(home)} in {home}")
+    except StackError as error:
+        yield Finding("Java", "none that fits", str(error))
+    yield Finding("Packages", "fit together" if not version_mismatches() else "do not fit",
+                  "; ".join(version_mismatches()))  # fmt: skip
+    wrong = wrong_jars(settings.jars)
+    yield Finding("Jars", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
+                  "`make setup` brings them" if wrong else "")  # fmt: skip
+    yield from _ports(settings)
+    memory = psutil.virtual_memory().available
+    yield Finding("Memory", f"{memory / GIB:.1f} GiB available",
+                  "4 GiB are needed; end other programs" if memory < MEMORY_NEEDED else "")  # fmt: skip
+    settings.home.mkdir(parents=True, exist_ok=True)
+    disk = shutil.disk_usage(settings.home).free
+    yield Finding(
+        "Disk", f"{disk / GIB:.1f} GiB free under {settings.home}",
+        "5 GiB are needed; free some, or set TIDEMARK_HOME" if disk < DISK_NEEDED else "",
+    )  # fmt: skip
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    ours = set()
+    for service in (broker.service(settings), airflow.service(settings)):
+        if process := service.process():
+            ours |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+    taken_by_us = {
+        connection.laddr.port
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.pid in ours
+    }
+    for name, port in settings.ports.items():
+        what = f"Port {port}"
+        if port in taken_by_us:
+            yield Finding(what, f"in use by this project ({name})")
+        elif (holder := listener(port)) is None:
+            yield Finding(what, f"free, for {name}")
+        else:
+            free = free_port(port + 10_000)
+            yield Finding(
+                what, f"taken by {holder}",
+                f"end that process, or choose another port: "
+                f"echo TIDEMARK_{name.upper()}={free} >> .env",
+            )  # fmt: skip
+
+
+def free_port(port: int) -> int:
+    """The first port from `port` on that nobody listens on."""
+    while listener(port):
+        port += 1
+    return port

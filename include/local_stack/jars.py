@@ -1,0 +1,83 @@
+"""The jars beside Spark: the broker's and the connector's, brought by the Ivy that pyspark ships."""
+
+import hashlib
+import shutil
+import subprocess
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from include.local_stack.java import java_home
+from include.local_stack.processes import StackError
+
+HERE = Path(__file__).parent
+IVY_FILE, SUMS_FILE = HERE / "ivy.xml", HERE / "jars.sha256"
+
+
+def ensure_jars(folder: Path) -> None:
+    """Bring the jars unless they are all there and as recorded; raise StackError otherwise."""
+    if not wrong_jars(folder):
+        return
+    (ivy,) = (pyspark_home() / "jars").glob("ivy-*.jar")
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    command = [str(java_home() / "bin" / "java"), "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", "broker", "connector",
+               "-types", "jar", "bundle",
+               "-retrieve", f"{fresh}/[conf]/[artifact]-[revision].[ext]"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=fresh, check=False)
+    if wrong := wrong_jars(fresh):
+        missing = any(why == "missing" for why in wrong.values())
+        tail = "\n".join(done.stdout.splitlines()[-8:]) if missing else ""
+        listed = ", ".join(f"{name} ({why})" for name, why in list(wrong.items())[:5])
+        raise StackError(
+            f"{len(wrong)} jars are not what {SUMS_FILE.name} records: {listed}. "
+            + ("Is the network reachable? Run it again" if missing else
+               "Delete the cached ones in ~/.ivy2 and run it again; never use a changed jar")
+            + (f"\n{tail}" if tail else "")
+        )  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.replace(folder)
+
+
+def wrong_jars(folder: Path) -> dict[str, str]:
+    """Jar -> `missing` or `changed`, for every jar that is not as recorded; empty if all are."""
+    wrong = {}
+    for line in SUMS_FILE.read_text().splitlines():
+        expected, _, name = line.partition("  ")
+        file = folder / name
+        if not file.is_file():
+            wrong[name] = "missing"
+        elif hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+            wrong[name] = "changed"
+    return wrong
+
+
+def connector_jars(folder: Path) -> list[Path]:
+    return sorted((folder / "connector").glob("*.jar"))
+
+
+def version_mismatches() -> list[str]:
+    """What does not fit together: pyspark, pyspark-client, Spark's own jars and the connector."""
+    spark, client = version("pyspark"), version("pyspark-client")
+    found = []
+    if spark != client:
+        found.append(
+            f"pyspark is {spark} but pyspark-client is {client}, and both write into one folder: "
+            f"`make setup` installs the locked pair"
+        )
+    cores = list((pyspark_home() / "jars").glob("spark-core_*.jar"))
+    if [core.stem.rpartition("-")[2] for core in cores] != [spark]:
+        found.append(f"pyspark is {spark} but ships {[core.name for core in cores]}: `make setup`")
+    wanted = f"spark-sql-kafka-0-10_2.13-{spark}.jar"
+    if f"connector/{wanted}" not in SUMS_FILE.read_text():
+        found.append(f"pyspark is {spark}, which needs {wanted}: change ivy.xml and jars.sha256")
+    return found
+
+
+def pyspark_home() -> Path:
+    """Where pyspark lies, without importing it."""
+    spec = find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise StackError("pyspark is not installed; run `make setup`")
+    return Path(spec.origin).parent

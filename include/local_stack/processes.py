@@ -1,0 +1,114 @@
+"""Start, find and end the processes of the local stack, by process id and start time (psutil).
+
+A state file `<home>/run/<name>.json` names each process. A process id alone could have been given
+to another program since; with its start time it cannot.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+class StackError(Exception):
+    """Something is in the way; the message says what and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of the stack: its name, state file and log."""
+
+    name: str
+    home: Path
+
+    @property
+    def state(self) -> Path:
+        return self.home / "run" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log" / f"{self.name}.log"
+
+    def process(self) -> psutil.Process | None:
+        """The running process, if it is still the one that was started."""
+        try:
+            kept = json.loads(self.state.read_text())
+            process = psutil.Process(kept["pid"])
+            same = abs(process.create_time() - kept["created"]) < 1
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
+            return None
+
+    def start(self, command: list[str], env: Mapping[str, str]) -> None:
+        """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            started = subprocess.Popen(
+                command, env=dict(env), cwd=self.home, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        process = psutil.Process(started.pid)
+        state = {"pid": process.pid, "created": process.create_time(), "command": command[:3]}
+        part = self.state.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(state))
+        part.replace(self.state)
+
+    def wait(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until `ready`; StackError with the log's end if the process ends or time is up."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.process() is None:
+                raise StackError(f"{self.name} ended before {what}; its log says:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"{self.name} runs, but after {seconds:.0f} s still no sign of: {what}; "
+                    f"its log ({self.log}) says:\n{self.tail()}"
+                )
+            time.sleep(0.3)
+
+    def tail(self, lines: int = 12) -> str:
+        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+    def stop(self, seconds: float = 20) -> bool:
+        """End the process and all that it started; give whether there was something to end."""
+        process = self.process()
+        if process is None:
+            self.state.unlink(missing_ok=True)
+            return False
+        # Children are asked for first: once the parent has gone they could not be told any more.
+        family = [*process.children(recursive=True), process]
+        with_parent_first = [process, *family[:-1]]
+        for member in with_parent_first:
+            _send(member, signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=seconds)
+        for member in alive:
+            _send(member, signal.SIGKILL)
+        psutil.wait_procs(alive, timeout=5)
+        self.state.unlink(missing_ok=True)
+        return True
+
+
+def listener(port: int) -> str | None:
+    """Who listens on a TCP port of this machine, as `process 12 (java)`; None if it is free."""
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            try:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+            except (psutil.Error, TypeError):
+                return "another user's process"
+    return None
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        pass

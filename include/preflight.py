@@ -1,0 +1,64 @@
+"""What must be there before a Spark job is submitted, each with the remedy if it is not."""
+
+import shutil
+import socket
+
+from airflow.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from include.local_stack.jars import version_mismatches, wrong_jars
+from include.package import package_jobs
+from include.settings import Settings
+from include.spark_submit import CONNECTION
+
+
+def check(settings: Settings, source: str) -> str:
+    """Raise AirflowFailException for what a retry cannot mend, AirflowException for what it can.
+
+    Makes the folders that a job expects and packs the jobs' zip. Gives the Spark master.
+    """
+    master = _spark_master()
+    if shutil.which("java") is None:
+        raise AirflowFailException("there is no `java` here; install Java 17 or 21 (`make doctor`)")
+    problems = version_mismatches()
+    if source == "kafka" and (wrong := wrong_jars(settings.jars)):
+        problems.append(f"jars that are not as recorded: {', '.join(wrong)}; run `make setup`")
+    if problems:
+        raise AirflowFailException("; ".join(problems))
+    if source == "kafka":
+        _check_broker(settings.kafka_servers)
+    for folder in (settings.lake / "inbox" / "access_log", settings.home / "spark"):
+        folder.mkdir(parents=True, exist_ok=True)
+    package_jobs(settings.job_zip)
+    return master
+
+
+def _spark_master() -> str:
+    """Without the connection the provider would fall back to YARN, and not say so."""
+    try:
+        host = BaseHook.get_connection(CONNECTION).host
+    except AirflowNotFoundException:
+        host = None
+    if not host:
+        raise AirflowFailException(
+            f"the Airflow connection {CONNECTION!r} is missing or has no host; add it under "
+            f"Admin, Connections: type Spark, host local[*] or spark://HOST:PORT (`make up` does it)"
+        )
+    return host
+
+
+def _check_broker(servers: str) -> None:
+    failed = []
+    for server in servers.split(","):
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except (OSError, ValueError) as error:
+            failed.append(f"{server}: {error}")
+    raise AirflowException(
+        f"no Kafka broker answers ({'; '.join(failed)}); start it with `make up`, "
+        f"or correct TIDEMARK_KAFKA_SERVERS"
+    )
+

@@ -1,0 +1,56 @@
+"""Numbers and texts as a person reads them. Everything from a log is hostile until escaped."""
+
+import re
+
+# Controls (ASCII, Latin-1), line and paragraph separators, and what turns the direction of text:
+# invisible on a page, and able to make one text look like another.
+_INVISIBLE = re.compile(
+    "[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
+)
+
+
+def count(number: int) -> str:
+    """1234 -> "1,234"."""
+    return f"{number:,}"
+
+
+def size(number: int) -> str:
+    """Bytes in decimal units, three digits: 2747282740 -> "2.75 GB"."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if value < 999.5 or unit == "PB":
+            if unit == "B":
+                return f"{number} B"
+            decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            return f"{value:.{decimals}f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def share(part: int, whole: int) -> str:
+    """Percent: "12 %", "0.5 %", "<0.1 %", ">99 %"; nothing of nothing is "0 %"."""
+    if not part or not whole:
+        return "0 %"
+    percent = 100 * part / whole
+    if percent < 0.1:
+        return "<0.1 %"
+    if 99 < percent < 100:
+        return ">99 %"
+    return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def visible(text: str, limit: int = 300) -> str:
+    r"""What is invisible as `\x1b` or `\u202e`, and no more than `limit` characters."""
+    cut = text[:limit] + ("…" if len(text) > limit else "")
+    return _INVISIBLE.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if found[0] < "\x80" else f"\\u{ord(found[0]):04x}",
+        cut,
+    )
+
+
+def spreadsheet(value: object) -> object:
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection: a leading quote)."""
+    if isinstance(value, str):
+        shown = visible(value, 32_000)
+        return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") and shown != "-" else shown
+    return value

@@ -1,0 +1,130 @@
+"""Every knob of the project, in one place.
+
+Standard library only: DAG files, producers and tests import it, and DAG files are parsed often.
+Spark jobs do not import it; they are told everything on their command line.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import date
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def _setting(default: Any, says: str) -> Any:
+    return field(default=default, metadata={"says": says})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read from environment variables `TIDEMARK_<NAME>`, or from `.env` beside the Makefile."""
+
+    home: Path = _setting(PROJECT / "var", "folder of everything that the project writes")
+    time_zone: str = _setting("UTC", "the site's time zone: a report's day begins at its midnight")
+    first_night: date = _setting(
+        date(2020, 1, 1), "first day that the schedule reports; `make up` sets it to its own day"
+    )
+    kafka_servers: str = _setting("", "bootstrap servers; empty: the local broker on `kafka_port`")
+    access_log_topic: str = _setting("access-log", "topic of the raw access-log lines")
+    partitions: int = _setting(2, "partitions of a topic that the project makes")
+    replication: int = _setting(1, "replicas of a topic that the project makes")
+    spark_master: str = _setting("local[*]", "host that `make up` gives the connection spark_default")
+    driver_memory: str = _setting("1g", "heap of a Spark driver")
+    kafka_port: int = _setting(9092, "local broker")
+    kafka_controller_port: int = _setting(9093, "local broker's controller")
+    airflow_port: int = _setting(8080, "Airflow's web page and API")
+    airflow_worker_log_port: int = _setting(8793, "Airflow: logs of running tasks")
+    airflow_triggerer_log_port: int = _setting(8794, "Airflow: logs of the triggerer")
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "log"
+
+    @property
+    def jars(self) -> Path:
+        return self.home / "jars"
+
+    @property
+    def job_zip(self) -> Path:
+        return self.home / "spark_jobs.zip"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Setting -> port, for all ports that the local stack listens on."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_port")}
+
+
+def load_settings(env: Mapping[str, str] | None = None) -> Settings:
+    """Settings from `env`; without it from `.env` and, winning over it, the environment.
+
+    Raises ValueError that names the variable, what was found and what was expected.
+    """
+    if env is None:
+        env = _read_env_file(PROJECT / ".env") | dict(os.environ)
+    known = {f"TIDEMARK_{f.name.upper()}": f for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    for name, f in known.items():
+        if text := env.get(name, ""):
+            values[f.name] = _read(name, f.default, text)
+    settings = Settings(**values)
+    if not settings.kafka_servers:
+        local = f"127.0.0.1:{settings.kafka_port}"
+        settings = Settings(**(values | {"kafka_servers": local}))
+    return settings
+
+
+def settings_table() -> str:
+    """The table of all settings as Markdown, for the documentation."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for f in fields(Settings):
+        default = "`var`" if f.name == "home" else f"`{f.default}`" if f.default != "" else ""
+        lines.append(f"| `TIDEMARK_{f.name.upper()}` | {default} | {f.metadata['says']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _read(name: str, default: Any, text: str) -> Any:
+    try:
+        if name == "TIDEMARK_TIME_ZONE":
+            ZoneInfo(text)
+            return text
+        if isinstance(default, Path):
+            return (PROJECT / text).resolve()
+        if isinstance(default, date):
+            return date.fromisoformat(text)
+        number = type(default)(text)
+        if isinstance(default, int) and not 1 <= number <= 65535:
+            raise ValueError
+        return number
+    except (ValueError, OSError, KeyError):
+        expected = {
+            "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
+            "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
+        }.get(name, "a number from 1 to 65535")
+        raise ValueError(f"{name}={text!r}: expected {expected}") from None
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; `#` begins a comment line."""
+    if not path.is_file():
+        return {}
+    pairs = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        name, equals, value = line.strip().partition("=")
+        if not name or name.startswith("#"):
+            continue
+        if not equals:
+            raise ValueError(f"{path}, line {number}: expected NAME=value, found {line!r}")
+        pairs[name.strip()] = value.strip().strip("'\"")
+    return pairs

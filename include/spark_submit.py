@@ -1,0 +1,57 @@
+"""The one way a DAG runs a Spark job. Importing this does not import pyspark."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+
+from include.settings import PROJECT, Settings, load_settings
+
+CONNECTION = "spark_default"
+SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
+CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
+# Short jobs on few cores: one collector thread and the quick compiler start sooner.
+JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true"
+
+
+def spark_conf(settings: Settings) -> dict[str, str]:
+    """What every job is submitted with, whatever it does. No secrets: the command is logged."""
+    return {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+        "spark.sql.shuffle.partitions": "4",
+        "spark.local.dir": str(settings.home / "spark"),
+    }
+
+
+def spark_job(job: str, *, kafka: bool = False, **arguments: Any) -> SparkSubmitOperator:
+    """Submit spark_jobs/<job>.py; `kafka` gives it the connector.
+
+    What SparkSubmitOperator and BaseOperator know by name (`pool`, `retries`, `outlets`, …) goes
+    under `operator`, the rest are the job's flags: run_seconds=60 is `--run-seconds 60`.
+    """
+    settings = load_settings()
+    operator = arguments.pop("operator", {})
+    return SparkSubmitOperator(
+        task_id=job,
+        name=job,
+        conn_id=CONNECTION,
+        application=str(PROJECT / "spark_jobs" / f"{job}.py"),
+        py_files=str(settings.job_zip),
+        jars=",".join(str(settings.jars / jar) for jar in CONNECTOR_JARS) if kafka else None,
+        conf=spark_conf(settings),
+        driver_memory=settings.driver_memory,
+        spark_binary=str(Path(sys.executable).with_name("spark-submit")),
+        application_args=flags(arguments),
+        **operator,
+    )
+
+
+def flags(arguments: dict[str, Any]) -> list[str]:
+    """{"run_seconds": 60} -> ["--run-seconds", "60"]"""
+    found = []
+    for name, value in arguments.items():
+        found += [f"--{name.replace('_', '-')}", str(value)]
+    return found

@@ -1,0 +1,78 @@
+"""Start and end a Spark job: one session, one exit code, one last line that says what happened."""
+
+import sys
+from collections.abc import Callable
+
+from pyspark.errors import PySparkException, StreamingQueryException
+from pyspark.sql import SparkSession
+
+from spark_jobs.runtime.words import Refused
+
+# What must be the same wherever a job runs. The rest (jars, memory, compiler) is given to
+# spark-submit by include/spark_submit.py.
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    # A log may show a day before the Gregorian calendar: write it as it is, never stop at it.
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "true",
+    "spark.sql.streaming.metricsEnabled": "false",
+}
+# What a long message of Spark means for the person who reads it, by a word in it.
+REMEDIES = {
+    "UnknownTopicOrPartitionException": "the topic does not exist; `make up` makes the project's "
+    "topics, `python -m producers.topics` makes others",
+    "offsets out of range": "Kafka no longer has what the checkpoint expects (retention passed, or "
+    "the topic was made anew); see `missing offsets` in the README",
+    "failOnDataLoss": "Kafka no longer has what the checkpoint expects: retention has passed, or "
+    "the topic was made anew",
+    "CONCURRENT_STREAM_LOG_UPDATE": "another query writes with this checkpoint; wait for it to end",
+    "FAILED_READ_FILE": "the file is damaged (a cut-off gzip?); move it away and run again",
+    "No space left on device": "the disk is full; free some space and run again, nothing is lost",
+}
+
+
+def start(name: str) -> SparkSession:
+    """The job's session, with the settings that every job needs."""
+    builder = SparkSession.builder.appName(name)
+    for key, value in SETTINGS.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    return spark
+
+
+def run(name: str, main: Callable[[], None]) -> None:
+    """Run `main` and exit: 0 done, 2 refused, 1 failed, 130 interrupted. No traceback for a user."""
+    try:
+        main()
+    except Refused as refused:
+        _leave(f"{name}: {refused}", 2)
+    except (StreamingQueryException, PySparkException) as failed:
+        _leave(f"{name}: {explain(failed)}", 1)
+    except OSError as failed:
+        _leave(f"{name}: {failed}", 1)
+    except KeyboardInterrupt:
+        _leave(f"{name}: interrupted; the position is in the checkpoint, run it again to go on", 130)
+
+
+def explain(failed: Exception) -> str:
+    """One line: the deepest reason that Spark gives, and the remedy if we know one."""
+    text = str(failed)
+    remedy = next((say for word, say in REMEDIES.items() if word in text), "")
+    reason = _first_line(failed.getCondition() or "", text) if isinstance(
+        failed, PySparkException
+    ) else text  # fmt: skip
+    return f"{reason}\n  {remedy}" if remedy else reason
+
+
+def _first_line(condition: str, text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by:")]
+    first = next((line for line in lines if not line.startswith("===")), condition)
+    return " ".join([first, *causes[-1:]])[:1000]
+
+
+def _leave(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(code)

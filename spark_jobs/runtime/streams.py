@@ -1,0 +1,76 @@
+"""The only module that opens streams: from Kafka or files, into the lake."""
+
+import socket
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from spark_jobs.runtime.words import Place, Refused
+
+
+def read_kafka(
+    spark: SparkSession, source: Place, servers: str | None, max_per_trigger: int | None
+) -> DataFrame:
+    """Messages of a topic from its beginning, or from where the checkpoint stands.
+
+    Gives Kafka's columns (key and value BINARY, topic, partition, offset, timestamp).
+    Offsets that Kafka no longer has fail the query (`failOnDataLoss`), they are not skipped.
+    """
+    check_servers(servers)
+    reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", servers or "")
+    reader = reader.option("subscribe", source.name).option("startingOffsets", "earliest")
+    # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
+    reader = reader.option("kafka.default.api.timeout.ms", 20000)
+    reader = reader.option("kafka.request.timeout.ms", 15000)
+    if max_per_trigger:
+        reader = reader.option("maxOffsetsPerTrigger", max_per_trigger)
+    return reader.load()
+
+
+def read_text(spark: SparkSession, source: Place, max_per_trigger: int | None) -> DataFrame:
+    """Lines of the files in a folder (plain, .gz, .bz2), each file once: `value` STRING."""
+    if not Path(source.name).is_dir():
+        raise Refused(f"source {str(source)!r}: there is no folder {source.name}; make it first")
+    # Without lineSep a bare carriage return would end a line.
+    reader = spark.readStream.format("text").option("lineSep", "\n")
+    if max_per_trigger:
+        reader = reader.option("maxFilesPerTrigger", max_per_trigger)
+    return reader.load(source.name)
+
+
+def write_parquet(
+    rows: DataFrame, path: Path, checkpoint: Path, trigger: dict[str, str | bool]
+) -> StreamingQuery:
+    """Start landing `rows` under `path`, a folder for each `event_date`."""
+    writer = rows.writeStream.format("parquet").partitionBy("event_date")
+    writer = writer.option("path", str(path)).option("checkpointLocation", str(checkpoint))
+    return writer.outputMode("append").trigger(**trigger).start()  # type: ignore[arg-type]
+
+
+def wait(query: StreamingQuery, seconds: int | None) -> None:
+    """Wait for the query to end by itself, or stop it cleanly when its time is up."""
+    try:
+        if seconds is None:
+            query.awaitTermination()
+        else:
+            query.awaitTermination(seconds)
+    finally:
+        query.stop()
+
+
+def check_servers(servers: str | None) -> None:
+    """Refuse a broker that does not answer, at once, where Spark would retry for minutes."""
+    if not servers:
+        raise Refused("a kafka source needs --servers HOST:PORT")
+    failed = []
+    for server in servers.split(","):
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except (OSError, ValueError) as error:
+            failed.append(f"{server} ({error})")
+    raise Refused(
+        f"no Kafka broker answers at {', '.join(failed)}; start it (`make up`) or correct --servers"
+    )

@@ -1,0 +1,188 @@
+"""Summarise days of the access log: landed Parquet -> one small summary a day.
+
+Reads   landed access-log rows (land_access_log)
+Writes  <sink>/<day>/panels.parquet, every row of every panel, and <sink>/<day>/summary.json,
+        totals, top rows and where they come from; the old one is replaced when the new is whole
+Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_log.py \\
+            --source parquet:var/lake/landing/access_log/kafka/data --source-kind kafka \\
+            --sink summary:var/lake/summary/access_log --days 2026-01-15,2026-01-16
+"""
+
+import json
+import shutil
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
+from spark_jobs.runtime import session
+from spark_jobs.runtime.arguments import arguments, positive
+from spark_jobs.runtime.landing import replace_text
+from spark_jobs.runtime.words import Refused
+from spark_jobs.transforms import access_log_summary as summary
+from spark_jobs.transforms.access_log import filter_unsuccessful
+
+JOB = "summarise_access_log"
+SAMPLES = 5
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--source", required=True, help="parquet:DIR, a landing's data folder")
+    parser.add_argument("--source-kind", required=True, choices=["kafka", "files"])
+    parser.add_argument("--sink", required=True, help="summary:DIR, gets a folder for each day")
+    parser.add_argument("--days", required=True, help="YYYY-MM-DD[,YYYY-MM-DD]")
+    parser.add_argument("--time-zone", default="UTC", help="zone of the day's midnight and hours")
+    parser.add_argument("--top", type=positive, default=1000, help="rows of a panel in the summary")
+    parser.add_argument("--newest", type=positive, default=100, help="unsuccessful requests listed")
+    parser.add_argument("--run-id", default="by-hand", help="name of this run in the summary")
+    args = parser.parse_args()
+    source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
+    days, started = _days(args.days), time.monotonic()
+
+    spark = session.start(JOB)
+    # What is listed now is read below; what lands later makes the day newer than this summary.
+    through = last_batch(source)
+    landed = summary.days_of(read_landing(spark, source), days)
+    requests = summary.requests_of(landed, args.time_zone).persist(StorageLevel.MEMORY_AND_DISK)
+    panels = summary.count_panels(requests).persist(StorageLevel.MEMORY_AND_DISK)
+    unsuccessful = filter_unsuccessful(requests).drop("visitor", "hour")
+    tables = {
+        "lines": summary.count_lines(landed),
+        "span": summary.time_span(requests),
+        "top": summary.top_rows(panels, args.top),
+        "unsuccessful": summary.newest(unsuccessful, args.newest),
+        "bad": summary.bad_samples(landed, SAMPLES),
+    }
+    found = {name: _by_day(rows) for name, rows in tables.items()}
+    files = write_panels(spark, panels, days, sink / f".{JOB}")
+    provenance = {
+        "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
+        "spark_version": spark.version, "seconds": round(time.monotonic() - started, 1),
+        "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    for day in days:
+        about = {
+            "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
+            "time_zone": args.time_zone, "source": args.source_kind,
+        }  # fmt: skip
+        numbers = day_numbers({name: rows.get(day, []) for name, rows in found.items()})
+        files[day].replace(_made(sink / day) / "panels.parquet")
+        text = json.dumps(about | numbers | {"provenance": provenance}, ensure_ascii=False)
+        replace_text(sink / day / "summary.json", text)
+        print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
+    shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
+    spark.stop()
+
+
+def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
+    """The numbers of one day, from its rows of each table."""
+    good, bad = (rows["lines"][0].good, rows["lines"][0].bad) if rows["lines"] else (0, 0)
+    panels: dict[str, list[Row]] = {name: [] for name in ("day", *summary.PANELS)}
+    for row in rows["top"]:
+        panels[row.panel].append(row)
+    day = panels.pop("day")
+    requests, visitors, sent = (day[0].hits, day[0].visitors, day[0].bytes) if day else (0, 0, 0)
+    by_status = {row.value: row.hits for row in sorted(panels["status"], key=lambda r: r.value)}
+    hits_by_hour = {row.value: row.hits for row in panels["hours"]}
+    span = rows["span"][0] if rows["span"] else None
+    return {
+        "lines": {"read": good + bad, "good": good, "bad": bad, "repeated": good - requests},
+        "requests": requests,
+        "unsuccessful": requests - by_status.get("200", 0),
+        "visitors": visitors,
+        "bytes": sent,
+        "first_request": _instant(span.first) if span else None,
+        "last_request": _instant(span.last) if span else None,
+        "by_status": by_status,
+        "by_hour": {f"{hour:02}": hits_by_hour.get(f"{hour:02}", 0) for hour in range(24)},
+        "panels": {name: _panel(found) for name, found in panels.items()},
+        "unsuccessful_requests": [
+            row.asDict() | {"timestamp": _instant(row.timestamp)} for row in rows["unsuccessful"]
+        ],
+        "bad_lines": [row.asDict() for row in sorted(rows["bad"], key=lambda r: -r.lines)],
+    }
+
+
+def write_panels(
+    spark: SparkSession, panels: DataFrame, days: list[str], folder: Path
+) -> dict[str, Path]:
+    """Write one Parquet file for each day, sorted by panel and hits; give where it lies."""
+    shutil.rmtree(folder, ignore_errors=True)
+    files = {}
+    ordered = panels.repartition("event_date").sortWithinPartitions("panel", F.desc("hits"), "value")
+    ordered.write.partitionBy("event_date").parquet(str(folder / "days"))
+    none = spark.createDataFrame([], panels.drop("event_date").schema).coalesce(1)
+    for day in days:
+        part = folder / "days" / f"event_date={day}"
+        if not part.is_dir():  # a day without a request has a file all the same: an empty one
+            none.write.parquet(str(part))
+        (files[day],) = part.glob("part-*.parquet")
+    return files
+
+
+def read_landing(spark: SparkSession, folder: Path) -> DataFrame:
+    """What is landed there; nothing, if no batch was ever committed."""
+    if last_batch(folder) is None:
+        return spark.createDataFrame([], ACCESS_LOG_DDL)
+    return spark.read.parquet(str(folder))
+
+
+def last_batch(folder: Path) -> int | None:
+    """The last batch that the landing's `_spark_metadata` lists."""
+    log = (folder / "_spark_metadata").glob("[0-9]*")
+    return max((int(entry.name.removesuffix(".compact")) for entry in log), default=None)
+
+
+def _by_day(rows: DataFrame) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows.collect():
+        values = row.asDict()
+        day = str(values.pop("event_date"))
+        found.setdefault(day, []).append(Row(**values))
+    return found
+
+
+def _panel(rows: list[Row]) -> dict[str, Any]:
+    """`total` rows in the panel, and the first of them."""
+    names = ("value", "hits", "visitors", "bytes")
+    return {
+        "total": rows[0].rows if rows else 0,
+        "rows": [{name: row[name] for name in names} for row in rows],
+    }
+
+
+def _instant(moment: datetime) -> str:
+    # The session's zone is UTC, but collect() gives naive times of the driver's own zone.
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _folder(text: str, kind: str) -> Path:
+    found, colon, name = text.partition(":")
+    if found != kind or not colon or not name:
+        raise Refused(f"{text!r} is not understood; use {kind}:DIR")
+    return Path(name).absolute()
+
+
+def _days(text: str) -> list[str]:
+    days = []
+    for day in text.split(","):
+        try:
+            days.append(date.fromisoformat(day.strip()).isoformat())
+        except ValueError:
+            raise Refused(f"--days {day!r}: expected days such as 2026-01-31") from None
+    return sorted(set(days))
+
+
+if __name__ == "__main__":
+    session.run(JOB, main)

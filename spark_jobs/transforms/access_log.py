@@ -1,0 +1,293 @@
+r"""Access-log lines, step by step: pure DataFrame -> DataFrame, the same in batch and in streaming.
+
+Reads common and combined format, told apart per line, as Apache documents them
+(mod_log_config: "%h %l %u %t \"%r\" %>s %b", and then \"%{Referer}i\" \"%{User-agent}i\").
+Built-in functions only, so that every trigger can run it. Functions that could raise in ANSI mode
+have their `try_` form here: one line must never stop a query.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from include.contracts import ACCESS_LOG_DDL, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
+
+# Between the fields, once the pattern has found them. Servers escape control characters;
+# a line that holds this one all the same has it replaced first.
+SEPARATOR = "\u0001"
+
+TIME = (
+    r"(0[1-9]|[12]\d|3[01])/([A-Z][a-z]{2})/((?:19|20)\d{2})"
+    r":([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60) ([+-])([01]\d)([0-5]\d)"
+)
+# A quote ends the request when status and size follow it, and the referrer when another quoted
+# field does: one that the server forgot to escape stays inside. A backslash always takes the next
+# character with it, or a visitor could write a status into the log. Possessive throughout:
+# the usual `(?:[^"\\]|\\.)*` overflows the stack at 2,000 characters.
+REQUEST = r'((?:[^"\\]++|\\.|"(?! (?:\d{3}|-) (?:\d+|-)(?:\s|$)))*+)'
+REFERRER = r'((?:[^"\\]++|\\.|"(?!\s+"|\s*$))*+)'
+USER_AGENT = r'((?:[^"\\]++|\\.|"(?!\s|$))*+)'
+LINE = (
+    rf'(?s)^(\S+) \S+ (.*?) \[{TIME}\] "{REQUEST}" (\d{{3}}|-) (\d+|-)'
+    rf'(?:\s+(")(?:{REFERRER}"\s+"{USER_AGENT}"?|{REFERRER}"?))?(?:\s.*)?$'
+)
+FIELDS = [
+    "host", "user",
+    "day", "month", "year", "hour", "minute", "second", "sign", "zone_hours", "zone_minutes",
+    "request", "status", "content_size", "quote", "referrer", "user_agent", "only_referrer",
+]  # fmt: skip
+TIME_FIELDS = FIELDS[2:11]
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def kafka_lines(messages: DataFrame) -> DataFrame:
+    """Kafka messages (key, value, topic, partition, offset) -> one row a line.
+
+    Gives `line` (STRING, bytes as sent), `line_id`, `topic`, `partition`, `offset`, `file` (null).
+    `line_id` is `<log id>:<byte offset of the line>`: the key is `<log id>:<byte offset of the
+    first line>`, and the lines before are counted in bytes, so it does not depend on how many lines
+    a message carries. It is null when the key has another form.
+    """
+    value = F.coalesce("value", F.lit(b""))
+    text = value.cast("string")
+    # Splitting goes through Java strings, which would turn bytes that are not UTF-8 into others, of
+    # another length. Such a message is split as Latin-1, where every byte is one character.
+    lines = F.when(F.is_valid_utf8(text), F.split(_without_last_newline(text), "\n")).otherwise(
+        F.transform(
+            F.split(_without_last_newline(F.decode(value, "ISO-8859-1")), "\n"),
+            lambda line: F.encode(line, "ISO-8859-1").cast("string"),
+        )
+    )
+    key = F.col("key").cast("string")
+    place = ["topic", "partition", "offset"]
+    split_messages = messages.select(
+        lines.alias("lines"),
+        F.when(key.rlike(r"^.+:\d{1,18}$"), F.regexp_extract(key, r"^(.+):", 1)).alias("log_id"),
+        F.substring_index(key, ":", -1).try_cast("bigint").alias("first_byte"),
+        *place,
+    )
+    starts = F.aggregate(
+        F.slice("lines", 1, F.size("lines") - 1),
+        F.array("first_byte"),
+        lambda found, line: F.array_append(
+            found, F.element_at(found, -1) + F.octet_length(line) + 1
+        ),
+    )
+    return split_messages.select(
+        F.explode(F.arrays_zip(F.col("lines").alias("line"), starts.alias("start"))).alias("at"),
+        "log_id",
+        *place,
+    ).select(
+        F.col("at.line").alias("line"),
+        F.concat("log_id", F.lit(":"), "at.start").alias("line_id"),
+        *place,
+        F.lit(None).cast("string").alias("file"),
+    )
+
+
+def file_lines(files: DataFrame) -> DataFrame:
+    """Rows of the text source (`value` and the hidden `_metadata`) -> columns of `kafka_lines`."""
+    return files.select(
+        F.col("value").alias("line"),
+        F.lit(None).cast("string").alias("line_id"),
+        F.lit(None).cast("string").alias("topic"),
+        F.lit(None).cast("int").alias("partition"),
+        F.lit(None).cast("bigint").alias("offset"),
+        F.col("_metadata.file_path").alias("file"),
+    )
+
+
+def parse_lines(lines: DataFrame) -> DataFrame:
+    """Task 1 of the course: every field of every line; a line that cannot be read says why.
+
+    Takes `line` (STRING) beside any other columns, which stay. Adds host, user, timestamp, method,
+    endpoint, query, protocol, status, content_size, referrer, user_agent, vhost, seconds_taken,
+    log_format, bad_reason and raw, typed as in `include.contracts.ACCESS_LOG_DDL`.
+    """
+    return (
+        lines.transform(with_fields)
+        .transform(with_timestamp)
+        .transform(with_bad_reason)
+        .transform(with_request)
+        .transform(select_parsed)
+    )
+
+
+def with_fields(lines: DataFrame) -> DataFrame:
+    """Add `text`, the line as valid UTF-8, and `field`, its FIELDS; null if no format fits."""
+    text = F.regexp_replace(F.make_valid_utf8("line"), r"\r+\z", "")
+    text = F.when(F.octet_length("line") <= MAX_LINE_BYTES, text).otherwise("")
+    with_text = lines.withColumn("text", text).withColumn(
+        "text",
+        F.when(F.contains("text", F.lit(SEPARATOR)), F.replace("text", F.lit(SEPARATOR), F.lit("\ufffd")))
+        .otherwise(F.col("text")),
+    )  # fmt: skip
+    field = _groups(F.col("text"), LINE, len(FIELDS))
+    return with_text.withColumn("field", field).withColumn(
+        "field", F.when(F.size("field") == len(FIELDS), F.col("field"))
+    )
+
+
+def with_timestamp(lines: DataFrame) -> DataFrame:
+    """Add `timestamp`; a line that no format fits may still show when it was written."""
+    shown = F.regexp_extract("text", rf"\[{TIME}\]", 0)
+    pieces = F.when(
+        F.col("field").isNotNull(), F.slice("field", FIELDS.index("day") + 1, len(TIME_FIELDS))
+    ).when(F.length(shown) > 0, _groups(shown, rf"\[{TIME}\]", len(TIME_FIELDS)))
+    return lines.withColumn("pieces", pieces).withColumn("timestamp", _instant()).drop("pieces")
+
+
+def with_bad_reason(lines: DataFrame) -> DataFrame:
+    """Add `bad_reason`, a key of `include.contracts.BAD_REASONS`; null for a good line."""
+    size = _field("content_size")
+    looks_right = F.col("text").rlike(r'(?s)^\S+ \S+ .*? \[[^\]]*\] "')
+    return lines.withColumn(
+        "bad_reason",
+        F.when(F.octet_length("line") > MAX_LINE_BYTES, "too_long")
+        .when(F.length(F.trim("text")) == 0, "empty")
+        .when(F.col("timestamp").isNull() & looks_right, "bad_time")
+        .when(F.col("field").isNull(), "no_match")
+        .when((size != "-") & size.try_cast("bigint").isNull(), "bad_size"),
+    ).withColumn("field", F.when(F.col("bad_reason").isNull(), F.col("field")))
+
+
+def with_request(lines: DataFrame) -> DataFrame:
+    """Add method, endpoint, query and protocol.
+
+    HTTP/0.9 has no protocol. What is no request at all (a TLS handshake sent to a plain port, say)
+    has no method, and its text as the endpoint.
+    """
+    request = F.col("request")
+    first, last = F.substring_index(request, " ", 1), F.substring_index(request, " ", -1)
+    has_method = F.contains(request, F.lit(" ")) & first.rlike("^[A-Za-z][A-Za-z_-]{0,31}$")
+    has_protocol = has_method & F.startswith(last, F.lit("HTTP/"))
+    before = F.length(first) + 1
+    after = F.when(has_protocol, F.length(last) + 1).otherwise(0)
+    target = F.when(
+        has_method, F.substring(request, before + 1, F.length(request) - before - after)
+    ).otherwise(request)
+    question = F.instr("target", "?")
+    return (
+        lines.withColumn("request", _unescaped(_field("request")))
+        .withColumn("target", target)
+        .select(
+            *lines.columns,
+            F.when(has_method, first).alias("method"),
+            _present(F.substring_index("target", "?", 1)).alias("endpoint"),
+            F.when(question > 0, F.substring("target", question + 1, F.length("target")))
+            .alias("query"),
+            F.when(has_protocol, last).alias("protocol"),
+        )
+    )  # fmt: skip
+
+
+def select_parsed(lines: DataFrame) -> DataFrame:
+    """The parsed columns, in the order of the contract, after what the line came with."""
+    added = {"line", "text", "field", "timestamp", "bad_reason", "method", "endpoint", "query",
+             "protocol"}  # fmt: skip
+    referrer = F.concat(_field("referrer"), _field("only_referrer"))
+    return lines.select(
+        *[name for name in lines.columns if name not in added],
+        _field("host").alias("host"),
+        _unescaped(_present(_field("user"))).alias("user"),
+        "timestamp", "method", "endpoint", "query", "protocol",
+        _field("status").try_cast("int").alias("status"),
+        _field("content_size").try_cast("bigint").alias("content_size"),
+        _unescaped(_present(referrer)).alias("referrer"),
+        _unescaped(_present(_field("user_agent"))).alias("user_agent"),
+        F.lit(None).cast("string").alias("vhost"),
+        F.lit(None).cast("double").alias("seconds_taken"),
+        F.when(_field("quote") == "", "common").when(_field("quote") != "", "combined")
+        .alias("log_format"),
+        "bad_reason",
+        F.when(F.col("bad_reason").isNotNull(), _readable(F.col("line"))).alias("raw"),
+    )  # fmt: skip
+
+
+def with_event_date(lines: DataFrame, time_zone: str) -> DataFrame:
+    """Add `event_date`, the day of `timestamp` in `time_zone`; null for a line without a time.
+
+    The session's own time zone must be UTC.
+    """
+    return lines.withColumn(
+        "event_date", F.to_date(F.from_utc_timestamp("timestamp", F.lit(time_zone)))
+    )
+
+
+def filter_unsuccessful(requests: DataFrame) -> DataFrame:
+    """Task 2 of the course: requests whose status is not 200 (an unknown status is not 200)."""
+    return requests.where(~F.col("status").eqNullSafe(F.lit(200)))
+
+
+def count_by_status(requests: DataFrame) -> DataFrame:
+    """Task 3 of the course: one row a status, with its `count`."""
+    return requests.groupBy("status").count()
+
+
+def landed_lines(lines: DataFrame, time_zone: str) -> DataFrame:
+    """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order."""
+    parsed = lines.transform(parse_lines).transform(with_event_date, time_zone)
+    return parsed.select(*[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
+
+
+def _groups(text: Column, pattern: str, count: int) -> Column:
+    """The pattern's groups as an array; an array of one, the text, if it does not match."""
+    return F.split(
+        F.regexp_replace(text, pattern, SEPARATOR.join(f"${n}" for n in range(1, count + 1))),
+        SEPARATOR,
+    )
+
+
+def _field(name: str) -> Column:
+    return F.col("field")[FIELDS.index(name)]
+
+
+def _present(text: Column) -> Column:
+    """Null for what stands for nothing."""
+    return F.when(~text.isin("", "-"), text)
+
+
+def _unescaped(text: Column) -> Column:
+    r"""Undo Apache's `\"` and `\\`. Its `\xhh` stays as it is: those bytes are not for reading."""
+    return F.when(
+        F.contains(text, F.lit("\\")), F.regexp_replace(text, r'\\(["\\])', "$1")
+    ).otherwise(text)
+
+
+def _instant() -> Column:
+    """`pieces`, the TIME_FIELDS, as an instant; null for a day that the calendar lacks."""
+    piece = {name: F.col("pieces")[n] for n, name in enumerate(TIME_FIELDS)}
+    numbers = F.create_map(*[F.lit(text) for n, m in enumerate(MONTHS, 1) for text in (m, f"{n:02}")])
+    month = F.try_element_at(numbers, piece["month"])
+    date = F.concat_ws("-", piece["year"], month, piece["day"]).try_cast("date")
+    seconds = F.unix_date(date).cast("bigint") * 86400
+    for sign, name, unit in (
+        (1, "hour", 3600), (1, "minute", 60), (1, "second", 1),
+        (-1, "zone_hours", 3600), (-1, "zone_minutes", 60),
+    ):  # fmt: skip
+        part = piece[name].try_cast("int") * unit
+        seconds += part if sign > 0 else F.when(piece["sign"] == "-", part).otherwise(-part)
+    return F.timestamp_seconds(seconds)
+
+
+def _readable(line: Column) -> Column:
+    r"""The line's text, cut; bytes that are not UTF-8 as Apache would have written them, `\xhh`."""
+    characters = F.split(
+        F.substring(F.decode(line.cast("binary"), "ISO-8859-1"), 1, MAX_RAW_CHARACTERS), ""
+    )
+    escaped = F.array_join(
+        F.transform(
+            characters,
+            lambda c: F.when(F.ascii(c) < 128, c).otherwise(
+                F.concat(F.lit("\\x"), F.lower(F.hex(F.ascii(c))))
+            ),
+        ),
+        "",
+    )
+    short = F.substring(line, 1, MAX_RAW_CHARACTERS)
+    return F.when(F.is_valid_utf8(line), short).otherwise(escaped)
+
+
+def _without_last_newline(text: Column) -> Column:
+    return F.when(
+        F.endswith(text, F.lit("\n")), F.substring(text, F.lit(1), F.length(text) - 1)
+    ).otherwise(text)
