@@ -1,6 +1,7 @@
 """Where things lie in the lake, and which days have changed since they were summarised."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
     """Days with lines that no summary has seen: late ones, or of a run that did not finish.
 
     A summary says through which batch of the landing it has read; the landing's progress says
-    which days each batch brought. Days are ISO dates, in order.
+    which days each batch brought. Days are ISO dates, in order. A day that was last reported from
+    another source kind stays as it is until somebody asks for it: nights do not undo a backfill.
     """
     latest: dict[str, int] = {}
     for record in _records(landing_folder / "progress.jsonl"):
@@ -55,14 +57,15 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
     )
 
 
-def _summarised_through(summary: Path, landing_folder: Path) -> int:
+def _summarised_through(summary: Path, landing_folder: Path) -> float:
     try:
         provenance = json.loads(summary.read_text())["provenance"]
     except (OSError, ValueError, KeyError):
         return -1
-    if Path(provenance["landing"]).parent != landing_folder or provenance["through_batch"] is None:
-        return -1  # made from another source kind: this one may say more
-    return int(provenance["through_batch"])
+    if Path(provenance["landing"]).parent != landing_folder:
+        return math.inf
+    through = provenance["through_batch"]
+    return -1 if through is None else int(through)
 
 
 def _records(progress: Path) -> Iterable[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -49,7 +50,7 @@ class Publisher:
                 linger_ms=20,
                 batch_size=256 * 1024,
                 allow_auto_create_topics=False,
-                bootstrap_timeout_ms=10_000,
+                bootstrap_timeout_ms=5_000,
                 max_block_ms=15_000,
             ),
         )
@@ -94,16 +95,19 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        try:
-            if kind is None:
+        if kind is None:
+            try:
                 self.flush()
-            else:  # what the broker has, it has: say so before leaving
-                for about, future in self._waiting:
-                    if future.succeeded():
-                        place = future.value
-                        self._acknowledged(Acknowledged(about, place.partition, place.offset))
-        finally:
-            self._producer.close(timeout=5 if kind is None else 0)
+            finally:
+                self._producer.close(timeout=5)
+            return
+        # Interrupted or failed: what the broker has by now, it has; say so before leaving.
+        with suppress(KafkaError):
+            self._producer.close(timeout=5)
+        for about, future in self._waiting:
+            if future.succeeded():
+                place = future.value
+                self._acknowledged(Acknowledged(about, place.partition, place.offset))
 
 
 def ensure_topics(servers: str, topics: Iterable[str], partitions: int, replication: int) -> None:
@@ -152,5 +156,5 @@ def connected(servers: str, connect: Callable[[], Any]) -> Any:
 def _admin(servers: str) -> Any:
     return connected(
         servers,
-        lambda: KafkaAdminClient(bootstrap_servers=servers.split(","), bootstrap_timeout_ms=10_000),
+        lambda: KafkaAdminClient(bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000),
     )

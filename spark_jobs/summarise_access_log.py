@@ -48,18 +48,11 @@ def main() -> None:
     spark = session.start(JOB)
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
-    landed = summary.days_of(read_landing(spark, source), days)
-    requests = summary.requests_of(landed, args.time_zone).persist(StorageLevel.MEMORY_AND_DISK)
+    landed = read_landing(spark, source)
+    requests = summary.requests_of(summary.days_of(landed, days), args.time_zone)
+    requests.persist(StorageLevel.MEMORY_AND_DISK)
     panels = summary.count_panels(requests).persist(StorageLevel.MEMORY_AND_DISK)
-    unsuccessful = filter_unsuccessful(requests).drop("visitor", "hour")
-    tables = {
-        "lines": summary.count_lines(landed),
-        "span": summary.time_span(requests),
-        "top": summary.top_rows(panels, args.top),
-        "unsuccessful": summary.newest(unsuccessful, args.newest),
-        "bad": summary.bad_samples(landed, SAMPLES),
-    }
-    found = {name: _by_day(rows) for name, rows in tables.items()}
+    found = tables(landed, requests, panels, days, args.top, args.newest)
     files = write_panels(spark, panels, days, sink / f".{JOB}")
     provenance = {
         "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
@@ -78,6 +71,23 @@ def main() -> None:
         print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
     spark.stop()
+
+
+def tables(
+    landed: DataFrame, requests: DataFrame, panels: DataFrame, days: list[str], top: int,
+    newest: int,
+) -> dict[str, dict[str, list[Row]]]:  # fmt: skip
+    """Everything that a summary is made of: table -> day -> its rows."""
+    of_days = summary.days_of(landed, days)
+    unsuccessful = filter_unsuccessful(requests).drop("visitor", "hour")
+    found = {
+        "lines": summary.count_lines(of_days),
+        "span": summary.time_span(requests),
+        "top": summary.top_rows(panels, top),
+        "unsuccessful": summary.newest(unsuccessful, newest),
+        "bad": summary.bad_samples(of_days, SAMPLES),
+    }
+    return {name: _by_day(rows) for name, rows in found.items()}
 
 
 def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:

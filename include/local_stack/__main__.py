@@ -18,7 +18,9 @@ from include.local_stack.up import bring_up
 from include.package import package_jobs
 from include.settings import Settings, load_settings
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 says = Console(highlight=False, soft_wrap=True, width=max(100, Console().width))
 
 

@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Make a web server's access log, or replay one, into Kafka, a file or the terminal.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
 )
 says = Console(stderr=True, highlight=False)
 

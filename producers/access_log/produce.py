@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include.contracts import MAX_LINE_BYTES
 from producers.access_log.replay import Line
-from producers.kafka_client import Publisher, end_offsets
+from producers.kafka_client import ProducerError, Publisher, end_offsets
 from producers.ledger import Ledger
 
 # With Kafka's default limit of 1,048,576 bytes, a batch closes before the line that would pass it.
@@ -46,7 +46,13 @@ def produce(
     """
     started = time.monotonic()
     ledger = Ledger(ledgers / topic / f"{log_id}.csv")
-    reached, before = ledger.acknowledged(end_offsets(servers, topic))
+    ends = end_offsets(servers, topic)
+    if ends is None:
+        raise ProducerError(
+            f"there is no topic {topic!r} at {servers}; make it with "
+            f"`python -m producers.topics {topic}`"
+        )
+    reached, before = ledger.acknowledged(ends)
     if not reached:
         ledger.forget()
     if again:

@@ -165,7 +165,8 @@ class Landing:
             for line in log.read_text().splitlines()[1:]:
                 entry = json.loads(line)
                 if entry["batchId"] == batch:
-                    files.append(entry["path"])
+                    # The log writes file:///a, the column `_metadata.file_path` file:/a.
+                    files += [entry["path"], entry["path"].replace(":///", ":/", 1)]
         return landed.where(F.col("file").isin(files))
 
 

@@ -1,0 +1,169 @@
+"""What tests share: one Spark session and one broker a run, and how long each group took."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.local_stack.doctor import free_port
+from include.local_stack.jars import connector_jars, ensure_jars, pyspark_home
+from include.local_stack.java import java_home
+from include.package import package_jobs
+from include.settings import PROJECT, Settings, load_settings
+
+SHARED = PROJECT.parent / "shared"
+GROUPS: dict[str, float] = defaultdict(float)
+COUNTS: dict[str, int] = defaultdict(int)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    group = report.nodeid.split("/")[1]
+    GROUPS[group] += report.duration
+    COUNTS[group] += report.when == "call"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.section("how long each group took")
+    for group, seconds in sorted(GROUPS.items()):
+        terminalreporter.line(f"{group:10} {COUNTS[group]:4} tests {seconds:7.1f} s")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real logs and of what another program counts in them."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there: this test compares with the logs in it")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def java() -> None:
+    """Java in the environment; fails with the remedy where there is none that fits."""
+    os.environ["JAVA_HOME"] = str(java_home())
+    os.environ["SPARK_HOME"] = str(pyspark_home())
+    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+
+
+@pytest.fixture(scope="session")
+def spark(java):
+    """One Spark session for the whole run."""
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").appName("tests")
+    for key, value in {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.memory": "2g",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC",
+    }.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def jars(java) -> Path:
+    """The project's own jars, brought once; settings of the checkout, not of a test."""
+    folder = load_settings().jars
+    ensure_jars(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def broker(jars, tmp_path_factory) -> Iterator[Settings]:
+    """A real broker of its own on free ports; settings that name it."""
+    from include.local_stack import broker as local_broker
+
+    home = tmp_path_factory.mktemp("broker")
+    (home / "jars").symlink_to(jars)
+    port = free_port(29092)
+    settings = load_settings({
+        "TIDEMARK_HOME": str(home), "TIDEMARK_KAFKA_PORT": str(port),
+        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
+    })  # fmt: skip
+    local_broker.start(settings)
+    yield settings
+    assert local_broker.service(settings).stop()
+
+
+@pytest.fixture
+def topic(broker: Settings, request: pytest.FixtureRequest) -> str:
+    """A topic of this test alone, with two partitions."""
+    from producers.kafka_client import ensure_topics
+
+    name = re.sub(r"[^a-z0-9-]", "-", request.node.name.lower())[:200]
+    ensure_topics(broker.kafka_servers, [name], partitions=2, replication=1)
+    return name
+
+
+@pytest.fixture(scope="session")
+def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
+    """The command that submits a job, as include/spark_submit.py has Airflow build it."""
+    from include.spark_submit import spark_conf
+
+    home = tmp_path_factory.mktemp("submit")
+    archive = package_jobs(home / "spark_jobs.zip")
+    settings = load_settings({"TIDEMARK_HOME": str(home)})
+
+    def command(job: str, *flags: object) -> list[str]:
+        conf = [f"--conf={name}={value}" for name, value in spark_conf(settings).items()]
+        return [str(Path(sys.executable).with_name("spark-submit")), "--master=local[2]", *conf,
+                "--driver-memory=1g", f"--jars={','.join(map(str, connector_jars(jars)))}",
+                f"--py-files={archive}", str(PROJECT / "spark_jobs" / f"{job}.py"),
+                *map(str, flags)]  # fmt: skip
+
+    return command
+
+
+def run(
+    command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None
+) -> subprocess.CompletedProcess:
+    """Run to its end; give what it printed. Its whole family is ended if it takes longer."""
+    env = os.environ | {"PYTHONPATH": str(PROJECT)} | (env_changes or {})
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=PROJECT
+    )
+    try:
+        out, err = started.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        kill_family(started.pid)
+        raise
+    return subprocess.CompletedProcess(command, started.returncode, out, err)
+
+
+def kill_family(pid: int) -> None:
+    """SIGKILL a process and all that it started."""
+    try:
+        parent = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    family = [*parent.children(recursive=True), parent]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(family, timeout=10)
+
+
+def eventually(ready: Callable[[], object], seconds: float, what: str) -> object:
+    """What `ready` gives once it is true; fails with what was waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.1)
+    return found

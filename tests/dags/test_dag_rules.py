@@ -1,0 +1,122 @@
+"""What must hold for every DAG."""
+
+import subprocess
+import sys
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from include.pages import dags_page
+from include.settings import PROJECT, load_settings, settings_table
+from tests.dags.conftest import DAG_FILES
+
+HEAVY = {"pyspark", "kafka", "pandas", "pyarrow", "spark_jobs", "producers"}
+PARSE_ALL_DAGS = """
+import pathlib, runpy, sys
+for file in sorted(pathlib.Path("dags").glob("*.py")):
+    runpy.run_path(str(file))
+print("loaded:", *{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_there_are_dags():
+    assert {file.stem for file in DAG_FILES} >= {"produce_access_log", "analyse_access_log"}
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_a_file_holds_one_dag_of_its_name_that_explains_itself(dag_bag, file):
+    dag = dag_bag.dags[file.stem]
+    assert dag.fileloc == str(file)
+    assert [d.dag_id for d in dag_bag.dags.values() if d.fileloc == str(file)] == [file.stem]
+    for word in ("###", "**When**", "**Reads**", "**Writes**", "**Then**", "*If it fails*"):
+        assert word in dag.doc_md, word
+    assert dag.tags
+    assert dag.max_active_runs == 1
+    assert dag.default_args["retries"] >= 1
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_a_run_may_be_triggered_with_the_forms_defaults(dag_bag, file):
+    dag_bag.dags[file.stem].params.validate()
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
+def test_a_dag_file_is_a_table_of_contents(file):
+    assert len(file.read_text().splitlines()) <= 130
+
+
+def test_parsing_every_dag_imports_nothing_heavy(airflow_home):
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE_ALL_DAGS], cwd=PROJECT, capture_output=True, text=True,
+        check=True, env={"PYTHONPATH": str(PROJECT), "AIRFLOW_HOME": str(airflow_home), "PATH": ""},
+    )  # fmt: skip
+    loaded = set(done.stdout.rpartition("loaded:")[2].split())
+    assert "airflow" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
+    land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
+    settings = load_settings()
+    assert land.application == str(PROJECT / "spark_jobs" / "land_access_log.py")
+    given = dict(zip(land.application_args[::2], land.application_args[1::2], strict=True))
+    assert given["--trigger"] == "available-now"
+    assert given["--servers"] == settings.kafka_servers
+    assert all(isinstance(value, str) for value in land.application_args)
+    assert len(land.jars.split(",")) == 4
+
+
+def test_one_run_at_a_time_writes_the_landing(dag_bag):
+    dag = dag_bag.dags["analyse_access_log"]
+    assert {dag.get_task(name).pool for name in ("land_access_log", "summarise_access_log")} == {
+        "landing_access_log"
+    }
+    order = ["preflight", "land_access_log", "choose_days", "summarise_access_log", "report"]
+    for before, after in zip(order, order[1:], strict=False):
+        assert after in dag.get_task(before).downstream_task_ids
+
+
+def test_a_range_of_days_is_those_days_in_the_sites_time_zone(dag_bag):
+    from airflow.sdk import CronDataIntervalTimetable
+
+    from airflow.serialization.definitions.dag import SerializedDAG  # noqa: F401  (3.3: what runs)
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(dag_bag.dags["analyse_access_log"]))
+    zone = ZoneInfo(load_settings().time_zone)
+    infos = dag.iter_dagrun_infos_between(
+        datetime(2015, 5, 17, tzinfo=zone), datetime(2015, 5, 20, tzinfo=zone)
+    )
+    days = [info.data_interval.start.astimezone(zone).date().isoformat() for info in infos]
+    assert days == ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
+    assert isinstance(dag_bag.dags["analyse_access_log"].timetable, CronDataIntervalTimetable)
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "wrong"),
+    [
+        ("produce_access_log", {"file": "../../etc/passwd"}),
+        ("produce_access_log", {"file": "-rf"}),
+        ("produce_access_log", {"file": ".hidden"}),
+        ("produce_access_log", {"count": 0}),
+        ("produce_access_log", {"rate": -1}),
+        ("produce_access_log", {"source": "elsewhere"}),
+        ("produce_access_log", {"day": "today; rm -rf"}),
+        ("analyse_access_log", {"source": "both"}),
+        ("analyse_access_log", {"day": "../2026"}),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_runs(dag_bag, dag_id, wrong):
+    from airflow.sdk.exceptions import AirflowException
+
+    params = dag_bag.dags[dag_id].params.deep_merge(wrong) if False else dag_bag.dags[dag_id].params
+    for name, value in wrong.items():
+        with pytest.raises((AirflowException, ValueError)):
+            params[name] = value
+            params.validate()
+
+
+def test_the_generated_pages_are_as_the_code_says():
+    assert (PROJECT / "docs" / "dags.md").read_text() == dags_page(PROJECT / "dags"), "make docs"
+    assert (PROJECT / "docs" / "settings.md").read_text().endswith(settings_table()), "make docs"

@@ -1,0 +1,191 @@
+"""Producing into a real broker: each line acknowledged, and none twice after a crash."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import date
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from include.settings import PROJECT
+from producers.access_log.generator import generate
+from producers.access_log.produce import produce
+from producers.access_log.replay import Line
+from producers.kafka_client import ProducerError, end_offsets, ensure_topics
+from producers.ledger import Ledger
+from tests.conftest import eventually, run
+
+DAY = date(2026, 1, 15)
+
+
+@pytest.fixture
+def messages(broker, topic):
+    """All messages of the test's topic, as (key, value, partition)."""
+
+    def read():
+        ends = end_offsets(broker.kafka_servers, topic)
+        consumer = KafkaConsumer(bootstrap_servers=broker.kafka_servers, enable_auto_commit=False)
+        parts = {TopicPartition(topic, partition): end for partition, end in ends.items()}
+        consumer.assign(list(parts))
+        consumer.seek_to_beginning()
+        found = []
+        while any(consumer.position(part) < end for part, end in parts.items()):
+            for records in consumer.poll(timeout_ms=500).values():
+                found += [(r.key, r.value, r.partition) for r in records]
+        consumer.close()
+        return found
+
+    return read
+
+
+def sent(broker, topic, tmp_path, lines, **changed):
+    arguments = {"servers": broker.kafka_servers, "topic": topic, "ledgers": tmp_path / "ledger"}
+    return produce(lines, "log", **(arguments | changed))
+
+
+def lines_of(messages):
+    """(byte offset, line) of every line in the messages."""
+    found = []
+    for key, value, _ in messages:
+        start = int(key.rpartition(b":")[2])
+        for text in value.split(b"\n"):
+            found.append((start, text))
+            start += len(text) + 1
+    return found
+
+
+@pytest.mark.parametrize("per_message", [1, 7, 100])
+def test_every_line_arrives_once_under_its_place_however_many_go_in_a_message(
+    broker, topic, tmp_path, messages, per_message
+):
+    done = sent(broker, topic, tmp_path, generate(500, 1, DAY), lines_per_message=per_message)
+    assert (done.lines, done.before) == (500, 0)
+    assert done.messages == -(-500 // per_message)
+    expected = [(line.start, line.text) for line in generate(500, 1, DAY)]
+    assert sorted(lines_of(messages())) == expected
+    assert {partition for *_, partition in messages()} == {0, 1}
+
+
+def test_the_ledger_is_what_kafka_has(broker, topic, tmp_path, messages):
+    sent(broker, topic, tmp_path, generate(300, 1, DAY), lines_per_message=10)
+    ledger = (tmp_path / "ledger" / topic / "log.csv").read_text().splitlines()[1:]
+    starts = {int(row.split(",")[0]) for row in ledger}
+    assert starts == {int(key.rpartition(b":")[2]) for key, *_ in messages()}
+    assert sum(int(row.split(",")[2]) for row in ledger) == 300
+
+
+def test_a_second_run_sends_nothing_and_a_longer_log_only_what_is_new(broker, topic, tmp_path, messages):
+    lines = list(generate(400, 1, DAY))
+    assert sent(broker, topic, tmp_path, lines[:250], lines_per_message=20).lines == 250
+    again = sent(broker, topic, tmp_path, lines[:250], lines_per_message=1)
+    assert (again.lines, again.before) == (0, 250)
+    longer = sent(broker, topic, tmp_path, lines, lines_per_message=33)
+    assert (longer.lines, longer.before) == (150, 250)
+    assert sorted(lines_of(messages())) == [(line.start, line.text) for line in lines]
+
+
+def test_again_sends_all_of_it_under_the_same_keys(broker, topic, tmp_path, messages):
+    for again in (False, True):
+        sent(broker, topic, tmp_path, generate(50, 1, DAY), again=again)
+    assert set(Counter(lines_of(messages())).values()) == {2}
+
+
+def test_a_last_line_sent_half_is_sent_whole_when_it_has_grown(broker, topic, tmp_path, messages):
+    first = [Line(0, b"whole", 6), Line(6, b"ha", 2)]
+    sent(broker, topic, tmp_path, first)
+    assert sent(broker, topic, tmp_path, first).lines == 0
+    grown = [Line(0, b"whole", 6), Line(6, b"half", 5), Line(11, b"new", 4)]
+    assert sent(broker, topic, tmp_path, grown).lines == 2
+    assert sorted(lines_of(messages())) == [(0, b"whole"), (6, b"ha"), (6, b"half"), (11, b"new")]
+
+
+def test_a_ledger_of_a_topic_that_is_gone_is_begun_anew(broker, topic, tmp_path, messages):
+    path = tmp_path / "ledger" / topic / "log.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("start,bytes,lines,partition,offset\n0,100000,50,0,999\n")
+    assert sent(broker, topic, tmp_path, generate(50, 1, DAY)).lines == 50
+    assert len(messages()) == 50
+    assert Ledger(path).acknowledged(end_offsets(broker.kafka_servers, topic))[1] == 50
+
+
+def test_a_producer_killed_in_the_middle_and_run_again_loses_nothing(
+    broker, topic, tmp_path, messages
+):
+    command = [sys.executable, "-m", "producers.access_log", "generate", "--count", "6000",
+               "--to", f"kafka:{topic}", "--servers", broker.kafka_servers, "-n", "3"]  # fmt: skip
+    env = os.environ | {"TIDEMARK_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    slow = subprocess.Popen([*command, "--rate", "3000"], env=env, stderr=subprocess.DEVNULL)
+    eventually(lambda: sum((end_offsets(broker.kafka_servers, topic) or {}).values()) > 300, 30,
+               "the first messages of the producer")  # fmt: skip
+    slow.send_signal(signal.SIGKILL)
+    slow.wait(10)
+    done = run(command, env_changes={"TIDEMARK_HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    found = lines_of(messages())
+    expected = [(line.start, line.text) for line in generate(6000, 1, DAY)]
+    assert sorted(set(found)) == expected
+    assert len(found) < 2 * len(expected)
+
+
+def test_ctrl_c_keeps_what_was_acknowledged_and_says_how_to_go_on(broker, topic, tmp_path, messages):
+    command = [sys.executable, "-m", "producers.access_log", "generate", "--count", "100000",
+               "--to", f"kafka:{topic}", "--servers", broker.kafka_servers, "--rate", "2000"]  # fmt: skip
+    env = os.environ | {"TIDEMARK_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: sum((end_offsets(broker.kafka_servers, topic) or {}).values()) > 100, 30,
+               "the first messages of the producer")  # fmt: skip
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130, told
+    assert "run the same again to go on" in told
+    assert "Traceback" not in told
+    (ledger,) = (tmp_path / "lake" / "ledger" / topic).glob("*.csv")
+    reached, lines = Ledger(ledger).acknowledged(end_offsets(broker.kafka_servers, topic))
+    assert 0 < lines <= len(messages())
+    assert reached > 0
+
+
+def test_a_rate_is_kept(broker, topic, tmp_path):
+    started = time.monotonic()
+    sent(broker, topic, tmp_path, generate(200, 1, DAY), rate=200)
+    assert time.monotonic() - started >= 0.95
+
+
+def test_topics_that_are_there_stay_as_they_are(broker, topic):
+    ensure_topics(broker.kafka_servers, [topic], partitions=5, replication=1)
+    assert set(end_offsets(broker.kafka_servers, topic)) == {0, 1}
+
+
+def test_a_missing_topic_and_a_broker_that_is_down_are_told_with_the_remedy(broker, tmp_path):
+    with pytest.raises(ProducerError, match="python -m producers.topics no-such-topic"):
+        sent(broker, "no-such-topic", tmp_path, generate(5, 1, DAY))
+    with pytest.raises(ProducerError, match="make up"):
+        sent(broker, "x", tmp_path, generate(5, 1, DAY), servers="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["replay", "/nowhere/access.log"], 2, "there is no file /nowhere/access.log"),
+        (["replay", str(PROJECT)], 2, "is a folder"),
+        (["generate", "--to", "elsewhere"], 2, "use kafka:TOPIC, file:PATH or stdout"),
+        (["generate", "--to", "file:/nowhere/x.log"], 1, "No such file or directory"),
+        (["generate", "--count", "5", "--servers", "127.0.0.1:1"], 1, "make up"),
+    ],
+)
+def test_a_wrong_word_ends_in_one_sentence(arguments, code, says):
+    done = run([sys.executable, "-m", "producers.access_log", *arguments])
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_log_goes_to_a_file_or_to_the_terminal_instead(tmp_path):
+    base = [sys.executable, "-m", "producers.access_log", "generate", "--count", "50", "--to"]
+    assert run([*base, f"file:{tmp_path / 'a.log'}"]).returncode == 0
+    assert run([*base, "stdout"]).stdout == (tmp_path / "a.log").read_text()
+    assert [file.name for file in tmp_path.iterdir()] == ["a.log"]

@@ -1,0 +1,352 @@
+"""The parser against lines as servers write them, and against another parser."""
+
+import re
+import time
+from datetime import UTC, datetime
+
+import pytest
+from apachelogs import COMBINED, COMMON, InvalidEntryError, LogParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
+
+from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
+from spark_jobs.transforms.access_log import (
+    count_by_status,
+    file_lines,
+    filter_unsuccessful,
+    kafka_lines,
+    landed_lines,
+    parse_lines,
+)
+from tests.builders import a_common_line, a_line
+
+
+@pytest.fixture
+def parse(spark):
+    def parsed(*lines):
+        """Rows of the lines, in order, each as a dict without its nulls."""
+        raw = [(n, line.encode() if isinstance(line, str) else line) for n, line in enumerate(lines)]
+        frame = spark.createDataFrame(raw, "n INT, bytes BINARY")
+        texts = frame.select("n", F.col("bytes").cast("string").alias("line"))
+        rows = parse_lines(texts).withColumn("seconds", F.unix_timestamp("timestamp")).orderBy("n")
+        return [
+            {k: v for k, v in row.asDict().items() if v is not None} for row in rows.drop("n").collect()
+        ]
+
+    return parsed
+
+
+def test_a_combined_line_gives_every_field(parse):
+    (row,) = parse(
+        a_line(
+            user="frank", time="10/Oct/2000:13:55:36 -0700", request="GET /a.gif?x=1&y=2 HTTP/1.0",
+            size="2326", referrer="http://example.com/start", user_agent="Mozilla/4.08 [en]",
+        )
+    )  # fmt: skip
+    assert row.pop("timestamp") is not None
+    assert row == {
+        "host": "192.0.2.7", "user": "frank", "method": "GET", "endpoint": "/a.gif",
+        "query": "x=1&y=2", "protocol": "HTTP/1.0", "status": 200, "content_size": 2326,
+        "referrer": "http://example.com/start", "user_agent": "Mozilla/4.08 [en]",
+        "log_format": "combined",
+        "seconds": int(datetime(2000, 10, 10, 20, 55, 36, tzinfo=UTC).timestamp()),
+    }  # fmt: skip
+
+
+def test_common_and_combined_lines_are_told_apart_one_by_one(parse):
+    common, combined = parse(a_common_line(), a_line())
+    assert (common["log_format"], combined["log_format"]) == ("common", "combined")
+    assert "user_agent" not in common
+
+
+def test_a_time_is_an_instant_whatever_its_offset(parse):
+    utc = {"+0000": "10:05:03", "-0400": "14:05:03", "+0530": "04:35:03", "-0330": "13:35:03",
+           "+1400": "20:05:03", "-1200": "22:05:03", "+0545": "04:20:03"}  # fmt: skip
+    rows = parse(*[a_line(time=f"17/May/2015:10:05:03 {zone}") for zone in utc])
+    instants = [datetime.fromtimestamp(row["seconds"], UTC) for row in rows]
+    assert [f"{instant:%H:%M:%S}" for instant in instants] == list(utc.values())
+
+
+ODD_BUT_READABLE = {
+    "size is a dash": (a_line(size="-"), {"status": 200}),
+    "status is a dash": (a_line(status="-", size="-"), {"method": "GET"}),
+    "IPv6": (a_line(host="2001:db8::1"), {"host": "2001:db8::1"}),
+    "IPv4 in IPv6": (a_line(host="::ffff:192.0.2.1"), {"host": "::ffff:192.0.2.1"}),
+    "IPv6 with a zone": (a_line(host="fe80::1%eth0"), {"host": "fe80::1%eth0"}),
+    "host name": (a_line(host="in24.inetnebr.com"), {"host": "in24.inetnebr.com"}),
+    "user with spaces": (a_line(user="John F. Doe"), {"user": "John F. Doe"}),
+    "user with a quote": (a_line(user='a\\"b'), {"user": 'a"b'}),
+    "escaped quotes": (a_line(user_agent='x \\"y\\" z'), {"user_agent": 'x "y" z'}),
+    "escaped backslash at the end": (a_line(user_agent="x\\\\"), {"user_agent": "x\\"}),
+    "quotes not escaped": (
+        a_line(request='GET /a"b" HTTP/1.1', referrer='http://x/"y"', user_agent='c"d'),
+        {"endpoint": '/a"b"', "referrer": 'http://x/"y"', "user_agent": 'c"d'},
+    ),
+    "last quote missing": (a_line(user_agent="Mozilla").removesuffix('"'), {"user_agent": "Mozilla"}),
+    "ends in the referrer": (
+        a_line().partition(' "-"')[0] + ' "http://exa', {"referrer": "http://exa"}
+    ),
+    "empty request": (a_line(request="", status="408", size="0"), {"status": 408}),
+    "dash for a request": (a_line(request="-", status="408"), {"status": 408}),
+    "TLS handshake": (
+        a_line(request="\\x16\\x03\\x01", status="400"), {"endpoint": "\\x16\\x03\\x01"}
+    ),
+    "RDP cookie": (
+        a_line(request="\\x03\\x00Cookie: mstshash=x", status="400"),
+        {"endpoint": "\\x03\\x00Cookie: mstshash=x"},
+    ),
+    "HTTP/0.9": (a_line(request="GET /"), {"method": "GET", "endpoint": "/"}),
+    "HTTP/2": (a_line(request="GET / HTTP/2.0"), {"protocol": "HTTP/2.0"}),
+    "HTTP/3": (a_line(request="GET / HTTP/3"), {"protocol": "HTTP/3"}),
+    "full URL": (
+        a_line(request="GET http://example.com/a?b HTTP/1.1"),
+        {"endpoint": "http://example.com/a", "query": "b"},
+    ),
+    "CONNECT": (a_line(request="CONNECT a.example:443 HTTP/1.1"), {"endpoint": "a.example:443"}),
+    "asterisk": (a_line(request="OPTIONS * HTTP/1.0"), {"method": "OPTIONS", "endpoint": "*"}),
+    "spaces in the path": (a_line(request="GET /a b c HTTP/1.1"), {"endpoint": "/a b c"}),
+    "lower-case method": (a_line(request="get / HTTP/1.1"), {"method": "get"}),
+    "unknown method": (a_line(request="BREW /pot HTTP/1.1"), {"method": "BREW"}),
+    "unknown status": (a_line(status="999"), {"status": 999}),
+    "leap second": (a_line(time="31/Dec/2016:23:59:60 +0000"), {"seconds": 1483228800}),
+    "leap day": (a_line(time="29/Feb/2024:00:00:00 +0000"), {"seconds": 1709164800}),
+    "more fields behind": (a_line() + ' 0.123 "203.0.113.9, 198.51.100.1"', {"status": 200}),
+    "carriage return at the end": (a_line(user_agent="x") + "\r", {"user_agent": "x"}),
+    "carriage return inside": (a_line(user_agent="x\ry"), {"user_agent": "x\ry"}),
+    "NUL": (a_line(request="GET /\0 HTTP/1.1"), {"endpoint": "/\0"}),
+    "our own separator": (a_line(user_agent="a\x01b"), {"user_agent": "a\ufffdb"}),
+    "not UTF-8": (a_line().encode().replace(b"/a", b"/\xff\xfe"), {"endpoint": "/\ufffd\ufffd"}),
+    "emoji": (a_line(user_agent="🌊"), {"user_agent": "🌊"}),
+    "overlong and double encoded": (a_line(request="GET /%c0%ae/%252e HTTP/1.1"),
+                                    {"endpoint": "/%c0%ae/%252e"}),
+    "question mark at the end": (a_line(request="GET /a? HTTP/1.1"), {"endpoint": "/a", "query": ""}),
+    "size of 2**63-1": (a_line(size=str(2**63 - 1)), {"content_size": 2**63 - 1}),
+}  # fmt: skip
+
+
+def test_an_odd_but_readable_line_is_good_and_has_nulls_where_it_has_nothing(parse):
+    rows = parse(*[line for line, _ in ODD_BUT_READABLE.values()])
+    wrong = {}
+    for (name, (_, expected)), row in zip(ODD_BUT_READABLE.items(), rows, strict=True):
+        if "bad_reason" in row or not expected.items() <= row.items():
+            wrong[name] = row
+    assert wrong == {}
+    nothing = dict(zip(ODD_BUT_READABLE, rows, strict=True))
+    assert "content_size" not in nothing["size is a dash"]
+    assert "status" not in nothing["status is a dash"]
+    assert not {"method", "endpoint", "protocol"} & set(nothing["empty request"])
+    assert not {"method", "protocol"} & set(nothing["TLS handshake"])
+    assert "protocol" not in nothing["HTTP/0.9"]
+    assert "user_agent" not in nothing["ends in the referrer"]
+
+
+BAD = {
+    "": "empty",
+    " \t ": "empty",
+    "\r": "empty",
+    "GET / HTTP/1.1": "no_match",
+    "a\x01b\x00c": "no_match",
+    a_line().partition('" 200')[0]: "no_match",
+    a_line(status="2000"): "no_match",
+    a_line(time="yesterday"): "bad_time",
+    a_line(time="30/Feb/2015:10:05:03 +0000"): "bad_time",
+    a_line(time="17/Mai/2015:10:05:03 +0000"): "bad_time",
+    a_line(time="17/May/2015:25:05:03 +0000"): "bad_time",
+    a_line(time="17/May/2015:10:05:03"): "bad_time",
+    a_line(time="17/May/0000:10:05:03 +0000"): "bad_time",
+    a_line(time="17/May/9999:10:05:03 +0000"): "bad_time",
+    a_line(size="9" * 25): "bad_size",
+    "x" * (MAX_LINE_BYTES + 1): "too_long",
+    a_line(user_agent="x" * MAX_LINE_BYTES): "too_long",
+    "{'json': 1}": "no_match",
+}
+
+
+def test_a_bad_line_says_why_and_keeps_its_text(parse):
+    rows = parse(*BAD)
+    assert [row["bad_reason"] for row in rows] == list(BAD.values())
+    assert set(BAD.values()) == set(BAD_REASONS)
+    for line, row in zip(BAD, rows, strict=True):
+        assert row["raw"] == line[:MAX_RAW_CHARACTERS]
+        assert set(row) <= {"bad_reason", "raw", "timestamp", "seconds"}
+
+
+def test_a_bad_line_that_shows_its_time_belongs_to_that_day(spark):
+    line = 'who knows [17/May/2015:23:30:00 +0000] "half a li'
+    lines = spark.createDataFrame([(line,)], "line STRING")
+    lines = lines.selectExpr("line", "null line_id", "null topic", "null partition", "null offset",
+                             "null file")  # fmt: skip
+    (row,) = landed_lines(lines, "Europe/Paris").collect()
+    assert (str(row.event_date), row.bad_reason) == ("2015-05-18", "no_match")
+
+
+def test_bytes_of_a_bad_line_that_are_no_text_are_kept_as_apache_writes_them(parse):
+    (row,) = parse(b"junk \xff\xc3\xa4\xfe end")
+    assert row["raw"] == "junk \\xff\\xc3\\xa4\\xfe end"
+
+
+def test_a_visitor_cannot_write_a_status_into_the_log(parse):
+    forged = 'GET /x\\" 200 99 \\"-\\" \\"ua HTTP/1.1'
+    (row,) = parse(a_line(request=forged, status="404", user_agent="curl"))
+    assert (row["status"], row["user_agent"]) == (404, "curl")
+    assert row["endpoint"] == '/x" 200 99 "-" "ua'
+
+
+def test_a_line_of_a_megabyte_stops_nothing_and_costs_no_more_than_its_length(parse):
+    pieces = ['\\"', '"', "a", "\\\\", '" ', " ", "[", " [", "\\x00", "\r", "]", '] "', "- "]
+    lines = []
+    for piece in pieces:
+        many = piece * (900_000 // len(piece))
+        lines += [a_line(request=f"GET /{many} HTTP/1.1"), a_line(user_agent=many),
+                  a_line(referrer=many), a_line(user=many), many, f"a b {many}x"]  # fmt: skip
+    started = time.monotonic()
+    rows = parse(*lines, a_line())
+    assert len(rows) == len(lines) + 1
+    assert rows[-1]["status"] == 200
+    # 70 MB take a few seconds; one pattern that goes quadratic on one line takes hours.
+    assert time.monotonic() - started < 120
+
+
+def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
+    text = b"a\nbb\xff\n\xc3\xa4\xc3\xa4cc\n\nd"
+    ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
+    whole = [(b"log:100", text, "t", 0, 0)]
+    single, start = [], 100
+    for n, line in enumerate(text.split(b"\n")):
+        single.append((f"log:{start}".encode(), line, "t", 0, n))
+        start += len(line) + 1
+
+    def ids(messages):
+        rows = kafka_lines(spark.createDataFrame(messages, ddl))
+        return [tuple(r) for r in rows.select("line_id", F.hex("line")).orderBy("line_id").collect()]
+
+    assert ids(whole) == ids(single)
+    assert [found[0] for found in ids(whole)] == ["log:100", "log:102", "log:106", "log:113", "log:114"]
+
+
+def test_a_message_may_be_of_anybody(spark):
+    messages = [(None, b"no key", "t", 0, 0), (b"web1", b"constant key", "t", 0, 1),
+                (b"a:b:7", b"x\n", "t", 1, 2), (None, None, "t", 1, 3), (b"k:9", b"", "t", 1, 4),
+                (b"\xff:1", b"one\r\ntwo\r\n", "t", 1, 5)]  # fmt: skip
+    ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
+    rows = kafka_lines(spark.createDataFrame(messages, ddl)).orderBy("offset", "line_id").collect()
+    assert [(row.offset, row.line_id, row.line) for row in rows] == [
+        (0, None, "no key"), (1, None, "constant key"), (2, "a:b:7", "x"), (3, None, ""),
+        (4, "k:9", ""), (5, "\ufffd:1", "one\r"), (5, "\ufffd:6", "two\r"),
+    ]  # fmt: skip
+
+
+def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
+    (tmp_path / "a.log").write_text(a_line() + "\n")
+    landed = landed_lines(file_lines(spark.read.text(str(tmp_path))), "UTC")
+    contract = spark.createDataFrame([], ACCESS_LOG_DDL).schema
+    assert [(f.name, f.dataType) for f in landed.schema] == [
+        (f.name, f.dataType) for f in contract
+    ]
+    assert landed.first().file.endswith("a.log")
+
+
+def test_a_day_begins_at_midnight_of_the_reports_time_zone(spark, tmp_path):
+    (tmp_path / "a.log").write_text(a_line(time="17/May/2015:23:30:00 +0000") + "\n")
+    lines = file_lines(spark.read.text(str(tmp_path)))
+    days = [str(landed_lines(lines, zone).first().event_date)
+            for zone in ("UTC", "Europe/Paris", "America/New_York")]  # fmt: skip
+    assert days == ["2015-05-17", "2015-05-18", "2015-05-17"]
+
+
+def test_the_courses_tasks_two_and_three(spark):
+    requests = spark.createDataFrame([(200,), (200,), (404,), (None,), (206,)], "status INT")
+    assert sorted(str(r.status) for r in filter_unsuccessful(requests).collect()) == [
+        "206", "404", "None",
+    ]  # fmt: skip
+    counts = {row.status: row["count"] for row in count_by_status(requests).collect()}
+    assert counts == {200: 2, 404: 1, 206: 1, None: 1}
+
+
+@pytest.mark.parametrize(("name", "formats"), [("apache_combined", COMBINED), ("nasa_common", COMMON)])
+def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, formats):
+    path, parser = shared / "data" / f"{name}.log", LogParser(formats)
+    lines = file_lines(spark.read.option("lineSep", "\n").text(str(path))).withColumn(
+        "n", F.monotonically_increasing_id()
+    )
+    rows = parse_lines(lines).withColumn("at", F.unix_timestamp("timestamp")).orderBy("n").collect()
+    texts = path.read_text().splitlines()
+    assert len(rows) == len(texts)
+    unread = 0
+    for row, text in zip(rows, texts, strict=True):
+        try:
+            entry = parser.parse(text)
+        except InvalidEntryError:
+            unread += 1
+            continue
+        assert as_ours(row) == as_theirs(entry), text
+    assert unread == {"apache_combined": 1, "nasa_common": 0}[name]
+
+
+def as_ours(row):
+    target = row.endpoint if row.query is None else f"{row.endpoint}?{row.query}"
+    request = " ".join(part for part in (row.method, target, row.protocol) if part)
+    return (row.host, row.user, row["at"], request, row.status, row.content_size,
+            with_bytes(row.referrer), with_bytes(row.user_agent))  # fmt: skip
+
+
+def with_bytes(text):
+    r"""The other parser turns Apache's `\xhh` into the byte; we leave it as it is written."""
+    return text and re.sub(r"\\x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), text)
+
+
+def as_theirs(entry):
+    headers = getattr(entry, "headers_in", {})
+    return (
+        entry.remote_host, entry.remote_user, int(entry.request_time.timestamp()),
+        entry.request_line or "", entry.final_status, entry.bytes_sent,
+        headers.get("Referer") or None, headers.get("User-Agent") or None,
+    )  # fmt: skip
+
+
+plain = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"\\[]'),
+                min_size=1, max_size=30).filter(lambda text: text != "-")  # fmt: skip
+words = st.lists(plain, min_size=1, max_size=4).map(" ".join)
+quoted = st.text(st.sampled_from('ab/?=;() .-"\\'), min_size=1, max_size=40).filter(
+    lambda text: text not in ("-", "") and text.strip() == text
+)
+moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(lambda d: d.replace(microsecond=0))
+
+
+@st.composite
+def entries(draw):
+    """A request as a server knows it, and the line that Apache writes of it."""
+    agent, user, moment = draw(quoted), draw(words), draw(moments)
+    offset = draw(st.integers(-14 * 4, 14 * 4)) * 15
+    zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
+    escaped = agent.replace("\\", "\\\\").replace('"', '\\"')
+    month = "JanFebMarAprMayJunJulAugSepOctNovDec"[moment.month * 3 - 3 :][:3]
+    line = a_line(
+        host=draw(plain), user=user, request=f"GET /{draw(plain)} HTTP/1.1",
+        time=f"{moment:%d}/{month}/{moment.year}:{moment:%H:%M:%S} {zone}",
+        status=str(draw(st.integers(100, 999))), size=str(draw(st.integers(0, 2**62))),
+        user_agent=escaped,
+    )  # fmt: skip
+    return line, agent, user, int(moment.replace(tzinfo=UTC).timestamp()) - offset * 60
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(entries(), min_size=50, max_size=100))
+def test_what_apache_writes_is_read_back(spark, requests):
+    frame = spark.createDataFrame(list(enumerate(line for line, *_ in requests)), "n INT, line STRING")
+    rows = parse_lines(frame).withColumn("at", F.unix_timestamp("timestamp")).orderBy("n").collect()
+    for (line, agent, user, seconds), row in zip(requests, rows, strict=True):
+        assert row.bad_reason is None, line
+        assert (row.user_agent, row.user, row["at"]) == (agent, user, seconds), line
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.binary(max_size=200), min_size=50, max_size=200))
+def test_any_bytes_are_read_into_one_row_good_or_bad(spark, lines):
+    frame = spark.createDataFrame([(line,) for line in lines], "bytes BINARY")
+    rows = parse_lines(frame.select(F.col("bytes").cast("string").alias("line"))).collect()
+    assert len(rows) == len(lines)
+    for row in rows:
+        assert (row.bad_reason is None) == (row.host is not None)
+        assert row.bad_reason in {None, *BAD_REASONS}

@@ -1,0 +1,160 @@
+"""The numbers of a day, against what another program counts in the same log."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from include.reporting.report import report_of
+from spark_jobs import summarise_access_log as job
+from spark_jobs.transforms import access_log_summary as summary
+from spark_jobs.transforms.access_log import file_lines, filter_unsuccessful, landed_lines
+from tests.builders import a_line
+
+DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
+
+
+def numbers(landed, days, zone="UTC"):
+    """Day -> its summary, as the job makes it, without the files."""
+    requests = summary.requests_of(summary.days_of(landed, days), zone).cache()
+    tables = job.tables(landed, requests, summary.count_panels(requests), days, top=30_000, newest=100)
+    return {day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days}
+
+
+def landed(spark, path, zone="UTC"):
+    return landed_lines(file_lines(spark.read.option("lineSep", "\n").text(str(path))), zone)
+
+
+@pytest.fixture(scope="module")
+def four_days(spark, shared):
+    return numbers(landed(spark, shared / "data" / "apache_combined.log").cache(), DAYS)
+
+
+def oracle(shared, name):
+    return json.loads((shared / "oracle" / f"goaccess_{name}.json").read_text())
+
+
+def rows_of(panel):
+    """value -> (hits, visitors, bytes) of a GoAccess panel."""
+    found = {}
+    for row in panel["data"]:
+        for item in row.get("items", [row]):
+            found[item["data"]] = (
+                item["hits"]["count"], item["visitors"]["count"], item["bytes"]["count"],
+            )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_a_day_has_the_numbers_that_goaccess_counts(shared, four_days, day):
+    theirs, ours = oracle(shared, f"apache_{day}"), four_days[day]
+    general = theirs["general"]
+    assert ours["requests"] == general["total_requests"] == ours["lines"]["good"]
+    assert ours["visitors"] == general["unique_visitors"]
+    assert ours["bytes"] == general["bandwidth"]
+    assert (ours["lines"]["bad"], ours["lines"]["repeated"]) == (0, 0)
+
+
+def ours_of(panel):
+    return {row["value"]: (row["hits"], row["visitors"], row["bytes"]) for row in panel["rows"]}
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_status_hours_and_hosts_agree_row_by_row(shared, four_days, day):
+    theirs, ours = oracle(shared, f"apache_{day}"), four_days[day]["panels"]
+    for name, panel in [("hosts", "hosts"), ("visit_time", "hours")]:
+        assert rows_of(theirs[name]) == ours_of(ours[panel]), name
+    statuses = {text[:3]: row for text, row in rows_of(theirs["status_codes"]).items()}
+    assert statuses == ours_of(ours["status"])
+
+
+def test_the_four_days_are_what_the_issue_says(four_days):
+    statuses = Counter()
+    for day in four_days.values():
+        statuses.update(day["by_status"])
+    assert dict(statuses) == {"200": 9126, "206": 45, "301": 164, "304": 445, "403": 2, "404": 213,
+                              "416": 2, "500": 3}  # fmt: skip
+    assert sum(day["bytes"] for day in four_days.values()) == 2_747_282_740
+    assert [day["visitors"] for day in four_days.values()] == [359, 643, 570, 523]
+
+
+def test_every_number_of_a_panel_adds_up_to_the_days(four_days):
+    for day in four_days.values():
+        for name in ("status", "hours", "methods", "endpoints", "hosts", "user_agents"):
+            rows = day["panels"][name]["rows"]
+            assert sum(row["hits"] for row in rows) == day["requests"], name
+            assert sum(row["bytes"] for row in rows) == day["bytes"], name
+        assert sum(day["by_hour"].values()) == day["requests"]
+
+
+def test_common_format_with_six_zone_offsets(spark, shared):
+    rows = landed(spark, shared / "data" / "nasa_common.log").cache()
+    day = numbers(rows, ["1995-08-01"])["1995-08-01"]
+    assert (day["lines"]["good"], day["lines"]["bad"]) == (5000, 0)
+    assert (day["first_request"], day["last_request"]) == ("1995-08-01T04:00:01Z", "1995-08-01T15:43:56Z")
+    assert [day["by_hour"][f"{hour:02}"] for hour in range(4, 16)] == [
+        648, 648, 641, 996, 753, 555, 394, 147, 72, 60, 43, 43,
+    ]  # fmt: skip
+    general = oracle(shared, "nasa_common")["general"]
+    assert day["bytes"] == general["bandwidth"]
+
+
+def test_a_line_that_came_again_counts_once_and_is_told_of(spark, tmp_path):
+    from pyspark.sql import functions as F
+
+    (tmp_path / "a.log").write_text("\n".join(a_line(host=f"192.0.2.{n}") for n in range(5)))
+    lines = landed(spark, tmp_path)
+    identified = lines.withColumn("line_id", F.concat(F.lit("log:"), "host"))
+    twice = identified.unionByName(identified)
+    day = numbers(twice, ["2015-05-17"])["2015-05-17"]
+    assert day["lines"] == {"read": 10, "good": 10, "bad": 0, "repeated": 5}
+    assert (day["requests"], day["visitors"], day["bytes"]) == (5, 5, 5 * 512)
+
+
+def test_two_logs_that_share_an_id_lose_no_line(spark, tmp_path):
+    from pyspark.sql import functions as F
+
+    (tmp_path / "a.log").write_text("\n".join(a_line(host=f"192.0.2.{n}") for n in range(5)))
+    same_id = landed(spark, tmp_path).withColumn("line_id", F.lit("log:0"))
+    assert numbers(same_id, ["2015-05-17"])["2015-05-17"]["requests"] == 5
+
+
+def test_lines_from_files_have_no_id_and_are_never_repeats(spark, tmp_path):
+    (tmp_path / "a.log").write_text("\n".join([a_line()] * 4))
+    day = numbers(landed(spark, tmp_path), ["2015-05-17"])["2015-05-17"]
+    assert (day["requests"], day["lines"]["repeated"], day["visitors"]) == (4, 0, 1)
+
+
+def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_back(spark, tmp_path):
+    # 26 October 2025 has 25 hours in Paris: 00:30Z and 01:30Z are both half past two there.
+    times = [f"{day}/Oct/2025:{time} +0000" for day, time in
+             [("25", "21:59:59"), ("25", "22:00:00"), ("26", "00:30:00"), ("26", "01:30:00"),
+              ("26", "22:59:59"), ("26", "23:00:00")]]  # fmt: skip
+    (tmp_path / "a.log").write_text("\n".join(a_line(time=time) for time in times))
+    day = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2025-10-26"], "Europe/Paris")["2025-10-26"]
+    assert day["requests"] == 4
+    assert {hour: hits for hour, hits in day["by_hour"].items() if hits} == {"00": 1, "02": 2, "23": 1}
+
+
+def test_unsuccessful_requests_are_listed_newest_first_and_capped(spark, tmp_path):
+    lines = [a_line(status="404", time=f"17/May/2015:10:{n:02}:00 +0000") for n in range(30)]
+    (tmp_path / "a.log").write_text("\n".join([*lines, a_line()]))
+    requests = summary.requests_of(landed(spark, tmp_path), "UTC")
+    newest = summary.newest(filter_unsuccessful(requests), 10).collect()
+    assert [row.timestamp.minute for row in newest] == list(range(29, 19, -1))
+
+
+def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
+    junk = [f"junk {n} [17/May/2015:10:00:00 +0000]" for n in range(9)]
+    (tmp_path / "a.log").write_text("\n".join([a_line(), *junk]))
+    day = numbers(landed(spark, tmp_path), ["2015-05-17"])["2015-05-17"]
+    assert day["lines"] == {"read": 10, "good": 1, "bad": 9, "repeated": 0}
+    (bad,) = day["bad_lines"]
+    assert (bad["bad_reason"], bad["lines"], bad["samples"]) == ("no_match", 9, junk[:5])
+
+
+def test_a_day_without_a_line_has_a_summary_of_zeros(spark, tmp_path):
+    (tmp_path / "a.log").write_text(a_line())
+    day = numbers(landed(spark, tmp_path), ["2015-05-18"])["2015-05-18"]
+    assert (day["requests"], day["visitors"], day["lines"]["read"], day["first_request"]) == (0, 0, 0, None)
+    assert report_of({"panels": day["panels"]})["panels"]["hosts"] == []

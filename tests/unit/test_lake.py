@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from include.lake import changed_days, inside
+
+
+def progress(folder, *batches):
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"batch": batch, "days": days}) for batch, days in batches]
+    (folder / "progress.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def summarised(folder, day, landing, through):
+    (folder / day).mkdir(parents=True)
+    provenance = {"landing": str(landing / "data"), "through_batch": through}
+    (folder / day / "summary.json").write_text(json.dumps({"provenance": provenance}))
+
+
+def test_a_day_has_changed_when_a_batch_brought_lines_that_its_summary_has_not_seen(tmp_path):
+    landing, summary = tmp_path / "kafka", tmp_path / "summary"
+    progress(landing, (0, ["2026-01-01", "2026-01-02"]), (1, ["2026-01-02", "None"]))
+    assert changed_days(landing, summary) == ["2026-01-01", "2026-01-02"]
+    summarised(summary, "2026-01-01", landing, 0)
+    summarised(summary, "2026-01-02", landing, 0)
+    assert changed_days(landing, summary) == ["2026-01-02"]
+
+
+def test_a_day_last_reported_from_another_source_is_left_as_it_is(tmp_path):
+    landing, summary = tmp_path / "kafka", tmp_path / "summary"
+    progress(landing, (0, ["2026-01-01"]))
+    summarised(summary, "2026-01-01", tmp_path / "files", 0)
+    assert changed_days(landing, summary) == []
+
+
+def test_nothing_landed_nothing_changed(tmp_path):
+    assert changed_days(tmp_path / "no", tmp_path / "summary") == []
+
+
+def test_a_torn_line_of_the_progress_is_passed_over(tmp_path):
+    progress(tmp_path / "kafka", (0, ["2026-01-01"]))
+    with (tmp_path / "kafka" / "progress.jsonl").open("a") as file:
+        file.write('{"batch": 1, "da')
+    assert changed_days(tmp_path / "kafka", tmp_path / "s") == ["2026-01-01"]
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", ".", "a/../../b"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="is not a file in"):
+        inside(tmp_path, name)
+    assert inside(tmp_path, "access.log") == tmp_path / "access.log"

@@ -1,0 +1,63 @@
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from include import settings as module
+from include.settings import load_settings, settings_table
+
+
+def test_without_any_variable_everything_has_its_default():
+    settings = load_settings({})
+    assert settings.kafka_servers == "127.0.0.1:9092"
+    assert settings.home.name == "var"
+
+
+def test_the_local_broker_follows_its_port():
+    assert load_settings({"TIDEMARK_KAFKA_PORT": "1234"}).kafka_servers == "127.0.0.1:1234"
+
+
+def test_values_have_their_types():
+    settings = load_settings({
+        "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_NIGHT": "2026-02-03",
+        "TIDEMARK_TIME_ZONE": "Europe/Paris",
+    })  # fmt: skip
+    assert settings.home == module.PROJECT / "elsewhere"
+    assert settings.first_night == date(2026, 2, 3)
+    assert settings.zone.key == "Europe/Paris"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("TIDEMARK_KAFKA_PORT", "many", "a number from 1 to 65535"),
+        ("TIDEMARK_KAFKA_PORT", "70000", "a number from 1 to 65535"),
+        ("TIDEMARK_TIME_ZONE", "Mars/Olympus", "the name of a time zone"),
+        ("TIDEMARK_TIME_ZONE", "../etc/passwd", "the name of a time zone"),
+        ("TIDEMARK_FIRST_NIGHT", "yesterday", "a date"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name_with_what_was_expected(name, text, expected):
+    with pytest.raises(ValueError, match=expected) as refused:
+        load_settings({name: text})
+    assert name in str(refused.value)
+    assert text in str(refused.value)
+
+
+def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("# ports\nTIDEMARK_KAFKA_PORT=1\nTIDEMARK_AIRFLOW_PORT='2'\n")
+    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    monkeypatch.setenv("TIDEMARK_KAFKA_PORT", "3")
+    settings = load_settings()
+    assert (settings.kafka_port, settings.airflow_port) == (3, 2)
+
+
+def test_a_line_of_the_file_that_sets_nothing_is_named(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("\nTIDEMARK_KAFKA_PORT 1\n")
+    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    with pytest.raises(ValueError, match="line 2"):
+        load_settings()
+
+
+def test_the_table_names_every_setting():
+    assert Path("docs/settings.md").read_text().endswith(settings_table())
