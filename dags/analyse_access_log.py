@@ -17,11 +17,15 @@ down. `land_access_log`: nothing is lost, it goes on from its checkpoint. Fix it
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow.exceptions import AirflowFailException
 from airflow.sdk import CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
-from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
-from include.assets import ACCESS_LOG_TOPIC
+from include.assets import (
+    ACCESS_LOG_LANDED,
+    ACCESS_LOG_REPORT,
+    ACCESS_LOG_SUMMARY,
+    ACCESS_LOG_TOPIC,
+)
 from include.lake import changed_days, inbox, landing, reports, run_manifest, summaries
 from include.settings import load_settings
 from include.spark_submit import spark_job

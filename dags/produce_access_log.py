@@ -17,8 +17,8 @@ stopped.
 from datetime import date, timedelta
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from include.assets import ACCESS_LOG_TOPIC
 from include.lake import inbox, inside

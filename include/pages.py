@@ -33,7 +33,9 @@ def dags_page(folder: Path) -> str:
             if (found := re.search(rf"\*\*{word}\*\* (.*?)(?=\n\*\*|\n\n|\Z)", text, re.DOTALL))
         }
         if len(says) != 3:
-            raise ValueError(f"{file}: its docstring needs **When**, **Reads** and **Writes** lines")
+            raise ValueError(
+                f"{file}: its docstring needs **When**, **Reads** and **Writes** lines"
+            )
         name = f"[`{file.stem}`](#{file.stem})"
         rows.append(f"| {name} | {says['When']} | {says['Reads']} | {says['Writes']} |")
         body = text.partition("\n")[2].strip()

@@ -3,9 +3,8 @@
 import shutil
 import socket
 
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.package import package_jobs
@@ -61,4 +60,3 @@ def _check_broker(servers: str) -> None:
         f"no Kafka broker answers ({'; '.join(failed)}); start it with `make up`, "
         f"or correct TIDEMARK_KAFKA_SERVERS"
     )
-

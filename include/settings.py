@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def _setting(default: Any, says: str) -> Any:
+def _setting(default: Any, says: str) -> Any:  # a field() with its line of the documentation
     return field(default=default, metadata={"says": says})
 
 
@@ -32,7 +32,9 @@ class Settings:
     access_log_topic: str = _setting("access-log", "topic of the raw access-log lines")
     partitions: int = _setting(2, "partitions of a topic that the project makes")
     replication: int = _setting(1, "replicas of a topic that the project makes")
-    spark_master: str = _setting("local[*]", "host that `make up` gives the connection spark_default")
+    spark_master: str = _setting(
+        "local[*]", "host that `make up` gives the connection spark_default"
+    )
     driver_memory: str = _setting("1g", "heap of a Spark driver")
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")

@@ -117,10 +117,8 @@ def ensure_topics(servers: str, topics: Iterable[str], partitions: int, replicat
         missing = set(topics) - set(admin.list_topics())
         for topic in sorted(missing):
             shape = {"num_partitions": partitions, "replication_factor": replication}
-            try:
+            with suppress(TopicAlreadyExistsError):  # somebody else made it in between
                 admin.create_topics({topic: shape}, wait_for_metadata=True)
-            except TopicAlreadyExistsError:
-                pass  # somebody else made it in between
     finally:
         admin.close()
 

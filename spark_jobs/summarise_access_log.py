@@ -125,7 +125,9 @@ def write_panels(
     """Write one Parquet file for each day, sorted by panel and hits; give where it lies."""
     shutil.rmtree(folder, ignore_errors=True)
     files = {}
-    ordered = panels.repartition("event_date").sortWithinPartitions("panel", F.desc("hits"), "value")
+    ordered = panels.repartition("event_date").sortWithinPartitions(
+        "panel", F.desc("hits"), "value"
+    )
     ordered.write.partitionBy("event_date").parquet(str(folder / "days"))
     none = spark.createDataFrame([], panels.drop("event_date").schema).coalesce(1)
     for day in days:

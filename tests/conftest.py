@@ -2,11 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,6 +21,14 @@ from include.local_stack.java import java_home
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
+# Airflow makes its home when it is imported: one of this run's own, not the user's.
+AIRFLOW_HOME = tempfile.mkdtemp(prefix="tidemark-tests-")
+os.environ |= {
+    "AIRFLOW_HOME": AIRFLOW_HOME,
+    "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+}
 SHARED = PROJECT.parent / "shared"
 GROUPS: dict[str, float] = defaultdict(float)
 COUNTS: dict[str, int] = defaultdict(int)
@@ -27,6 +38,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     group = report.nodeid.split("/")[1]
     GROUPS[group] += report.duration
     COUNTS[group] += report.when == "call"
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -153,10 +168,8 @@ def kill_family(pid: int) -> None:
         return
     family = [*parent.children(recursive=True), parent]
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(family, timeout=10)
 
 

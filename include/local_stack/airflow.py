@@ -87,9 +87,7 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.url = f"http://127.0.0.1:{settings.airflow_port}"
-        self._passwords = (
-            settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
-        )
+        self._passwords = settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         self._token = ""
 
@@ -99,7 +97,9 @@ class Api:
             passwords: dict[str, str] = json.loads(self._passwords.read_text())
             return "admin", passwords["admin"]
         except (OSError, ValueError, KeyError):
-            raise StackError(f"Airflow has not written {self._passwords}; see `make status`") from None
+            raise StackError(
+                f"Airflow has not written {self._passwords}; see `make status`"
+            ) from None
 
     def is_healthy(self) -> bool:
         try:

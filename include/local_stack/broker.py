@@ -78,7 +78,9 @@ def answers(port: int) -> bool:
 
 def _format(settings: Settings, properties: Path) -> None:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-    tool = _java(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    tool = _java(
+        settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)
+    )
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")

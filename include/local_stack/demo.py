@@ -45,7 +45,9 @@ def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> N
         f"{landed['bad']:,} bad"
     )
     if landed["bad"] and not days[1]:
-        says.print("No line shows a readable time: is this an access log in common or combined format?")
+        says.print(
+            "No line shows a readable time: is this an access log in common or combined format?"
+        )
     elif days[1]:
         says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")
 
@@ -110,7 +112,9 @@ def follow(api: Api, dag_id: str, run: str, says: Console) -> None:
             if state not in ("queued", "running"):
                 break
             if time.monotonic() - begun > RUN_SECONDS:
-                raise StackError(f"{dag_id} still runs after {RUN_SECONDS // 60} min; see {api.url}")
+                raise StackError(
+                    f"{dag_id} still runs after {RUN_SECONDS // 60} min; see {api.url}"
+                )
             going = [t for t in tasks if t["state"] in ("running", "up_for_retry", "queued")]
             what = ", ".join(f"{t['task_id']} ({t['state']})" for t in going) or "waiting"
             status.update(f"{what}, {time.monotonic() - begun:.0f} s")

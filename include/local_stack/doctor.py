@@ -10,7 +10,7 @@ import psutil
 from include.local_stack import airflow, broker
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.local_stack.java import java_home, java_version
-from include.local_stack.processes import StackError, listener
+from include.local_stack.processes import StackError, listener, listening
 from include.settings import Settings
 
 GIB = 1024**3
@@ -57,11 +57,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     for service in (broker.service(settings), airflow.service(settings)):
         if process := service.process():
             ours |= {process.pid, *(child.pid for child in process.children(recursive=True))}
-    taken_by_us = {
-        connection.laddr.port
-        for connection in psutil.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.pid in ours
-    }
+    taken_by_us = {port for port, pid in listening() if pid in ours}
     for name, port in settings.ports.items():
         what = f"Port {port}"
         if port in taken_by_us:

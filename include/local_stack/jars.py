@@ -22,9 +22,10 @@ def ensure_jars(folder: Path) -> None:
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    command = [str(java_home() / "bin" / "java"), "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", "broker", "connector",
-               "-types", "jar", "bundle",
-               "-retrieve", f"{fresh}/[conf]/[artifact]-[revision].[ext]"]  # fmt: skip
+    java = str(java_home() / "bin" / "java")
+    retrieved = f"{fresh}/[conf]/[artifact]-[revision].[ext]"
+    command = [java, "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", "broker", "connector"]
+    command += ["-types", "jar", "bundle", "-retrieve", retrieved]
     done = subprocess.run(command, capture_output=True, text=True, cwd=fresh, check=False)
     if wrong := wrong_jars(fresh):
         missing = any(why == "missing" for why in wrong.values())

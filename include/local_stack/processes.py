@@ -9,7 +9,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,17 +99,22 @@ class Service:
 
 def listener(port: int) -> str | None:
     """Who listens on a TCP port of this machine, as `process 12 (java)`; None if it is free."""
-    for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+    for taken, pid in listening():
+        if taken == port:
             try:
-                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+                return f"process {pid} ({psutil.Process(pid).name()})"
             except (psutil.Error, TypeError):
                 return "another user's process"
     return None
 
 
+def listening() -> Iterator[tuple[int, int | None]]:
+    """Every TCP port of this machine that is listened on, and the process id if it may be seen."""
+    for connection in psutil.net_connections(kind="tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr:
+            yield connection.laddr.port, connection.pid
+
+
 def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass

@@ -8,7 +8,7 @@ and documentation (RFC 2544, RFC 3849): they belong to nobody.
 
 import heapq
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from itertools import accumulate, count
 from random import Random
@@ -17,8 +17,21 @@ from producers.access_log.replay import Line
 
 # Share of a day's visits that begin in each hour, from midnight on.
 BY_HOUR = [2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 9, 10, 11, 10, 7, 4]
-TOPICS = "streams tides ports maps boats storms light charts harbours crews knots routes".split()
-KINDS = "guide review story notes gallery interview".split()
+TOPICS = [
+    "streams",
+    "tides",
+    "ports",
+    "maps",
+    "boats",
+    "storms",
+    "light",
+    "charts",
+    "harbours",
+    "crews",
+    "knots",
+    "routes",
+]
+KINDS = ["guide", "review", "story", "notes", "gallery", "interview"]
 PAGES = ["/", "/about/", "/archive/", "/contact/", "/search"] + [
     f"/{topic}/{kind}-{number}/" for number in range(1, 6) for topic in TOPICS for kind in KINDS
 ]
@@ -70,7 +83,7 @@ def generated_log_id(lines: int, seed: int, day: date) -> str:
 
 def _texts(lines: int, random: Random, day: date, damaged: float) -> Iterator[bytes]:
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    prefix = f"[{day:%d}/{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3:][:3]}/{day:%Y}"
+    prefix = f"[{day:%d}/{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 :][:3]}/{day:%Y}"
     going: list[tuple[float, int, str, Iterator[tuple[float, str]]]] = []
     arrivals = _arrivals(max(1, round(lines / LINES_A_VISIT)))
     arrival, written = next(arrivals), 0
@@ -112,7 +125,7 @@ def _arrivals(visits: int) -> Iterator[float]:
 class _Weighted:
     """Draws values by weight; the sums are made once."""
 
-    def __init__(self, pairs: list[tuple[float, str]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[float, str]]) -> None:
         self._sums = list(accumulate(weight for weight, _ in pairs))
         self._values = [value for _, value in pairs]
 

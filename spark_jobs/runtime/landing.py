@@ -113,7 +113,7 @@ class Landing:
         return [found[batch] for batch in sorted(found)]
 
     def append(self, record: dict[str, Any]) -> None:
-        torn = self.progress.is_file() and not self.progress.read_bytes()[-1:] in (b"", b"\n")
+        torn = self.progress.is_file() and self.progress.read_bytes()[-1:] not in (b"", b"\n")
         with self.progress.open("a") as progress:
             progress.write(("\n" if torn else "") + json.dumps(record) + "\n")
             progress.flush()
@@ -177,10 +177,10 @@ class Recorder(StreamingQueryListener):
         self._landing, self._run = landing, run
         self._ended = False
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:
         pass
 
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:
         progress = event.progress
         observed = progress.observedMetrics
         if "lines" not in observed or "landed" not in observed:
@@ -196,10 +196,10 @@ class Recorder(StreamingQueryListener):
             "seconds": round(progress.batchDuration / 1000, 3),
         })  # fmt: skip
 
-    def onQueryIdle(self, event: Any) -> None:  # noqa: N802
+    def onQueryIdle(self, event: Any) -> None:
         pass
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
         self._ended = True
 
     def wait(self, seconds: float = 20) -> None:

@@ -53,7 +53,9 @@ def run(name: str, main: Callable[[], None]) -> None:
     except OSError as failed:
         _leave(f"{name}: {failed}", 1)
     except KeyboardInterrupt:
-        _leave(f"{name}: interrupted; the position is in the checkpoint, run it again to go on", 130)
+        _leave(
+            f"{name}: interrupted; the position is in the checkpoint, run it again to go on", 130
+        )
 
 
 def explain(failed: Exception) -> str:

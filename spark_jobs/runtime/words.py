@@ -54,7 +54,9 @@ def parse_trigger(text: str) -> dict[str, str | bool]:
     raise Refused(f"trigger {text!r} is unknown; {expected}")
 
 
-def _place(what: str, text: str, served: tuple[str, ...], known: tuple[str, ...], say: str) -> Place:
+def _place(
+    what: str, text: str, served: tuple[str, ...], known: tuple[str, ...], say: str
+) -> Place:
     kind, colon, name = text.partition(":")
     if kind in served and colon and name:
         return Place(kind, name)

@@ -36,7 +36,7 @@ FIELDS = [
     "request", "status", "content_size", "quote", "referrer", "user_agent", "only_referrer",
 ]  # fmt: skip
 TIME_FIELDS = FIELDS[2:11]
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def kafka_lines(messages: DataFrame) -> DataFrame:
@@ -257,7 +257,9 @@ def _unescaped(text: Column) -> Column:
 def _instant() -> Column:
     """`pieces`, the TIME_FIELDS, as an instant; null for a day that the calendar lacks."""
     piece = {name: F.col("pieces")[n] for n, name in enumerate(TIME_FIELDS)}
-    numbers = F.create_map(*[F.lit(text) for n, m in enumerate(MONTHS, 1) for text in (m, f"{n:02}")])
+    numbers = F.create_map(
+        *[F.lit(text) for n, m in enumerate(MONTHS, 1) for text in (m, f"{n:02}")]
+    )
     month = F.try_element_at(numbers, piece["month"])
     date = F.concat_ws("-", piece["year"], month, piece["day"]).try_cast("date")
     seconds = F.unix_date(date).cast("bigint") * 86400

@@ -127,4 +127,3 @@ def bad_samples(landed: DataFrame, count: int) -> DataFrame:
 
 def _row(panel: str, value: Column) -> Column:
     return F.struct(F.lit(panel).alias("panel"), value.alias("value"))
-

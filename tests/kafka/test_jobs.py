@@ -70,7 +70,9 @@ def test_from_a_log_to_a_summary_and_again_changes_no_number(
             "--sink", f"summary:{tmp_path / 'summary'}", "--days", ",".join(days),
         ))  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
-        return [json.loads((tmp_path / "summary" / day / "summary.json").read_text()) for day in days]
+        return [
+            json.loads((tmp_path / "summary" / day / "summary.json").read_text()) for day in days
+        ]
 
     sent(broker, topic, tmp_path, read_lines(log))
     _, first = land("first")
@@ -102,7 +104,9 @@ def test_a_driver_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     for nth in range(3):
         command = land.command("night", **{"max-per-trigger": 60})
         env = os.environ | {"PYTHONPATH": str(PROJECT)}
-        driver = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        driver = subprocess.Popen(
+            command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         offsets, commits = landing / "checkpoint" / "offsets", landing / "checkpoint" / "commits"
 
         def in_a_batch(offsets=offsets, commits=commits, more_than=nth):
@@ -125,7 +129,9 @@ def test_a_driver_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     assert batches == sorted(set(batches))
 
 
-def test_a_second_driver_is_refused_while_the_first_runs(broker, topic, tmp_path, land, landing, spark):
+def test_a_second_driver_is_refused_while_the_first_runs(
+    broker, topic, tmp_path, land, landing, spark
+):
     sent(broker, topic, tmp_path, generate(2000, 1, DAY))
     command = land.command("first", trigger="every 1 second", **{"run-seconds": 60})
     env = os.environ | {"PYTHONPATH": str(PROJECT)}
@@ -141,7 +147,9 @@ def test_a_second_driver_is_refused_while_the_first_runs(broker, topic, tmp_path
     assert ids(spark, landing) == expected_ids(2000)
 
 
-def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(broker, topic, tmp_path, land, landing, spark):
+def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
+    broker, topic, tmp_path, land, landing, spark
+):
     sent(broker, topic, tmp_path, generate(300, 1, DAY))
     started = time.monotonic()
     done, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 8})
@@ -178,9 +186,13 @@ def test_a_wrong_word_ends_in_one_sentence_within_thirty_seconds(land, changed, 
     assert time.monotonic() - started < 60
 
 
-def test_garbage_lands_as_bad_lines_and_the_query_lives(broker, topic, tmp_path, land, landing, spark):
+def test_garbage_lands_as_bad_lines_and_the_query_lives(
+    broker, topic, tmp_path, land, landing, spark
+):
     garbage = tmp_path / "garbage"
-    garbage.write_bytes(os.urandom(200_000) + b"\n" + b"\0" * 1000 + b"\n" + b"x" * 3_000_000 + b"\nend")
+    garbage.write_bytes(
+        os.urandom(200_000) + b"\n" + b"\0" * 1000 + b"\n" + b"x" * 3_000_000 + b"\nend"
+    )
     done = sent(broker, topic, tmp_path, read_lines(garbage))
     _, manifest = land()
     assert manifest["read"] == manifest["bad"] == done.lines

@@ -78,7 +78,9 @@ def test_the_ledger_is_what_kafka_has(broker, topic, tmp_path, messages):
     assert sum(int(row.split(",")[2]) for row in ledger) == 300
 
 
-def test_a_second_run_sends_nothing_and_a_longer_log_only_what_is_new(broker, topic, tmp_path, messages):
+def test_a_second_run_sends_nothing_and_a_longer_log_only_what_is_new(
+    broker, topic, tmp_path, messages
+):
     lines = list(generate(400, 1, DAY))
     assert sent(broker, topic, tmp_path, lines[:250], lines_per_message=20).lines == 250
     again = sent(broker, topic, tmp_path, lines[:250], lines_per_message=1)
@@ -131,7 +133,9 @@ def test_a_producer_killed_in_the_middle_and_run_again_loses_nothing(
     assert len(found) < 2 * len(expected)
 
 
-def test_ctrl_c_keeps_what_was_acknowledged_and_says_how_to_go_on(broker, topic, tmp_path, messages):
+def test_ctrl_c_keeps_what_was_acknowledged_and_says_how_to_go_on(
+    broker, topic, tmp_path, messages
+):
     command = [sys.executable, "-m", "producers.access_log", "generate", "--count", "100000",
                "--to", f"kafka:{topic}", "--servers", broker.kafka_servers, "--rate", "2000"]  # fmt: skip
     env = os.environ | {"TIDEMARK_HOME": str(tmp_path), "PYTHONPATH": str(PROJECT)}

@@ -26,7 +26,10 @@ def land(spark, tmp_path, inbox):
     """Land what is in the inbox; give the run's manifest."""
 
     def landed(run="run", folder="landing", trigger=None):
-        landing, source = Landing(Place("parquet", str(tmp_path / folder / "data"))), Place("text", str(inbox))
+        landing, source = (
+            Landing(Place("parquet", str(tmp_path / folder / "data"))),
+            Place("text", str(inbox)),
+        )
         with landing.locked(JOB, source, run):
             rows = landed_lines(count_read(file_lines(read_text(spark, source, None))), "UTC")
             recorder = Recorder(landing, run)
@@ -61,7 +64,9 @@ def test_good_and_bad_lines_land_together_and_are_counted(spark, tmp_path, inbox
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("trigger", [{"once": True}, {"availableNow": True}, {"processingTime": "1 second"}])
+@pytest.mark.parametrize(
+    "trigger", [{"once": True}, {"availableNow": True}, {"processingTime": "1 second"}]
+)
 def test_landing_twice_lands_each_line_once(spark, tmp_path, inbox, land, trigger):
     write(inbox, "a.log", a_line(), a_line())
     assert land("first", trigger=trigger)["read"] == 2
@@ -127,7 +132,10 @@ def test_a_checkpoint_of_another_query_is_refused(spark, tmp_path, inbox, land):
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, monkeypatch):
     monkeypatch.setattr("spark_jobs.runtime.landing.WAIT_FOR_LOCK_SECONDS", 0.3)
-    landing, source = Landing(Place("parquet", str(tmp_path / "l" / "data"))), Place("text", str(inbox))
+    landing, source = (
+        Landing(Place("parquet", str(tmp_path / "l" / "data"))),
+        Place("text", str(inbox)),
+    )
     with (
         landing.locked(JOB, source, "night"),
         pytest.raises(Refused, match=f"being written by {JOB}, run night, process"),

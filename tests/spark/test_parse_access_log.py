@@ -26,12 +26,15 @@ from tests.builders import a_common_line, a_line
 def parse(spark):
     def parsed(*lines):
         """Rows of the lines, in order, each as a dict without its nulls."""
-        raw = [(n, line.encode() if isinstance(line, str) else line) for n, line in enumerate(lines)]
+        raw = [
+            (n, line.encode() if isinstance(line, str) else line) for n, line in enumerate(lines)
+        ]
         frame = spark.createDataFrame(raw, "n INT, bytes BINARY")
         texts = frame.select("n", F.col("bytes").cast("string").alias("line"))
         rows = parse_lines(texts).withColumn("seconds", F.unix_timestamp("timestamp")).orderBy("n")
         return [
-            {k: v for k, v in row.asDict().items() if v is not None} for row in rows.drop("n").collect()
+            {k: v for k, v in row.asDict().items() if v is not None}
+            for row in rows.drop("n").collect()
         ]
 
     return parsed
@@ -219,10 +222,18 @@ def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
 
     def ids(messages):
         rows = kafka_lines(spark.createDataFrame(messages, ddl))
-        return [tuple(r) for r in rows.select("line_id", F.hex("line")).orderBy("line_id").collect()]
+        return [
+            tuple(r) for r in rows.select("line_id", F.hex("line")).orderBy("line_id").collect()
+        ]
 
     assert ids(whole) == ids(single)
-    assert [found[0] for found in ids(whole)] == ["log:100", "log:102", "log:106", "log:113", "log:114"]
+    assert [found[0] for found in ids(whole)] == [
+        "log:100",
+        "log:102",
+        "log:106",
+        "log:113",
+        "log:114",
+    ]
 
 
 def test_a_message_may_be_of_anybody(spark):
@@ -241,9 +252,7 @@ def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
     (tmp_path / "a.log").write_text(a_line() + "\n")
     landed = landed_lines(file_lines(spark.read.text(str(tmp_path))), "UTC")
     contract = spark.createDataFrame([], ACCESS_LOG_DDL).schema
-    assert [(f.name, f.dataType) for f in landed.schema] == [
-        (f.name, f.dataType) for f in contract
-    ]
+    assert [(f.name, f.dataType) for f in landed.schema] == [(f.name, f.dataType) for f in contract]
     assert landed.first().file.endswith("a.log")
 
 
@@ -264,7 +273,9 @@ def test_the_courses_tasks_two_and_three(spark):
     assert counts == {200: 2, 404: 1, 206: 1, None: 1}
 
 
-@pytest.mark.parametrize(("name", "formats"), [("apache_combined", COMBINED), ("nasa_common", COMMON)])
+@pytest.mark.parametrize(
+    ("name", "formats"), [("apache_combined", COMBINED), ("nasa_common", COMMON)]
+)
 def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, formats):
     path, parser = shared / "data" / f"{name}.log", LogParser(formats)
     lines = file_lines(spark.read.option("lineSep", "\n").text(str(path))).withColumn(
@@ -311,7 +322,9 @@ words = st.lists(plain, min_size=1, max_size=4).map(" ".join)
 quoted = st.text(st.sampled_from('ab/?=;() .-"\\'), min_size=1, max_size=40).filter(
     lambda text: text not in ("-", "") and text.strip() == text
 )
-moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(lambda d: d.replace(microsecond=0))
+moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
+    lambda d: d.replace(microsecond=0)
+)
 
 
 @st.composite
@@ -334,7 +347,9 @@ def entries(draw):
 @settings(max_examples=6, deadline=None)
 @given(st.lists(entries(), min_size=50, max_size=100))
 def test_what_apache_writes_is_read_back(spark, requests):
-    frame = spark.createDataFrame(list(enumerate(line for line, *_ in requests)), "n INT, line STRING")
+    frame = spark.createDataFrame(
+        list(enumerate(line for line, *_ in requests)), "n INT, line STRING"
+    )
     rows = parse_lines(frame).withColumn("at", F.unix_timestamp("timestamp")).orderBy("n").collect()
     for (line, agent, user, seconds), row in zip(requests, rows, strict=True):
         assert row.bad_reason is None, line

@@ -17,8 +17,12 @@ DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 def numbers(landed, days, zone="UTC"):
     """Day -> its summary, as the job makes it, without the files."""
     requests = summary.requests_of(summary.days_of(landed, days), zone).cache()
-    tables = job.tables(landed, requests, summary.count_panels(requests), days, top=30_000, newest=100)
-    return {day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days}
+    tables = job.tables(
+        landed, requests, summary.count_panels(requests), days, top=30_000, newest=100
+    )
+    return {
+        day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days
+    }
 
 
 def landed(spark, path, zone="UTC"):
@@ -91,7 +95,10 @@ def test_common_format_with_six_zone_offsets(spark, shared):
     rows = landed(spark, shared / "data" / "nasa_common.log").cache()
     day = numbers(rows, ["1995-08-01"])["1995-08-01"]
     assert (day["lines"]["good"], day["lines"]["bad"]) == (5000, 0)
-    assert (day["first_request"], day["last_request"]) == ("1995-08-01T04:00:01Z", "1995-08-01T15:43:56Z")
+    assert (day["first_request"], day["last_request"]) == (
+        "1995-08-01T04:00:01Z",
+        "1995-08-01T15:43:56Z",
+    )
     assert [day["by_hour"][f"{hour:02}"] for hour in range(4, 16)] == [
         648, 648, 641, 996, 753, 555, 394, 147, 72, 60, 43, 43,
     ]  # fmt: skip
@@ -131,9 +138,15 @@ def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_back(spark, tmp
              [("25", "21:59:59"), ("25", "22:00:00"), ("26", "00:30:00"), ("26", "01:30:00"),
               ("26", "22:59:59"), ("26", "23:00:00")]]  # fmt: skip
     (tmp_path / "a.log").write_text("\n".join(a_line(time=time) for time in times))
-    day = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2025-10-26"], "Europe/Paris")["2025-10-26"]
+    day = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2025-10-26"], "Europe/Paris")[
+        "2025-10-26"
+    ]
     assert day["requests"] == 4
-    assert {hour: hits for hour, hits in day["by_hour"].items() if hits} == {"00": 1, "02": 2, "23": 1}
+    assert {hour: hits for hour, hits in day["by_hour"].items() if hits} == {
+        "00": 1,
+        "02": 2,
+        "23": 1,
+    }
 
 
 def test_unsuccessful_requests_are_listed_newest_first_and_capped(spark, tmp_path):
@@ -156,5 +169,10 @@ def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
 def test_a_day_without_a_line_has_a_summary_of_zeros(spark, tmp_path):
     (tmp_path / "a.log").write_text(a_line())
     day = numbers(landed(spark, tmp_path), ["2015-05-18"])["2015-05-18"]
-    assert (day["requests"], day["visitors"], day["lines"]["read"], day["first_request"]) == (0, 0, 0, None)
+    assert (day["requests"], day["visitors"], day["lines"]["read"], day["first_request"]) == (
+        0,
+        0,
+        0,
+        None,
+    )
     assert report_of({"panels": day["panels"]})["panels"]["hosts"] == []

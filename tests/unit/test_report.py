@@ -7,7 +7,13 @@ from html.parser import HTMLParser
 import pytest
 
 from include.reporting import charts, figures
-from include.reporting.report import SummaryError, read_summary, report_of, write_index, write_report
+from include.reporting.report import (
+    SummaryError,
+    read_summary,
+    report_of,
+    write_index,
+    write_report,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)",
@@ -135,7 +141,11 @@ def test_the_index_lists_the_days_newest_first(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [(None, "there is no summary"), ("{", "is damaged"), ('{"schema_version": 99}', "schema_version")],
+    [
+        (None, "there is no summary"),
+        ("{", "is damaged"),
+        ('{"schema_version": 99}', "schema_version"),
+    ],
 )
 def test_a_summary_that_cannot_be_reported_is_named_with_the_remedy(tmp_path, text, says):
     path = tmp_path / "summary.json"

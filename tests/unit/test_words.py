@@ -32,7 +32,9 @@ def test_places_have_a_kind_and_a_name():
     assert parse_sink("parquet:/lake/data").kind == "parquet"
 
 
-@pytest.mark.parametrize("text", ["kafka", "kafka:", "socket:localhost:9999", "rate:5", "ftp:x", ""])
+@pytest.mark.parametrize(
+    "text", ["kafka", "kafka:", "socket:localhost:9999", "rate:5", "ftp:x", ""]
+)
 def test_a_source_not_served_is_refused_by_name_with_the_accepted_ones(text):
     with pytest.raises(Refused, match="use kafka:TOPIC or text:DIR") as refused:
         parse_source(text)

@@ -1,0 +1,257 @@
+"""The main job as a user runs it: `make demo`, a real broker, a real Airflow, a real browser."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from include.local_stack.airflow import Api
+from include.local_stack.demo import follow
+from include.local_stack.doctor import free_port
+from include.local_stack.processes import StackError, listener
+from include.settings import load_settings
+from tests.conftest import run
+
+# What the generator writes with its default seed; the same on every machine and every day.
+GENERATED = {
+    "lines": {"read": 20000, "good": 19992, "bad": 8, "repeated": 0},
+    "requests": 19992,
+}
+
+
+@pytest.fixture(scope="module")
+def env(jars, tmp_path_factory):
+    """Settings of a stack of its own, on free ports, as environment variables."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "jars").symlink_to(jars)
+    names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
+    found, port = {"TIDEMARK_HOME": str(home)}, 39000
+    for name in names:
+        port = free_port(port + 1)
+        found[f"TIDEMARK_{name}_PORT"] = str(port)
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings(env):
+    return load_settings(env)
+
+
+@pytest.fixture(scope="module")
+def stack(env):
+    """Runs a command of the local stack; at the end everything is down again."""
+
+    def call(*arguments, seconds=420):
+        command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
+        return run(command, seconds=seconds, env_changes=env)
+
+    yield call
+    done = call("down")
+    assert done.returncode == 0, done.stdout
+    for name, port in load_settings(env).ports.items():
+        assert listener(port) is None, f"{name} is still listened on after `down`"
+
+
+@pytest.fixture(scope="module")
+def first_demo(stack):
+    done = stack("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def report(settings, day):
+    path = settings.lake / "reports" / "access_log" / day / "report.json"
+    return {k: v for k, v in json.loads(path.read_text()).items() if k != "provenance"}
+
+
+def run_dags(settings, conf, day=None):
+    """Trigger both DAGs as the web page would; give the analysis' run id."""
+    from rich.console import Console
+
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), quiet)
+    analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
+    follow(api, "analyse_access_log", analysis, quiet)
+    return analysis
+
+
+def test_the_demo_ends_with_totals_report_address_and_login(first_demo, settings):
+    day = report(settings, "2026-01-15")
+    assert day["lines"] == GENERATED["lines"]
+    assert day["requests"] == GENERATED["requests"]
+    assert day["source"] == "kafka"
+    for word in ("20,000", "2026-01-15/index.html", "user admin", "make down", "by status"):
+        assert word in first_demo
+    assert f"http://127.0.0.1:{settings.airflow_port}" in first_demo
+    assert "Traceback" not in first_demo
+
+
+def test_a_second_demo_changes_no_number(first_demo, stack, settings):
+    before = report(settings, "2026-01-15")
+    done = stack("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert report(settings, "2026-01-15") == before
+    assert "landed 0 new lines" in done.stdout
+
+
+def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
+    first_demo, settings
+):
+    before = report(settings, "2026-01-15")
+    run_dags(settings, {"again": True, "lines_per_message": 7}, day="2026-01-15")
+    after = report(settings, "2026-01-15")
+    assert after.pop("lines") == {"read": 40000, "good": 39984, "bad": 16, "repeated": 19992}
+    before.pop("lines")
+    bad_before, bad_after = before.pop("bad_lines"), after.pop("bad_lines")
+    assert [2 * reason["lines"] for reason in bad_before] == [
+        reason["lines"] for reason in bad_after
+    ]
+    assert after == before
+    page = settings.lake / "reports" / "access_log" / "2026-01-15" / "index.html"
+    assert "19,992 of the good came again" in " ".join(page.read_text().split())
+
+
+def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, shared):
+    done = stack("demo", "--log", shared / "data" / "apache_combined.log")
+    assert done.returncode == 0, done.stdout + done.stderr
+    days = [report(settings, f"2015-05-{day}") for day in (17, 18, 19, 20)]
+    assert [day["visitors"] for day in days] == [359, 643, 570, 523]
+    assert [day["requests"] for day in days] == [1632, 2893, 2896, 2579]
+    assert sum(day["bytes"] for day in days) == 2_747_282_740
+    for number in ("10,000", "2,747,282,740", "200: 9,126", "404: 213", "2,095"):
+        assert number in done.stdout
+
+
+@pytest.mark.parametrize("name", ["folder", "missing", "empty", "cut.gz"])
+def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, tmp_path, name):
+    import gzip
+
+    path = tmp_path / name
+    expected = {"folder": "is a folder", "missing": "there is no file", "empty": "is empty",
+                "cut.gz": "is damaged"}[name]  # fmt: skip
+    if name == "folder":
+        path.mkdir()
+    elif name == "empty":
+        path.touch()
+    elif name == "cut.gz":
+        path.write_bytes(gzip.compress(os.urandom(5000))[:-100])
+    done = stack("demo", "--log", path)
+    assert done.returncode == 1
+    assert expected in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf"),
+    [
+        ("produce_access_log", {"source": "file", "file": "../../../etc/passwd"}),
+        ("produce_access_log", {"count": -5}),
+        ("analyse_access_log", {"source": "both"}),
+        ("analyse_access_log", {"day": "2026-13-45"}),
+        ("analyse_access_log", {"day": "$(reboot)"}),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_the_api_and_no_run_is_made(
+    first_demo, settings, dag_id, conf
+):
+    api = Api(settings)
+    before = api.call("GET", f"/dags/{dag_id}/dagRuns")["total_entries"]
+    with pytest.raises(StackError, match="400|422"):
+        api.trigger(dag_id, conf)
+    assert api.call("GET", f"/dags/{dag_id}/dagRuns")["total_entries"] == before
+
+
+def test_a_backfill_of_a_range_would_make_those_days(first_demo, settings):
+    body = {"dag_id": "analyse_access_log", "from_date": "2015-05-17T00:00:00Z",
+            "to_date": "2015-05-20T00:00:00Z", "dag_run_conf": {"source": "files"}}  # fmt: skip
+    planned = Api(settings).call("POST", "/backfills/dry_run", json=body)["backfills"]
+    assert [run["logical_date"][:10] for run in planned] == [
+        f"2015-05-{d}" for d in (17, 18, 19, 20)
+    ]
+
+
+def test_status_and_doctor_say_what_runs(first_demo, stack):
+    status, doctor = stack("status"), stack("doctor")
+    assert (status.returncode, doctor.returncode) == (0, 0), status.stdout + doctor.stdout
+    assert status.stdout.count("ready") == 2
+    assert "in use by this project" in doctor.stdout
+
+
+def test_a_second_checkout_is_told_which_ports_are_taken_and_what_to_do(
+    first_demo, env, settings, tmp_path
+):
+    other = env | {"TIDEMARK_HOME": str(tmp_path)}
+    done = run([sys.executable, "-m", "include.local_stack", "up"], env_changes=other)
+    assert done.returncode == 1
+    assert f"Port {settings.kafka_port}: taken by process" in done.stdout
+    assert "echo TIDEMARK_KAFKA_PORT=" in done.stdout
+    assert not (tmp_path / "run" / "kafka.json").exists()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium here: `apt-get install chromium` brings one")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                  "--disable-component-update", "--disable-sync", "--disable-quic"],
+        )  # fmt: skip
+        yield running
+        running.close()
+
+
+def test_the_report_opens_in_a_browser_and_asks_for_nothing(
+    first_demo, settings, browser, tmp_path
+):
+    page, told, asked = browser.new_page(), [], []
+    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda message: told.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    index = settings.lake / "reports" / "access_log" / "index.html"
+    page.goto(index.as_uri())
+    page.click("text=2026-01-15")
+    assert page.title() == "Access log, 2026-01-15"
+    assert page.inner_text("h1") == "Thursday, 15 January 2026"
+    assert page.locator("svg.bars rect.bar").count() == 24
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=str(tmp_path / "report.png"), full_page=True)
+    assert (tmp_path / "report.png").stat().st_size > 50_000
+    assert told == []
+    assert all(url.startswith("file://") for url in asked)
+
+
+def test_a_run_starts_from_the_web_pages_form_with_its_defaults(first_demo, settings, browser):
+    api = Api(settings)
+    user, password = api.login()
+    page = browser.new_page()
+    page.goto(f"{api.url}/dags/analyse_access_log")
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.press("input[name=password]", "Enter")
+    page.get_by_test_id("trigger-dag-button").click(timeout=30_000)
+    before = {r["dag_run_id"] for r in runs(api)}
+    page.get_by_role("dialog").get_by_role("button", name="Trigger").click(timeout=30_000)
+    (made,) = wait_for(lambda: {r["dag_run_id"] for r in runs(api)} - before)
+    from rich.console import Console
+
+    follow(api, "analyse_access_log", made, Console(file=Path(os.devnull).open("w")))
+
+
+def runs(api):
+    return api.call("GET", "/dags/analyse_access_log/dagRuns")["dag_runs"]
+
+
+def wait_for(ready):
+    from tests.conftest import eventually
+
+    return eventually(ready, 30, "the run that the form starts")
