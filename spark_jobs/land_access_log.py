@@ -47,10 +47,8 @@ def main() -> None:
         rows = count_landed(landed_lines(count_read(lines), args.time_zone))
         recorder = Recorder(landing, args.run_id)
         spark.streams.addListener(recorder)
-        try:
-            wait(write_parquet(rows, landing.data, landing.checkpoint, trigger), args.run_seconds)
-        finally:
-            recorder.wait()
+        wait(write_parquet(rows, landing.data, landing.checkpoint, trigger), args.run_seconds)
+        recorder.wait()
         landing.recount(spark, args.run_id)
         landed = manifest(landing, args.run_id, {
             "job": JOB, "source": str(source), "sink": str(sink), "trigger": args.trigger,

@@ -1,8 +1,10 @@
 """Start and end a Spark job: one session, one exit code, one last line that says what happened."""
 
+import os
 import sys
 from collections.abc import Callable
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import SparkSession
 
@@ -50,6 +52,11 @@ def run(name: str, main: Callable[[], None]) -> None:
         _leave(f"{name}: {refused}", 2)
     except (StreamingQueryException, PySparkException) as failed:
         _leave(f"{name}: {explain(failed)}", 1)
+    except (Py4JError, ConnectionError):
+        # Spark's JVM was killed. Nothing can be said to it any more, so leave at once: what waits
+        # for it in Python would hold the landing's lock against the next run.
+        print(f"{name}: the JVM has gone; run it again to go on", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)
     except OSError as failed:
         _leave(f"{name}: {failed}", 1)
     except KeyboardInterrupt:

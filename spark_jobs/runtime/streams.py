@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -51,12 +52,13 @@ def write_parquet(
 def wait(query: StreamingQuery, seconds: int | None) -> None:
     """Wait for the query to end by itself, or stop it cleanly when its time is up."""
     try:
-        if seconds is None:
-            query.awaitTermination()
-        else:
-            query.awaitTermination(seconds)
-    finally:
+        query.awaitTermination(seconds)
+    except Py4JError:
+        raise  # the JVM is gone, and the query with it
+    except BaseException:
         query.stop()
+        raise
+    query.stop()
 
 
 def check_servers(servers: str | None) -> None:

@@ -1,4 +1,7 @@
-"""The jobs by spark-submit on a real broker, as Airflow runs them: killed, refused, run again."""
+"""The jobs by spark-submit on a real broker, as Airflow runs them: killed, refused, run again.
+
+What a Python driver prints, to either stream, spark-submit prints to its standard output.
+"""
 
 import json
 import os
@@ -31,7 +34,7 @@ def land(submit, broker, topic, landing):
         done = run(command(run_id, **changed))
         manifest = landing.parent / f"{run_id}.json"
         if check:
-            assert done.returncode == 0, done.stderr[-3000:]
+            assert done.returncode == 0, done.stdout[-3000:]
         return done, json.loads(manifest.read_text()) if manifest.is_file() else None
 
     def command(run_id="run", **changed):
@@ -69,7 +72,7 @@ def test_from_a_log_to_a_summary_and_again_changes_no_number(
             "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
             "--sink", f"summary:{tmp_path / 'summary'}", "--days", ",".join(days),
         ))  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, done.stdout[-3000:]
         return [
             json.loads((tmp_path / "summary" / day / "summary.json").read_text()) for day in days
         ]
@@ -140,7 +143,7 @@ def test_a_second_driver_is_refused_while_the_first_runs(
         eventually(lambda: list((landing / "checkpoint" / "commits").glob("[0-9]*")), 90, "a batch")
         second, _ = land("second", check=False)
         assert second.returncode == 2
-        assert "is being written by land_access_log, run first" in second.stderr
+        assert "is being written by land_access_log, run first" in second.stdout
     finally:
         kill_family(first.pid)
     land("third")
@@ -158,7 +161,7 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     sent(broker, topic, tmp_path, generate(300, 2, DAY), again=True)
     _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 8})
     assert manifest["read"] == 300
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -179,8 +182,8 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
 def test_a_wrong_word_ends_in_one_sentence_within_thirty_seconds(land, changed, code, says):
     started = time.monotonic()
     done, manifest = land(check=False, **changed)
-    assert (done.returncode, manifest) == (code, None), done.stderr[-2000:]
-    last = done.stderr.strip().splitlines()[-3:]
+    assert (done.returncode, manifest) == (code, None), done.stdout[-2000:]
+    last = done.stdout.strip().splitlines()[-3:]
     assert says in " ".join(last), last
     assert not any("Traceback" in line or line.startswith("\tat ") for line in last)
     assert time.monotonic() - started < 60
@@ -217,7 +220,7 @@ def test_a_topic_made_anew_is_told_of_and_not_skipped(broker, topic, tmp_path, l
     ensure_topics(broker.kafka_servers, [topic], partitions=2, replication=1)
     done, _ = land("after", check=False)
     assert done.returncode == 1
-    assert "Kafka no longer has what the checkpoint expects" in done.stderr
+    assert "Kafka no longer has what the checkpoint expects" in done.stdout
 
 
 def test_help_is_the_header_of_the_job(submit):
