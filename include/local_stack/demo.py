@@ -44,6 +44,8 @@ def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> N
         f"This run landed {landed['read']:,} new lines: {landed['good']:,} good, "
         f"{landed['bad']:,} bad"
     )
+    if landed["undated"]:
+        says.print(f"{landed['undated']:,} of the bad ones show no time: they belong to no day")
     if landed["bad"] and not days[1]:
         says.print(
             "No line shows a readable time: is this an access log in common or combined format?"

@@ -129,13 +129,14 @@ class Landing:
         committed = {int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")}
         for batch in sorted(committed - {record["batch"] for record in self.batches()}):
             rows = self._rows_of(spark, batch)
-            good, bad, days = rows.agg(
+            good, bad, undated, days = rows.agg(
                 F.count_if(F.col("bad_reason").isNull()),
                 F.count_if(F.col("bad_reason").isNotNull()),
+                F.count_if(F.col("event_date").isNull()),
                 F.collect_set(F.col("event_date").cast("string")),
-            ).first() or (0, 0, [])
+            ).first() or (0, 0, 0, [])
             self.append(
-                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad,
+                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad, "undated": undated,
                  "days": sorted(days), "to": self._end_of(batch), "counted": "as landed"}
             )  # fmt: skip
 
@@ -191,7 +192,7 @@ class Recorder(StreamingQueryListener):
         source = progress.sources[0]
         self._landing.append({
             "batch": progress.batchId, "run": self._run, "at": progress.timestamp,
-            "read": observed["lines"]["read"], "good": landed["good"], "bad": landed["bad"],
+            "read": observed["lines"]["read"], "good": landed["good"], "bad": landed["bad"], "undated": landed["undated"],
             "days": sorted(str(day) for day in landed["days"]),
             "messages": source.numInputRows,
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
@@ -222,6 +223,7 @@ def count_landed(rows: DataFrame) -> DataFrame:
         "landed",
         F.count_if(F.col("bad_reason").isNull()).alias("good"),
         F.count_if(F.col("bad_reason").isNotNull()).alias("bad"),
+        F.count_if(F.col("event_date").isNull()).alias("undated"),
         F.collect_set("event_date").alias("days"),
     )
 
@@ -229,7 +231,8 @@ def count_landed(rows: DataFrame) -> DataFrame:
 def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any]:
     """What `run` landed, all its attempts together. Raises Refused if the counts do not agree."""
     batches = [record for record in landing.batches() if record["run"] == run]
-    total = {name: sum(b[name] for b in batches) for name in ("read", "good", "bad")}
+    counted = ("read", "good", "bad", "undated")
+    total = {name: sum(b.get(name, 0) for b in batches) for name in counted}
     if total["read"] != total["good"] + total["bad"]:
         raise Refused(
             f"{landing.folder}: {total['read']} lines were read, but {total['good']} good and "
