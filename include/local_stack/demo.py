@@ -47,9 +47,7 @@ def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> N
     if landed["undated"]:
         says.print(f"{landed['undated']:,} of the bad ones show no time: they belong to no day")
     if landed["bad"] and not days[1]:
-        says.print(
-            "No line shows a readable time: is this an access log in common or combined format?"
-        )
+        says.print("Is this an access log in common or combined format?")
     elif days[1]:
         says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")
 

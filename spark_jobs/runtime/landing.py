@@ -136,7 +136,8 @@ class Landing:
                 F.collect_set(F.col("event_date").cast("string")),
             ).first() or (0, 0, 0, [])
             self.append(
-                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad, "undated": undated,
+                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad,
+                 "undated": undated,
                  "days": sorted(days), "to": self._end_of(batch), "counted": "as landed"}
             )  # fmt: skip
 
@@ -192,7 +193,8 @@ class Recorder(StreamingQueryListener):
         source = progress.sources[0]
         self._landing.append({
             "batch": progress.batchId, "run": self._run, "at": progress.timestamp,
-            "read": observed["lines"]["read"], "good": landed["good"], "bad": landed["bad"], "undated": landed["undated"],
+            "read": observed["lines"]["read"], "good": landed["good"], "bad": landed["bad"],
+            "undated": landed["undated"],
             "days": sorted(str(day) for day in landed["days"]),
             "messages": source.numInputRows,
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
