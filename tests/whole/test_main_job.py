@@ -133,7 +133,7 @@ def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, 
 
 
 @pytest.mark.parametrize("name", ["folder", "missing", "empty", "cut.gz"])
-def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, tmp_path, name):
+def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, settings, tmp_path, name):
     import gzip
 
     path = tmp_path / name
@@ -149,6 +149,7 @@ def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, tmp_path, name):
     assert done.returncode == 1
     assert expected in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+    assert not list((settings.lake / "inbox" / "access_log").glob("*cut.gz*"))
 
 
 @pytest.mark.parametrize(

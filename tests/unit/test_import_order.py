@@ -1,0 +1,54 @@
+"""Who may import whom: the arrows of the design, held for every file."""
+
+import ast
+
+import pytest
+
+from include.settings import PROJECT
+
+OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
+MAY_IMPORT = {
+    "include": {"include"},
+    "producers": {"producers", "include.contracts", "include.settings"},
+    "spark_jobs": {"spark_jobs", "include.contracts"},
+    "dags": {"include"},
+}
+FILES = [file for folder in MAY_IMPORT for file in sorted((PROJECT / folder).rglob("*.py"))]
+
+
+def imported(tree: ast.AST, inside_functions: bool) -> set[str]:
+    """Modules of ours that a file imports: at its top level, or anywhere."""
+    nodes = ast.walk(tree) if inside_functions else tree.body
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in OURS}
+
+
+def allowed(name: str, folder: str) -> bool:
+    return any(name == may or name.startswith(f"{may}.") for may in MAY_IMPORT[folder])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
+def test_a_file_imports_only_what_its_folder_may(file):
+    folder = file.relative_to(PROJECT).parts[0]
+    # DAGs may use producers, but only inside a task: parsing must stay light.
+    names = imported(ast.parse(file.read_text()), inside_functions=folder != "dags")
+    assert not {name for name in names if not allowed(name, folder)}
+
+
+def test_one_module_alone_talks_to_kafka():
+    users = [
+        file.relative_to(PROJECT).as_posix()
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kafka")
+        or (
+            isinstance(node, ast.Import)
+            and any(a.name.split(".")[0] == "kafka" for a in node.names)
+        )
+    ]
+    assert set(users) == {"producers/kafka_client.py"}
