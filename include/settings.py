@@ -30,6 +30,10 @@ class Settings:
     )
     kafka_servers: str = _setting("", "bootstrap servers; empty: the local broker on `kafka_port`")
     access_log_topic: str = _setting("access-log", "topic of the raw access-log lines")
+    clickstream_topic: str = _setting("clickstream", "topic of click events, one a message")
+    clickstream_batches_topic: str = _setting(
+        "clickstream-batches", "topic of click events, arrays of them in a message"
+    )
     partitions: int = _setting(2, "partitions of a topic that the project makes")
     replication: int = _setting(1, "replicas of a topic that the project makes")
     spark_master: str = _setting(
@@ -57,6 +61,11 @@ class Settings:
     @property
     def job_zip(self) -> Path:
         return self.home / "spark_jobs.zip"
+
+    @property
+    def topics(self) -> list[str]:
+        """The project's topics; `make up` makes them."""
+        return [self.access_log_topic, self.clickstream_topic, self.clickstream_batches_topic]
 
     @property
     def zone(self) -> ZoneInfo:

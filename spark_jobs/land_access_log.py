@@ -23,19 +23,21 @@ from spark_jobs.runtime.landing import (
     replace_text,
 )
 from spark_jobs.runtime.streams import read_kafka, read_text, wait, write_parquet
-from spark_jobs.runtime.words import parse_sink, parse_source, parse_trigger
+from spark_jobs.runtime.words import check_mode, parse_sink, parse_source, parse_trigger
 from spark_jobs.transforms.access_log import file_lines, kafka_lines, landed_lines
 
 JOB = "land_access_log"
+SOURCES, SINKS = ("kafka", "text"), ("parquet",)
 
 
 def main() -> None:
-    parser = stream_arguments(__doc__)
+    parser = stream_arguments(__doc__, SOURCES, SINKS, "append", "available-now")
     parser.add_argument("--time-zone", default="UTC", help="zone of event_date's midnight")
     parser.add_argument("--run-id", default="by-hand", help="name of this run in the manifest")
     parser.add_argument("--manifest", help="file to write what this run landed to (JSON)")
     args = parser.parse_args()
-    source, sink = parse_source(args.source), parse_sink(args.sink)
+    source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
+    check_mode(args.output_mode, sink, aggregates=False)
     trigger, landing, started = parse_trigger(args.trigger), Landing(sink), time.monotonic()
 
     with landing.locked(JOB, source, args.run_id):

@@ -61,8 +61,8 @@ def start(settings: Settings) -> None:
 
 def make_topics(settings: Settings) -> None:
     """Make the project's topics that are missing, through the producers' own tool."""
-    command = [sys.executable, "-m", "producers.topics", settings.access_log_topic,
-               "--servers", settings.kafka_servers]  # fmt: skip
+    command = [sys.executable, "-m", "producers.topics", *settings.topics]
+    command += ["--servers", settings.kafka_servers]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StackError(done.stderr.strip().splitlines()[-1])

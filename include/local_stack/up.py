@@ -26,7 +26,7 @@ def bring_up(settings: Settings, says: Console) -> Api:
     _step(says, "jars in place", lambda: ensure_jars(settings.jars))
     if broker.is_local(settings):
         _step(says, f"Kafka answers on port {settings.kafka_port}", lambda: broker.start(settings))
-    _step(says, f"topic {settings.access_log_topic} ready", lambda: broker.make_topics(settings))
+    _step(says, "topics ready", lambda: broker.make_topics(settings))
     found: list[Api] = []
     _step(says, "Airflow ready", lambda: found.append(airflow.wait(settings)))
     return found[0]

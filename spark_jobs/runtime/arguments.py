@@ -2,6 +2,8 @@
 
 import argparse
 
+from spark_jobs.runtime.words import SINKS, SOURCES
+
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """Keeps the lines of the job's header, and shows defaults."""
@@ -12,15 +14,17 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=doc, formatter_class=Help, allow_abbrev=False)
 
 
-def stream_arguments(doc: str | None) -> argparse.ArgumentParser:
-    """Where a stream reads, where it writes, how, and when it fires."""
+def stream_arguments(
+    doc: str | None, sources: tuple[str, ...], sinks: tuple[str, ...], mode: str, trigger: str
+) -> argparse.ArgumentParser:
+    """Where a stream reads, where it writes, how, and when it fires; `mode`, `trigger`: defaults."""
     parser = arguments(doc)
-    parser.add_argument("--source", required=True, help="kafka:TOPIC or text:DIR")
-    parser.add_argument("--sink", required=True, help="parquet:DIR, DIR ending in /data")
-    parser.add_argument("--output-mode", default="append", choices=["append"], help="how it writes")
-    parser.add_argument(
-        "--trigger", default="available-now", help="available-now, once, or every <n> seconds"
-    )
+    forms = ", ".join(SOURCES[kind] for kind in sources)
+    parser.add_argument("--source", required=True, help=forms)
+    forms = ", ".join(SINKS[kind] for kind in sinks)
+    parser.add_argument("--sink", required=True, help=forms)
+    parser.add_argument("--output-mode", default=mode, help="append, complete or update")
+    parser.add_argument("--trigger", default=trigger, help="available-now, once, every <n> seconds")
     parser.add_argument(
         "--run-seconds", type=positive, help="stop cleanly after this long (endless triggers)"
     )
@@ -32,6 +36,7 @@ def stream_arguments(doc: str | None) -> argparse.ArgumentParser:
 
 
 def positive(text: str) -> int:
+    """An integer from 1 on, for argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")

@@ -21,13 +21,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming.listener import (
-    QueryProgressEvent,
-    QueryStartedEvent,
-    QueryTerminatedEvent,
-    StreamingQueryListener,
-)
+from pyspark.sql.streaming.listener import QueryProgressEvent
 
+from spark_jobs.runtime.listening import Listener
 from spark_jobs.runtime.words import Place, Refused
 
 WAIT_FOR_LOCK_SECONDS = 15
@@ -172,15 +168,12 @@ class Landing:
         return landed.where(F.col("file").isin(files))
 
 
-class Recorder(StreamingQueryListener):
+class Recorder(Listener):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
     def __init__(self, landing: Landing, run: str) -> None:
+        super().__init__()
         self._landing, self._run = landing, run
-        self._ended = False
-
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:
-        pass
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         progress = event.progress
@@ -200,18 +193,6 @@ class Recorder(StreamingQueryListener):
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
             "seconds": round(progress.batchDuration / 1000, 3),
         })  # fmt: skip
-
-    def onQueryIdle(self, event: Any) -> None:
-        pass
-
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
-        self._ended = True
-
-    def wait(self, seconds: float = 20) -> None:
-        """Events arrive a little after the query has ended; wait for the last one."""
-        deadline = time.monotonic() + seconds
-        while not self._ended and time.monotonic() < deadline:
-            time.sleep(0.05)
 
 
 def count_read(lines: DataFrame) -> DataFrame:

@@ -29,6 +29,8 @@ REMEDIES = {
     "failOnDataLoss": "Kafka no longer has what the checkpoint expects: retention has passed, or "
     "the topic was made anew",
     "CONCURRENT_STREAM_LOG_UPDATE": "another query writes with this checkpoint; wait for it to end",
+    "Connection refused": "nobody serves lines there; start `python -m producers.lines --port PORT` "
+    "in another terminal",
     "FAILED_READ_FILE": "the file is damaged (a cut-off gzip?); move it away and run again",
     "No space left on device": "the disk is full; free some space and run again, nothing is lost",
 }

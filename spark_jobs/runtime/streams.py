@@ -40,6 +40,27 @@ def read_text(spark: SparkSession, source: Place, max_per_trigger: int | None) -
     return reader.load(source.name)
 
 
+def read_socket(spark: SparkSession, source: Place) -> DataFrame:
+    """Lines that somebody serves at HOST:PORT: `value` STRING. Nothing is kept of what was read."""
+    host, _, port = source.name.rpartition(":")
+    reader = spark.readStream.format("socket").option("host", host).option("port", port)
+    return reader.load()
+
+
+def write_rows(
+    rows: DataFrame, sink: Place, mode: str, trigger: dict[str, str | bool], checkpoint: str | None
+) -> StreamingQuery:
+    """Start a query into the console or a table in memory."""
+    writer = rows.writeStream.format(sink.kind).outputMode(mode)
+    if sink.kind == "memory":
+        writer = writer.queryName(sink.name)
+    else:
+        writer = writer.option("truncate", False).option("numRows", 100)
+    if checkpoint:
+        writer = writer.option("checkpointLocation", checkpoint)
+    return writer.trigger(**trigger).start()  # type: ignore[arg-type]
+
+
 def write_parquet(
     rows: DataFrame, path: Path, checkpoint: Path, trigger: dict[str, str | bool]
 ) -> StreamingQuery:

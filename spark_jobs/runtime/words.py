@@ -1,17 +1,22 @@
 """The words of a job: sources, sinks, output modes and triggers, as people type them.
 
-A word that Spark knows and this job does not serve is refused by name, before anything starts.
+A job names the words that it serves. Any other is refused by name before anything starts, with the
+words that would do: Spark itself lets some wrong combinations start, and die later.
 """
 
 import re
 from dataclasses import dataclass
 
-SOURCES = ("kafka", "text")
-SINKS = ("parquet",)
-OUTPUT_MODES = ("append",)
-ALL_SOURCES = ("kafka", "socket", "text", "csv", "json", "orc", "parquet", "rate")
-ALL_SINKS = ("parquet", "orc", "json", "csv", "kafka", "console", "memory", "foreach")
-ALL_TRIGGERS = ("once", "available-now", "every", "continuous", "real-time")
+SOURCES = {
+    "kafka": "kafka:TOPIC", "socket": "socket:HOST:PORT", "text": "text:DIR", "csv": "csv:DIR",
+    "json": "json:DIR", "orc": "orc:DIR", "parquet": "parquet:DIR", "rate": "rate:N",
+}  # fmt: skip
+SINKS = {
+    "parquet": "parquet:DIR", "orc": "orc:DIR", "json": "json:DIR", "csv": "csv:DIR",
+    "kafka": "kafka:TOPIC", "console": "console", "memory": "memory:NAME", "foreach": "foreach:NAME",
+}  # fmt: skip
+FILE_SINKS = ("parquet", "orc", "json", "csv")
+OUTPUT_MODES = ("append", "complete", "update")
 
 
 class Refused(ValueError):
@@ -23,20 +28,27 @@ class Place:
     """Where a job reads or writes: `kafka:access-log` is kind `kafka`, name `access-log`."""
 
     kind: str
-    name: str
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}"
+        return f"{self.kind}:{self.name}" if self.name else self.kind
 
 
-def parse_source(text: str) -> Place:
-    """`kafka:TOPIC` or `text:DIR`."""
-    return _place("source", text, SOURCES, ALL_SOURCES, "kafka:TOPIC or text:DIR")
+def parse_source(text: str, served: tuple[str, ...]) -> Place:
+    """The source that `text` names, one of the kinds `served`."""
+    place = _place("source", text, served, SOURCES)
+    host, _, port = place.name.rpartition(":")
+    if place.kind == "socket" and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise Refused(f"source {text!r}: expected a host and a port, such as socket:localhost:9999")
+    return place
 
 
-def parse_sink(text: str) -> Place:
-    """`parquet:DIR`."""
-    return _place("sink", text, SINKS, ALL_SINKS, "parquet:DIR")
+def parse_sink(text: str, served: tuple[str, ...]) -> Place:
+    """The sink that `text` names, one of the kinds `served`."""
+    place = _place("sink", text, served, SINKS)
+    if place.kind == "memory" and not re.fullmatch(r"[A-Za-z_]\w*", place.name):
+        raise Refused(f"sink {text!r}: expected a table's name, such as memory:counts")
+    return place
 
 
 def parse_trigger(text: str) -> dict[str, str | bool]:
@@ -50,16 +62,34 @@ def parse_trigger(text: str) -> dict[str, str | bool]:
     if kind == "every" and re.fullmatch(r"\d+ (milli|micro)?(second|minute|hour|day)s?", interval):
         return {"processingTime": interval}
     if kind in ("continuous", "real-time"):
-        raise Refused(f"trigger {text!r}: Spark has no {kind} trigger for a file sink; {expected}")
+        raise Refused(f"trigger {text!r}: this job does not serve the {kind} trigger; {expected}")
     raise Refused(f"trigger {text!r} is unknown; {expected}")
 
 
-def _place(
-    what: str, text: str, served: tuple[str, ...], known: tuple[str, ...], say: str
-) -> Place:
+def check_mode(mode: str, sink: Place, aggregates: bool) -> None:
+    """Refuse an output mode that Spark would not run for the sink, or without a total to give."""
+    if mode not in OUTPUT_MODES:
+        raise Refused(f"output mode {mode!r} is unknown; use {_or(OUTPUT_MODES)}")
+    if mode != "append" and sink.kind in FILE_SINKS:
+        raise Refused(f"output mode {mode!r}: files can only be added to; use append with {sink}")
+    if aggregates and mode == "append":
+        raise Refused(
+            "output mode 'append': a total changes as long as rows come, so it is never final "
+            "without a watermark; use complete or update"
+        )
+    if not aggregates and mode == "complete":
+        raise Refused("output mode 'complete': there is no total to give again; use append")
+
+
+def _place(what: str, text: str, served: tuple[str, ...], known: dict[str, str]) -> Place:
     kind, colon, name = text.partition(":")
-    if kind in served and colon and name:
-        return Place(kind, name)
+    say = _or([known[each] for each in served])
     if kind in known and kind not in served:
         raise Refused(f"{what} {text!r}: this job does not serve {kind!r}; use {say}")
+    if kind in served and bool(name) == (":" in known[kind]) and bool(colon) == bool(name):
+        return Place(kind, name)
     raise Refused(f"{what} {text!r} is not understood; use {say}")
+
+
+def _or(words: list[str] | tuple[str, ...]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

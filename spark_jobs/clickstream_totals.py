@@ -1,0 +1,51 @@
+"""Total the clickstream by minute: click events from Kafka or files -> impressions a minute.
+
+Reads   click events: one a message (--shape rows), or arrays of them (--shape batches)
+Writes  minute_bin and `Total Impressions`, to the console or a table in memory
+Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
+            --py-files var/spark_jobs.zip spark_jobs/clickstream_totals.py \\
+            --source kafka:clickstream --servers 127.0.0.1:9092 \\
+            --sink memory:impressions_minute_bin --trigger available-now
+"""
+
+from spark_jobs.runtime import session
+from spark_jobs.runtime.arguments import stream_arguments
+from spark_jobs.runtime.streams import read_kafka, read_text
+from spark_jobs.runtime.watching import watch
+from spark_jobs.runtime.words import check_mode, parse_sink, parse_source, parse_trigger
+from spark_jobs.transforms import clickstream
+
+JOB = "clickstream_totals"
+SOURCES, SINKS = ("kafka", "text"), ("console", "memory")
+TOTALS = {"minute": clickstream.total_by_minute, "window": clickstream.total_by_window}
+
+
+def main() -> None:
+    parser = stream_arguments(__doc__, SOURCES, SINKS, "complete", "every 5 seconds")
+    parser.add_argument("--shape", default="rows", choices=clickstream.SHAPES, help="of a message")
+    parser.add_argument(
+        "--by", default="minute", choices=TOTALS,
+        help="minute: of the hour, as in the course; window: each minute of each hour",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", help="folder to go on from; default: begin anew")
+    parser.add_argument("--select", help="SQL to show at the end, on a memory sink's table")
+    args = parser.parse_args()
+    source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
+    check_mode(args.output_mode, sink, aggregates=True)
+    trigger = parse_trigger(args.trigger)
+
+    spark = session.start(JOB)
+    if source.kind == "kafka":
+        messages = read_kafka(spark, source, args.servers, args.max_per_trigger)
+    else:
+        messages = read_text(spark, source, args.max_per_trigger)
+    events = clickstream.count_bad(clickstream.parse_clicks(messages, args.shape))
+    done = watch(spark, TOTALS[args.by](events), sink, args.output_mode, trigger,
+                 args.run_seconds, args.checkpoint, args.select)  # fmt: skip
+    spark.stop()
+    good, bad = done.observed.get("good", 0), done.observed.get("bad", 0)
+    print(f"{JOB}: {done.rows:,} messages, {good:,} good events, {bad:,} bad")  # noqa: T201
+
+
+if __name__ == "__main__":
+    session.run(JOB, main)
