@@ -3,6 +3,7 @@
 from airflow.sdk import Asset
 
 ACCESS_LOG_TOPIC = Asset("access_log_topic")
+CLICKSTREAM_TOPIC = Asset("clickstream_topic")
 ACCESS_LOG_LANDED = Asset("access_log_landed")
 ACCESS_LOG_SUMMARY = Asset("access_log_summary")
 ACCESS_LOG_REPORT = Asset("access_log_report")

@@ -34,6 +34,7 @@ class Settings:
     clickstream_batches_topic: str = _setting(
         "clickstream-batches", "topic of click events, arrays of them in a message"
     )
+    access_log_errors_topic: str = _setting("access-log-errors", "topic of lines with status 5xx")
     partitions: int = _setting(2, "partitions of a topic that the project makes")
     replication: int = _setting(1, "replicas of a topic that the project makes")
     spark_master: str = _setting(
@@ -65,7 +66,10 @@ class Settings:
     @property
     def topics(self) -> list[str]:
         """The project's topics; `make up` makes them."""
-        return [self.access_log_topic, self.clickstream_topic, self.clickstream_batches_topic]
+        return [
+            self.access_log_topic, self.access_log_errors_topic, self.clickstream_topic,
+            self.clickstream_batches_topic,
+        ]  # fmt: skip
 
     @property
     def zone(self) -> ZoneInfo:

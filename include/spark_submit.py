@@ -26,16 +26,18 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     }
 
 
-def spark_job(job: str, *, kafka: bool = False, **arguments: Any) -> SparkSubmitOperator:
-    """Submit spark_jobs/<job>.py; `kafka` gives it the connector.
+def spark_job(
+    job: str, *, kafka: bool = False, task_id: str | None = None, **arguments: Any
+) -> SparkSubmitOperator:
+    """Submit spark_jobs/<job>.py; `kafka` gives it the connector. `job` may be a template.
 
     What SparkSubmitOperator and BaseOperator know by name (`pool`, `retries`, `outlets`, …) goes
-    under `operator`, the rest are the job's flags: run_seconds=60 is `--run-seconds 60`.
+    under `operator`; the rest are the job's flags: run_seconds=60 is `--run-seconds 60`.
     """
     settings = load_settings()
     operator = arguments.pop("operator", {})
     return SparkSubmitOperator(
-        task_id=job,
+        task_id=task_id or job,
         name=job,
         conn_id=CONNECTION,
         application=str(PROJECT / "spark_jobs" / f"{job}.py"),
@@ -44,7 +46,7 @@ def spark_job(job: str, *, kafka: bool = False, **arguments: Any) -> SparkSubmit
         conf=spark_conf(settings),
         driver_memory=settings.driver_memory,
         spark_binary=str(Path(sys.executable).with_name("spark-submit")),
-        application_args=flags(arguments),
+        application_args=arguments.pop("application_args", None) or flags(arguments),
         **operator,
     )
 

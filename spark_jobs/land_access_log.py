@@ -39,6 +39,8 @@ def main() -> None:
     source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
     check_mode(args.output_mode, sink, aggregates=False)
     trigger, landing, started = parse_trigger(args.trigger), Landing(sink), time.monotonic()
+    if args.check:
+        return
 
     with landing.locked(JOB, source, args.run_id):
         spark = session.start(JOB)

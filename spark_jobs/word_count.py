@@ -13,7 +13,13 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import stream_arguments
 from spark_jobs.runtime.streams import read_kafka, read_socket, read_text
 from spark_jobs.runtime.watching import watch
-from spark_jobs.runtime.words import check_mode, parse_sink, parse_source, parse_trigger
+from spark_jobs.runtime.words import (
+    check_mode,
+    check_select,
+    parse_sink,
+    parse_source,
+    parse_trigger,
+)
 from spark_jobs.transforms.words import count_words, split_words
 
 JOB = "word_count"
@@ -27,7 +33,10 @@ def main() -> None:
     args = parser.parse_args()
     source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
     check_mode(args.output_mode, sink, aggregates=True)
+    check_select(args.select, sink)
     trigger = parse_trigger(args.trigger)
+    if args.check:
+        return
 
     spark = session.start(JOB)
     if source.kind == "socket":

@@ -2,7 +2,7 @@
 
 import argparse
 
-from spark_jobs.runtime.words import SINKS, SOURCES
+from spark_jobs.runtime.words import SINKS, SOURCES, TRIGGERS
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -24,7 +24,7 @@ def stream_arguments(
     forms = ", ".join(SINKS[kind] for kind in sinks)
     parser.add_argument("--sink", required=True, help=forms)
     parser.add_argument("--output-mode", default=mode, help="append, complete or update")
-    parser.add_argument("--trigger", default=trigger, help="available-now, once, every <n> seconds")
+    parser.add_argument("--trigger", default=trigger, help=", ".join(TRIGGERS.values()))
     parser.add_argument(
         "--run-seconds", type=positive, help="stop cleanly after this long (endless triggers)"
     )
@@ -32,6 +32,7 @@ def stream_arguments(
     parser.add_argument(
         "--max-per-trigger", type=positive, help="messages (or files) a batch; default: all"
     )
+    parser.add_argument("--check", action="store_true", help="look at the flags, run nothing")
     return parser
 
 

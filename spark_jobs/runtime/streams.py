@@ -61,6 +61,16 @@ def write_rows(
     return writer.trigger(**trigger).start()  # type: ignore[arg-type]
 
 
+def write_kafka(
+    rows: DataFrame, sink: Place, servers: str | None, mode: str,
+    trigger: dict[str, str | bool], checkpoint: str,
+) -> StreamingQuery:  # fmt: skip
+    """Start a query into a topic: `key` and `value`. At least once: a message may come again."""
+    writer = rows.writeStream.format("kafka").option("kafka.bootstrap.servers", servers or "")
+    writer = writer.option("topic", sink.name).option("checkpointLocation", checkpoint)
+    return writer.outputMode(mode).trigger(**trigger).start()  # type: ignore[arg-type]
+
+
 def write_parquet(
     rows: DataFrame, path: Path, checkpoint: Path, trigger: dict[str, str | bool]
 ) -> StreamingQuery:

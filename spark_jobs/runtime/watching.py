@@ -1,5 +1,8 @@
 """Run a query for somebody who watches: tables on the console or in memory, a line at the end."""
 
+import math
+import time
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
@@ -27,14 +30,24 @@ class Sums(Listener):
 
 
 def watch(
-    spark: SparkSession, rows: DataFrame, sink: Place, mode: str,
-    trigger: dict[str, str | bool], seconds: int | None, checkpoint: str | None, select: str | None,
+    spark: SparkSession, rows: DataFrame, sink: Place, mode: str, trigger: dict[str, str | bool],
+    seconds: int | None, checkpoint: str | None, select: str | None, select_every: int | None = None,
 ) -> Sums:  # fmt: skip
-    """Run the query to its end, or for `seconds`; then show `select`, or the memory sink's table."""
+    """Run the query to its end, or for `seconds`; then show `select`, or the memory sink's table.
+
+    With `select_every` it is shown while the query runs, too.
+    """
+    question = select or (f"SELECT * FROM {sink.name}" if sink.kind == "memory" else None)
     sums = Sums()
     spark.streams.addListener(sums)
-    wait(write_rows(rows, sink, mode, trigger, checkpoint), seconds)
+    query = write_rows(rows, sink, mode, trigger, checkpoint)
+    ends = time.monotonic() + (seconds or math.inf)
+    while question and select_every and ends - time.monotonic() > select_every:
+        if query.awaitTermination(select_every):
+            break
+        spark.sql(question).show(100, truncate=False)
+    wait(query, None if seconds is None else max(1, math.ceil(ends - time.monotonic())))
     sums.wait()
-    if select or sink.kind == "memory":
-        spark.sql(select or f"SELECT * FROM {sink.name}").show(100, truncate=False)
+    if question:
+        spark.sql(question).show(100, truncate=False)
     return sums

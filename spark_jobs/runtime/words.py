@@ -16,6 +16,11 @@ SINKS = {
     "kafka": "kafka:TOPIC", "console": "console", "memory": "memory:NAME", "foreach": "foreach:NAME",
 }  # fmt: skip
 FILE_SINKS = ("parquet", "orc", "json", "csv")
+TRIGGERS = {
+    "available-now": "available-now", "once": "once", "every": "every 5 seconds",
+    "continuous": "continuous 1 second", "real-time": "real-time 5 seconds",
+}  # fmt: skip
+ENDING = ("available-now", "once", "every")
 OUTPUT_MODES = ("append", "complete", "update")
 
 
@@ -51,19 +56,23 @@ def parse_sink(text: str, served: tuple[str, ...]) -> Place:
     return place
 
 
-def parse_trigger(text: str) -> dict[str, str | bool]:
-    """The keyword arguments of DataStreamWriter.trigger() for `text`."""
+def parse_trigger(text: str, served: tuple[str, ...] = ENDING) -> dict[str, str | bool]:
+    """The keyword arguments of DataStreamWriter.trigger() for `text`, one of the kinds `served`."""
     kind, _, interval = text.partition(" ")
-    expected = "use available-now, once, or every <number> seconds"
-    if text == "available-now":
-        return {"availableNow": True}
-    if text == "once":
-        return {"once": True}
-    if kind == "every" and re.fullmatch(r"\d+ (milli|micro)?(second|minute|hour|day)s?", interval):
-        return {"processingTime": interval}
-    if kind in ("continuous", "real-time"):
+    expected = f"use {_or([TRIGGERS[each] for each in served])}"
+    if kind in TRIGGERS and kind not in served:
         raise Refused(f"trigger {text!r}: this job does not serve the {kind} trigger; {expected}")
-    raise Refused(f"trigger {text!r} is unknown; {expected}")
+    if kind not in TRIGGERS or bool(interval) != (" " in TRIGGERS[kind]):
+        raise Refused(f"trigger {text!r} is unknown; {expected}")
+    if interval and not re.fullmatch(
+        r"[1-9]\d* (milli|micro)?(second|minute|hour|day)s?", interval
+    ):
+        raise Refused(f"trigger {text!r}: {interval!r} is no interval; {expected}")
+    return {
+        "once": {"once": True}, "available-now": {"availableNow": True},
+        "every": {"processingTime": interval}, "continuous": {"continuous": interval},
+        "real-time": {"realTime": interval},
+    }[kind]  # type: ignore[return-value]  # fmt: skip
 
 
 def check_mode(mode: str, sink: Place, aggregates: bool) -> None:
@@ -79,6 +88,12 @@ def check_mode(mode: str, sink: Place, aggregates: bool) -> None:
         )
     if not aggregates and mode == "complete":
         raise Refused("output mode 'complete': there is no total to give again; use append")
+
+
+def check_select(select: str | None, sink: Place) -> None:
+    """Refuse a question that nothing could answer."""
+    if select and sink.kind != "memory":
+        raise Refused(f"--select asks a table in memory; sink {str(sink)!r} leaves none")
 
 
 def _place(what: str, text: str, served: tuple[str, ...], known: dict[str, str]) -> Place:

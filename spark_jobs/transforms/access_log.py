@@ -219,6 +219,22 @@ def filter_unsuccessful(requests: DataFrame) -> DataFrame:
     return requests.where(~F.col("status").eqNullSafe(F.lit(200)))
 
 
+def only_server_errors(messages: DataFrame) -> DataFrame:
+    """Messages (key, value, …) -> key, value: of each message its lines with a status 5xx.
+
+    Within the message, because the continuous trigger knows no explode. A message without such a
+    line goes; of one with them the key stays, which is the place of its first line.
+    """
+    pattern = rf'(?s)^\S+ \S+ .*? \[{TIME}\] "{REQUEST}" 5\d\d (?:\d+|-)(?:\s|$)'
+    lines = F.split(F.col("value").cast("string"), "\n")
+    errors = F.filter(lines, lambda line: F.rlike(line, F.lit(pattern)))
+    return (
+        messages.select("key", errors.alias("errors"))
+        .where(F.size("errors") > 0)
+        .select("key", F.array_join("errors", "\n").alias("value"))
+    )
+
+
 def count_by_status(requests: DataFrame) -> DataFrame:
     """Task 3 of the course: one row a status, with its `count`."""
     return requests.groupBy("status").count()

@@ -34,7 +34,7 @@ def test_a_file_holds_one_dag_of_its_name_that_explains_itself(dag_bag, file):
         assert word in dag.doc_md, word
     assert dag.tags
     assert dag.max_active_runs == 1
-    assert dag.default_args["retries"] >= 1
+    assert "retries" in dag.default_args, "say how often it may be retried"
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)

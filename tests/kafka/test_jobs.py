@@ -170,7 +170,7 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
         ({"source": "socket:localhost:1"}, 2, "does not serve 'socket'"),
         ({"sink": "console"}, 2, "does not serve 'console'"),
         ({"trigger": "continuous 1 second"}, 2, "does not serve the continuous trigger"),
-        ({"trigger": "soon"}, 2, "use available-now, once, or every"),
+        ({"trigger": "soon"}, 2, "use available-now, once or every 5 seconds"),
         ({"servers": "127.0.0.1:1"}, 2, "no Kafka broker answers at 127.0.0.1:1"),
         ({"source": "text:/nowhere"}, 2, "there is no folder /nowhere"),
         ({"source": "kafka:no-such-topic"}, 1, "the topic does not exist"),

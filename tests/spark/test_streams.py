@@ -1,5 +1,6 @@
 """The course's examples on folders of files: the same totals however they travel and fire."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -89,7 +90,7 @@ def test_events_are_counted_good_and_bad_while_they_pass(spark, messages):
 
 
 def test_a_minute_of_the_hour_mixes_hours_and_a_window_does_not(spark):
-    rows = [('{"Clicks":0,"Impressions":1,"ts":%d}' % ts,) for ts in (0, 3600, 3660)]
+    rows = [(json.dumps({"Clicks": 0, "Impressions": 1, "ts": ts}),) for ts in (0, 3600, 3660)]
     found = parse_clicks(spark.createDataFrame(rows, "value STRING"), "rows")
     assert totals(total_by_minute(found)) == {0: 2, 1: 1}
     windows = total_by_window(found).orderBy("minute_start")
@@ -103,3 +104,16 @@ def test_words_are_split_at_any_space_and_counted(spark):
     )
     counts = {row.word: row["count"] for row in count_words(split_words(lines)).collect()}
     assert counts == {"the": 2, "tide": 1, "comes": 1, "in": 1, "boats": 1}
+
+
+def test_the_labs_tasks_are_views_of_the_same_lines(spark, tmp_path):
+    from spark_jobs.watch_access_log import COLUMNS, SHOWS
+    from tests.builders import a_line
+
+    lines = spark.createDataFrame(
+        [(a_line(status=status),) for status in ("200", "404", "200")] + [("junk",)], "line STRING"
+    )
+    assert SHOWS["parsed"](lines).columns == COLUMNS
+    assert SHOWS["parsed"](lines).count() == 3
+    assert [row.status for row in SHOWS["unsuccessful"](lines).collect()] == [404]
+    assert {r.status: r["count"] for r in SHOWS["by-status"](lines).collect()} == {200: 2, 404: 1}

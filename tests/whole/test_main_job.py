@@ -263,3 +263,26 @@ def wait_for(ready):
     from tests.conftest import eventually
 
     return eventually(ready, 30, "the run that the form starts")
+
+
+def test_a_stream_runs_from_its_form_and_its_tables_are_in_the_log(first_demo, settings):
+    from rich.console import Console
+
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    follow(api, "produce_clickstream", api.trigger("produce_clickstream", {}), quiet)
+    run_id = api.trigger("run_stream", {})
+    follow(api, "run_stream", run_id, quiet)
+    where = f"/dags/run_stream/dagRuns/{run_id}/taskInstances/stream/logs/1"
+    log = api.call("GET", where, headers={"Accept": "application/json"})["content"]
+    text = "\n".join(str(entry["event"]) for entry in log)
+    assert "|minute_bin|Total Impressions|" in text
+    assert "600 messages, 600 good events, 0 bad" in text
+
+
+def test_a_form_that_cannot_run_is_refused_by_its_first_task(first_demo, settings):
+    from rich.console import Console
+
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    run_id = api.trigger("run_stream", {"output_mode": "append"})
+    with pytest.raises(StackError, match="in its task plan:(.|\n)*use complete or update"):
+        follow(api, "run_stream", run_id, quiet)
