@@ -37,7 +37,7 @@ def land(spark, tmp_path, inbox):
             try:
                 query = write_parquet(count_landed(rows), landing.data, landing.checkpoint,
                                       trigger or {"availableNow": True})  # fmt: skip
-                wait(query, None if trigger is None or "once" in trigger else 20)
+                wait(query, None if trigger is None or "once" in trigger else 6)
             finally:
                 recorder.wait()
                 spark.streams.removeListener(recorder)
