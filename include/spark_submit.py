@@ -21,7 +21,6 @@ def spark_conf(settings: Settings) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.extraJavaOptions": JAVA_OPTIONS,
-        "spark.sql.shuffle.partitions": "4",
         "spark.local.dir": str(settings.home / "spark"),
     }
 

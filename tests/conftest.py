@@ -1,5 +1,6 @@
 """What tests share: one Spark session and one broker a run, and how long each group took."""
 
+import logging
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
 }
+# Py4J says goodbye when Python ends, after the streams that pytest lent it are closed.
+logging.getLogger("py4j").setLevel(logging.WARNING)
 SHARED = PROJECT.parent / "shared"
 GROUPS: dict[str, float] = defaultdict(float)
 COUNTS: dict[str, int] = defaultdict(int)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from py4j.protocol import Py4JError
+from pyspark import SparkConf
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import SparkSession
 
@@ -20,6 +21,9 @@ SETTINGS = {
     "spark.sql.sources.partitionColumnTypeInference.enabled": "true",
     "spark.sql.streaming.metricsEnabled": "false",
 }
+# What is set unless spark-submit was told otherwise: Spark's own 200 tasks for every total make a
+# small stream wait for seconds.
+DEFAULTS = {"spark.sql.shuffle.partitions": "4"}
 # What a long message of Spark means for the person who reads it, by a word in it.
 REMEDIES = {
     "UnknownTopicOrPartitionException": "the topic does not exist; `make up` makes the project's "
@@ -39,6 +43,10 @@ REMEDIES = {
 def start(name: str) -> SparkSession:
     """The job's session, with the settings that every job needs."""
     builder = SparkSession.builder.appName(name)
+    told = SparkConf()
+    for key, value in DEFAULTS.items():
+        if not told.contains(key):
+            builder = builder.config(key, value)
     for key, value in SETTINGS.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
+from include.settings import PROJECT
 from producers.clickstream.events import batch_messages, events, row_messages
 from spark_jobs.transforms.clickstream import (
     ROW_DDL,
@@ -117,3 +118,9 @@ def test_the_labs_tasks_are_views_of_the_same_lines(spark, tmp_path):
     assert SHOWS["parsed"](lines).count() == 3
     assert [row.status for row in SHOWS["unsuccessful"](lines).collect()] == [404]
     assert {r.status: r["count"] for r in SHOWS["by-status"](lines).collect()} == {200: 2, 404: 1}
+
+
+def test_the_page_shows_the_totals_that_the_events_have():
+    page = (PROJECT / "docs" / "streams.md").read_text()
+    for minute in range(5):
+        assert f"|{minute:<10}|{EXPECTED[minute]:<17}|" in page
