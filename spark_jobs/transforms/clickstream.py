@@ -18,11 +18,12 @@ def parse_rows(messages: DataFrame) -> DataFrame:
 def parse_batches(messages: DataFrame) -> DataFrame:
     """An array of events a message, exploded; the columns of `parse_rows`.
 
-    A message that is no such array is one bad row.
+    A message that is no such array is one bad row; an empty array is no row.
     """
     found = F.from_json(F.col("value").cast("string"), BATCH_DDL)
+    nothing = F.from_json(F.lit("[null]"), BATCH_DDL)
     return (
-        messages.select(F.explode_outer(found).alias("event"))
+        messages.select(F.explode(F.coalesce(found, nothing)).alias("event"))
         .select(
             F.col("event.Clicks").try_cast("int").alias("Clicks"),
             F.col("event.Impressions").try_cast("int").alias("Impressions"),
