@@ -9,9 +9,8 @@ Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
 """
 
 from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import stream_arguments
-from spark_jobs.runtime.streams import read_kafka, read_text
-from spark_jobs.runtime.watching import watch
+from spark_jobs.runtime.streams import read
+from spark_jobs.runtime.watching import watch, watch_arguments
 from spark_jobs.runtime.words import (
     check_mode,
     check_select,
@@ -27,14 +26,12 @@ TOTALS = {"minute": clickstream.total_by_minute, "window": clickstream.total_by_
 
 
 def main() -> None:
-    parser = stream_arguments(__doc__, SOURCES, SINKS, "complete", "every 5 seconds")
+    parser = watch_arguments(__doc__, SOURCES, SINKS, "complete", "every 5 seconds")
     parser.add_argument("--shape", default="rows", choices=clickstream.SHAPES, help="of a message")
     parser.add_argument(
         "--by", default="minute", choices=TOTALS,
         help="minute: of the hour, as in the course; window: each minute of each hour",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", help="folder to go on from; default: begin anew")
-    parser.add_argument("--select", help="SQL to show at the end, on a memory sink's table")
     args = parser.parse_args()
     source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
     check_mode(args.output_mode, sink, aggregates=True)
@@ -44,13 +41,8 @@ def main() -> None:
         return
 
     spark = session.start(JOB)
-    if source.kind == "kafka":
-        messages = read_kafka(spark, source, args.servers, args.max_per_trigger)
-    else:
-        messages = read_text(spark, source, args.max_per_trigger)
-    events = clickstream.count_bad(clickstream.parse_clicks(messages, args.shape))
-    done = watch(spark, TOTALS[args.by](events), sink, args.output_mode, trigger,
-                 args.run_seconds, args.checkpoint, args.select)  # fmt: skip
+    events = clickstream.count_bad(clickstream.parse_clicks(read(spark, source, args), args.shape))
+    done = watch(spark, TOTALS[args.by](events), sink, trigger, args)
     spark.stop()
     good, bad = done.observed.get("good", 0), done.observed.get("bad", 0)
     print(f"{JOB}: {done.rows:,} messages, {good:,} good events, {bad:,} bad")  # noqa: T201

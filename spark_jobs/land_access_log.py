@@ -22,12 +22,13 @@ from spark_jobs.runtime.landing import (
     manifest,
     replace_text,
 )
-from spark_jobs.runtime.streams import read_kafka, read_text, wait, write_parquet
+from spark_jobs.runtime.streams import read, wait, write_parquet
 from spark_jobs.runtime.words import check_mode, parse_sink, parse_source, parse_trigger
 from spark_jobs.transforms.access_log import file_lines, kafka_lines, landed_lines
 
 JOB = "land_access_log"
-SOURCES, SINKS = ("kafka", "text"), ("parquet",)
+LINES = {"kafka": kafka_lines, "text": file_lines}
+SOURCES, SINKS = tuple(LINES), ("parquet",)
 
 
 def main() -> None:
@@ -44,10 +45,7 @@ def main() -> None:
 
     with landing.locked(JOB, source, args.run_id):
         spark = session.start(JOB)
-        if source.kind == "kafka":
-            lines = kafka_lines(read_kafka(spark, source, args.servers, args.max_per_trigger))
-        else:
-            lines = file_lines(read_text(spark, source, args.max_per_trigger))
+        lines = LINES[source.kind](read(spark, source, args))
         rows = count_landed(landed_lines(count_read(lines), args.time_zone))
         recorder = Recorder(landing, args.run_id)
         spark.streams.addListener(recorder)

@@ -13,7 +13,7 @@ A checkpoint belongs to one kind of trigger: micro-batch, continuous or real-tim
 
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import stream_arguments
-from spark_jobs.runtime.streams import read_kafka, wait, write_kafka
+from spark_jobs.runtime.streams import read, wait, write_kafka
 from spark_jobs.runtime.words import (
     TRIGGERS,
     Refused,
@@ -47,7 +47,7 @@ def main() -> None:
         return
 
     spark = session.start(JOB)
-    errors = only_server_errors(read_kafka(spark, source, args.servers, args.max_per_trigger))
+    errors = only_server_errors(read(spark, source, args))
     wait(write_kafka(errors, sink, args.servers, args.output_mode, trigger, args.checkpoint),
          args.run_seconds)  # fmt: skip
     spark.stop()

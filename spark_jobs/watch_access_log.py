@@ -16,9 +16,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import positive, stream_arguments
-from spark_jobs.runtime.streams import read_kafka, read_socket, read_text
-from spark_jobs.runtime.watching import watch
+from spark_jobs.runtime.streams import read
+from spark_jobs.runtime.watching import watch, watch_arguments
 from spark_jobs.runtime.words import (
     check_mode,
     check_select,
@@ -54,15 +53,18 @@ def by_status(lines: DataFrame) -> DataFrame:
     return count_by_status(parsed(lines))
 
 
+def socket_lines(rows: DataFrame) -> DataFrame:
+    """A socket's lines come with nothing else."""
+    return rows.select(F.col("value").alias("line"))
+
+
+LINES = {"kafka": kafka_lines, "text": file_lines, "socket": socket_lines}
 SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status}
 
 
 def main() -> None:
-    parser = stream_arguments(__doc__, SOURCES, SINKS, "append", "every 5 seconds")
+    parser = watch_arguments(__doc__, SOURCES, SINKS, "append", "every 5 seconds")
     parser.add_argument("--show", default="parsed", choices=SHOWS, help="what to look at")
-    parser.add_argument("--checkpoint", help="folder to go on from; default: begin anew")
-    parser.add_argument("--select", help="SQL to show at the end, on a memory sink's table")
-    parser.add_argument("--select-every", type=positive, help="show it every so many seconds, too")
     args = parser.parse_args()
     source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
     check_mode(args.output_mode, sink, aggregates=args.show == "by-status")
@@ -72,14 +74,8 @@ def main() -> None:
         return
 
     spark = session.start(JOB)
-    if source.kind == "kafka":
-        lines = kafka_lines(read_kafka(spark, source, args.servers, args.max_per_trigger))
-    elif source.kind == "text":
-        lines = file_lines(read_text(spark, source, args.max_per_trigger))
-    else:
-        lines = read_socket(spark, source).select(F.col("value").alias("line"))
-    done = watch(spark, SHOWS[args.show](lines), sink, args.output_mode, trigger,
-                 args.run_seconds, args.checkpoint, args.select, args.select_every)  # fmt: skip
+    lines = LINES[source.kind](read(spark, source, args))
+    done = watch(spark, SHOWS[args.show](lines), sink, trigger, args)
     spark.stop()
     print(f"{JOB}: {done.rows:,} messages or lines in {done.batches} batches")  # noqa: T201
 

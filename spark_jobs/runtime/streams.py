@@ -1,5 +1,6 @@
 """The only module that opens streams: from Kafka or files, into the lake."""
 
+import argparse
 import socket
 from pathlib import Path
 
@@ -8,6 +9,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from spark_jobs.runtime.words import Place, Refused
+
+
+def read(spark: SparkSession, source: Place, args: argparse.Namespace) -> DataFrame:
+    """The stream that `source` names: `value` (STRING; from Kafka BINARY) and what comes with it."""
+    if source.kind == "kafka":
+        return read_kafka(spark, source, args.servers, args.max_per_trigger)
+    if source.kind == "text":
+        return read_text(spark, source, args.max_per_trigger)
+    return read_socket(spark, source)
 
 
 def read_kafka(

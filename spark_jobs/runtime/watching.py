@@ -1,11 +1,13 @@
 """Run a query for somebody who watches: tables on the console or in memory, a line at the end."""
 
+import argparse
 import math
 import time
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
+from spark_jobs.runtime.arguments import positive, stream_arguments
 from spark_jobs.runtime.listening import Listener
 from spark_jobs.runtime.streams import wait, write_rows
 from spark_jobs.runtime.words import Place
@@ -29,18 +31,30 @@ class Sums(Listener):
                 self.observed[name] = self.observed.get(name, 0) + value
 
 
-def watch(
-    spark: SparkSession, rows: DataFrame, sink: Place, mode: str, trigger: dict[str, str | bool],
-    seconds: int | None, checkpoint: str | None, select: str | None, select_every: int | None = None,
-) -> Sums:  # fmt: skip
-    """Run the query to its end, or for `seconds`; then show `select`, or the memory sink's table.
+def watch_arguments(
+    doc: str | None, sources: tuple[str, ...], sinks: tuple[str, ...], mode: str, trigger: str
+) -> argparse.ArgumentParser:
+    """The flags of a stream, and what a person who watches may ask."""
+    parser = stream_arguments(doc, sources, sinks, mode, trigger)
+    parser.add_argument("--checkpoint", help="folder to go on from; default: begin anew")
+    parser.add_argument("--select", help="SQL to show at the end, on a memory sink's table")
+    parser.add_argument("--select-every", type=positive, help="show it every so many seconds, too")
+    return parser
 
-    With `select_every` it is shown while the query runs, too.
+
+def watch(
+    spark: SparkSession, rows: DataFrame, sink: Place, trigger: dict[str, str | bool],
+    args: argparse.Namespace,
+) -> Sums:  # fmt: skip
+    """Run the query to its end, or for --run-seconds; then show --select, or the memory's table.
+
+    With --select-every it is shown while the query runs, too.
     """
-    question = select or (f"SELECT * FROM {sink.name}" if sink.kind == "memory" else None)
+    seconds, select_every = args.run_seconds, args.select_every
+    question = args.select or (f"SELECT * FROM {sink.name}" if sink.kind == "memory" else None)
     sums = Sums()
     spark.streams.addListener(sums)
-    query = write_rows(rows, sink, mode, trigger, checkpoint)
+    query = write_rows(rows, sink, args.output_mode, trigger, args.checkpoint)
     ends = time.monotonic() + (seconds or math.inf)
     while question and select_every and ends - time.monotonic() > select_every:
         if query.awaitTermination(select_every):
