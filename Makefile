@@ -38,7 +38,7 @@ test-fast: $(READY)  ## the tests that need no JVM
 lint: $(READY)  ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy include producers spark_jobs
 
-docs: $(READY)  ## write docs/dags.md and docs/settings.md from the code
+docs: $(READY)  ## write what docs/ has from the code: DAGs, settings, combinations
 	@$(BIN)/python -m include.pages
 
 # uv if it is there, else installed into the environment itself.

@@ -1,26 +1,30 @@
 """
 ### Run a stream
 
-One of the course's streams, with the source, sink, output mode and trigger that you choose, for as
-long as you say. What cannot run is refused by the first task, in the words of the job. The console's
-tables, or the rows of the table in memory, are in the log of the task `stream`.
+Any of the streams, with the source, sink, output mode and trigger that you choose, for as long as you
+say. What cannot run is refused by the first task, in the words of the job. The console's tables, the
+rows of the table in memory, and a JSON line of progress a batch are in the log of the task `stream`.
 
 **When** you trigger it.
-**Reads** a Kafka topic, a folder of the lake, or a socket.
-**Writes** the console or a table in memory (to the log), or a topic.
-**Then** change one word and run it again: docs/streams.md shows the examples.
+**Reads** a Kafka topic, a folder of the lake, a socket, or Spark's clock (rate).
+**Writes** the console or a table in memory (to the log), a topic, or files in `var/lake/streams/`.
+**Then** see the totals: the XCom of the task `totals`, and the asset event on the run's page.
 
 *If it fails*: `plan` says which word does not fit and which would. `stream` ends with the job's own
-sentence; nothing is lost, run it again.
+sentence; nothing is lost, run it again. To end a stream early and cleanly, make the file that its
+flag `--stop-file` names.
 """
 
+import json
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.run_stream import JOBS
+from include.assets import STREAM_RUN
+from include.lake import run_manifest
+from include.run_stream import DAG, JOBS
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
@@ -28,16 +32,24 @@ WORD = r"^[a-z]+(:[A-Za-z0-9_][A-Za-z0-9_./:-]*)?$"
 PARAMS = {
     "job": Param("clickstream_totals", enum=JOBS, title="Job"),
     "source": Param("kafka:clickstream", type="string", pattern=WORD, title="Source",
-                    description="kafka:TOPIC, text:FOLDER-OF-THE-LAKE, socket:HOST:PORT"),
+                    description="kafka:TOPIC, socket:HOST:PORT, rate:N; text:, csv:, json:, orc: or "
+                                "parquet:FOLDER-OF-THE-LAKE"),
     "sink": Param("console", type="string", pattern=WORD, title="Sink",
-                  description="console, memory:NAME; route_errors: kafka:TOPIC"),
+                  description="console, memory:NAME, kafka:TOPIC, foreach:sqlite:NAME; parquet:, "
+                              "orc:, json: or csv:NAME"),
     "output_mode": Param("complete", enum=["append", "complete", "update"], title="Output mode"),
     "trigger": Param("available-now", type="string", title="Trigger",
                      pattern=r"^[a-z-]+( [0-9]{1,5} [a-z]+)?$",
-                     description="available-now, once, every 5 seconds; route_errors also: "
-                                 "continuous 1 second, real-time 5 seconds"),
+                     description="available-now, once, every 5 seconds, continuous 1 second, "
+                                 "real-time 5 seconds"),
     "run_seconds": Param(60, type="integer", minimum=1, maximum=1500, title="Seconds at most"),
-    "shape": Param("rows", enum=["rows", "batches"], section="clickstream_totals"),
+    "starting": Param("earliest", type="string", pattern=r"^[A-Za-z0-9:,.+-]{1,64}$",
+                      description="Where in a topic: earliest, latest, 2026-01-15T00:00:00Z, "
+                                  "0:100,1:250"),
+    "shape": Param("rows", enum=["rows", "batches"], section="clickstream"),
+    "by": Param("minute", enum=["minute", "window"], section="clickstream"),
+    "watermark": Param("10 minutes", type="string", pattern=r"^[0-9]{1,5} [a-z]+$",
+                       section="clickstream", description="How late an event may come, by window"),
     "show": Param("parsed", enum=["parsed", "unsuccessful", "by-status"],
                   section="watch_access_log"),
     "select": Param(None, type=["null", "string"], maxLength=2000, section="memory:NAME",
@@ -60,16 +72,30 @@ def run_stream():
         from include.run_stream import FormRefused, flags_of
 
         settings = load_settings()
-        check(settings, params["source"].partition(":")[0])
+        words = (params["source"], params["sink"])
+        needs_kafka = any(word.startswith("kafka:") for word in words)
+        check(settings, "kafka" if needs_kafka else "files")
         try:
-            return flags_of(settings, params)
+            return flags_of(settings, params, get_current_context()["run_id"])
         except FormRefused as refused:
             raise AirflowFailException(str(refused)) from None
 
-    spark_job(
+    stream = spark_job(
         "{{ params.job }}", task_id="stream", kafka=True, application_args=plan(),
         operator={"execution_timeout": timedelta(minutes=30)},
     )  # fmt: skip
+
+    @task(outlets=[STREAM_RUN])
+    def totals() -> dict[str, Any]:
+        context = get_current_context()
+        manifest = run_manifest(load_settings(), DAG, context["run_id"])
+        told: dict[str, Any] = json.loads(manifest.read_text())
+        told |= told.pop("totals", {})
+        told.pop("batches", None) if isinstance(told.get("batches"), list) else None
+        context["outlet_events"][STREAM_RUN].extra = told
+        return told
+
+    chain(stream, totals())
 
 
 run_stream()

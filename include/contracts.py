@@ -28,5 +28,16 @@ BAD_REASONS = {
     "bad_size": "a size that no server could have sent",
 }
 
+# One row of the landed clickstream. `ts` is an instant (UTC); a bad event has no `event_date`.
+CLICKSTREAM_DDL = """
+    Clicks INT, Impressions INT, ts TIMESTAMP, event_id STRING, campaign STRING, bad_reason STRING,
+    raw STRING, topic STRING, partition INT, offset BIGINT, file STRING, event_date DATE
+"""
+
+CLICK_BAD_REASONS = {
+    "no_event": "a count or the time is missing, or of another type",
+    "far_future": "its time is more than an hour ahead of its arrival",
+}
+
 SUMMARY_SCHEMA_VERSION = 1
 REPORT_SCHEMA_VERSION = 1

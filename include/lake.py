@@ -30,11 +30,16 @@ def run_manifest(settings: Settings, dag_id: str, run_id: str) -> Path:
     return settings.lake / "runs" / dag_id / f"{run_id}.json"
 
 
+def streams(settings: Settings) -> Path:
+    """Where run_stream keeps what its runs write, and their checkpoints."""
+    return settings.lake / "streams"
+
+
 def inside(root: Path, name: str) -> Path:
     """`name` as a path under `root`; ValueError if it would lead out of it."""
     path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()) or path == root.resolve():
-        raise ValueError(f"{name!r} is not a file in {root}; copy it there first")
+        raise ValueError(f"{name!r} does not lie in {root}; give a name without .. and /")
     return path
 
 
@@ -55,6 +60,23 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
         for day, batch in latest.items()
         if batch > _summarised_through(summary_folder / day / "summary.json", landing_folder)
     )
+
+
+def landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:
+    """Partition -> the offset after the last message that is landed, as the landing recorded it."""
+    ends: dict[int, int] = {}
+    for record in _records(landing_folder / "progress.jsonl"):
+        for partition, end in ((record.get("to") or {}).get(topic) or {}).items():
+            ends[int(partition)] = max(ends.get(int(partition), 0), end)
+    return ends
+
+
+def is_reported(landing_folder: Path, reports_folder: Path) -> bool:
+    """Whether the report is there and newer than what is landed."""
+    page, progress = reports_folder / "index.html", landing_folder / "progress.jsonl"
+    if not page.is_file():
+        return False
+    return not progress.is_file() or page.stat().st_mtime >= progress.stat().st_mtime
 
 
 def _summarised_through(summary: Path, landing_folder: Path) -> float:

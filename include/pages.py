@@ -1,7 +1,9 @@
-"""Write the pages that come from the code: docs/dags.md and docs/settings.md."""
+"""Write what comes from the code: docs/dags.md, docs/settings.md, the tables of docs/streams.md."""
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from include.settings import PROJECT, settings_table
@@ -43,9 +45,20 @@ def dags_page(folder: Path) -> str:
     return DAGS_HEAD + "\n".join(rows) + "\n\n" + "\n".join(texts)
 
 
+def with_tables(page: str) -> str:
+    """The page with the tables of spark_jobs/runtime/combinations.py, which this may not import."""
+    command = [sys.executable, "-m", "spark_jobs.runtime.combinations"]
+    made = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    begin, end = "<!-- combinations -->\n", "<!-- /combinations -->"
+    before, _, rest = page.partition(begin)
+    return before + begin + made.rstrip("\n") + "\n" + end + rest.partition(end)[2]
+
+
 def main() -> None:
     docs = PROJECT / "docs"
     (docs / "dags.md").write_text(dags_page(PROJECT / "dags"))
+    streams = docs / "streams.md"
+    streams.write_text(with_tables(streams.read_text()))
     (docs / "settings.md").write_text(SETTINGS_HEAD + settings_table())
 
 

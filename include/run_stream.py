@@ -1,44 +1,93 @@
 """From the form of `run_stream` to the flags of a job, checked by the job itself."""
 
+import hashlib
+import ipaddress
 import os
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
-from include.lake import inside
+from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
 
-JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors"]
+DAG = "run_stream"
+JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",
+        "land_clickstream"]  # fmt: skip
+FILES = ("text", "csv", "json", "orc", "parquet")
+OWN_FLAGS = {
+    "clickstream_totals": ("shape", "by", "watermark"), "land_clickstream": ("shape",),
+    "watch_access_log": ("show",),
+}  # fmt: skip
 
 
 class FormRefused(ValueError):
     """What was filled in cannot run; the message is the job's own sentence."""
 
 
-def flags_of(settings: Settings, params: dict[str, Any]) -> list[str]:
-    """The job's flags for what was filled in. Raises FormRefused with the job's own sentence."""
-    job, source = params["job"], params["source"]
-    kind, _, name = source.partition(":")
-    if kind == "text":
-        try:
-            source = f"text:{inside(settings.lake, name)}"
-        except ValueError as refused:
-            raise FormRefused(f"source {source!r}: {refused}") from None
-    found = ["--source", source, "--sink", params["sink"], "--output-mode", params["output_mode"],
+def flags_of(settings: Settings, params: dict[str, Any], run_id: str) -> list[str]:
+    """The job's flags for what was filled in. Raises FormRefused with the job's own sentence.
+
+    Folders are names in the lake, and what is written lies in its `streams/`. The checkpoint of a
+    sink that keeps what it gets is known by the words, so the same words go on where they stopped.
+    """
+    job = params["job"]
+    source, sink = _source(settings, params["source"]), _sink(settings, params["sink"])
+    manifest = run_manifest(settings, DAG, run_id)
+    found = ["--source", source, "--sink", sink, "--output-mode", params["output_mode"],
              "--trigger", params["trigger"], "--run-seconds", str(params["run_seconds"]),
-             "--servers", settings.kafka_servers]  # fmt: skip
-    if job == "clickstream_totals":
-        found += ["--shape", params["shape"]]
-    if job == "watch_access_log":
-        found += ["--show", params["show"]]
-    if job == "route_errors":
-        trigger = params["trigger"].partition(" ")[0]
-        kept = trigger if trigger in ("continuous", "real-time") else "batches"
-        found += ["--checkpoint", str(settings.lake / "streams" / job / kept)]
-    elif params["select"]:
-        found += ["--select", params["select"]]
+             "--servers", settings.kafka_servers, "--starting", params["starting"],
+             "--run-id", run_id, "--manifest", str(manifest),
+             "--stop-file", str(manifest.with_suffix(".stop"))]  # fmt: skip
+    for name in OWN_FLAGS.get(job, ()):
+        found += [f"--{name}", str(params[name])]
+    if not job.startswith("land_"):
+        if params["select"]:
+            found += ["--select", params["select"]]
+        if sink.partition(":")[0] not in ("console", "memory"):
+            engine = params["trigger"].partition(" ")[0]
+            engine = engine if engine in ("continuous", "real-time") else "micro-batch"
+            words = [job, source, sink, params["output_mode"], engine]
+            words += [str(params[name]) for name in OWN_FLAGS.get(job, ())]
+            name = hashlib.sha256(repr(words).encode()).hexdigest()[:12]
+            found += ["--checkpoint", str(streams(settings) / "checkpoints" / f"{job}-{name}")]
     _check(job, found)
     return found
+
+
+def _source(settings: Settings, source: str) -> str:
+    kind, _, name = source.partition(":")
+    if kind not in FILES:
+        return source
+    try:
+        return f"{kind}:{inside(settings.lake, name)}"
+    except ValueError as refused:
+        raise FormRefused(f"source {source!r}: {refused}") from None
+
+
+def _sink(settings: Settings, sink: str) -> str:
+    kind, _, name = sink.partition(":")
+    if kind == "foreach" and name.startswith("http"):
+        host = urlsplit(name).hostname or ""
+        if host != "localhost" and not _is_loopback(host):
+            raise FormRefused(f"sink {sink!r}: rows are posted to this machine only; use localhost")
+        return sink
+    if kind not in FILES and not sink.startswith("foreach:sqlite:"):
+        return sink
+    file = name.removeprefix("sqlite:") if kind == "foreach" else f"{name}/data"
+    try:
+        path = inside(streams(settings), file)
+        inside(streams(settings), name)
+    except ValueError as refused:
+        raise FormRefused(f"sink {sink!r}: {refused}") from None
+    return f"foreach:sqlite:{path}" if kind == "foreach" else f"{kind}:{path}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check(job: str, flags: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Route server errors as they happen: access-log lines with status 5xx -> a topic of their own.
 
-Reads   access-log lines, one or more a Kafka message
-Writes  those with status 5xx to another topic, under the key they came with, at least once
+Reads   access-log lines, one or more a message
+Writes  those with status 5xx, under the key they came with; to another topic at least once
 Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
             --py-files var/spark_jobs.zip spark_jobs/route_errors.py --servers 127.0.0.1:9092 \\
             --source kafka:access-log --sink kafka:access-log-errors \\
@@ -12,46 +12,24 @@ A checkpoint belongs to one kind of trigger: micro-batch, continuous or real-tim
 """
 
 from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import stream_arguments
-from spark_jobs.runtime.streams import read, wait, write_kafka
-from spark_jobs.runtime.words import (
-    TRIGGERS,
-    Refused,
-    check_mode,
-    parse_sink,
-    parse_source,
-    parse_trigger,
-)
-from spark_jobs.transforms.access_log import only_server_errors
+from spark_jobs.runtime.arguments import watch_arguments
+from spark_jobs.runtime.combinations import ROWS
+from spark_jobs.runtime.running import run_query
+from spark_jobs.runtime.streams import read
+from spark_jobs.runtime.words import parse_words
+from spark_jobs.transforms.access_log import messages_of, only_server_errors
 
 JOB = "route_errors"
-SOURCES, SINKS = ("kafka",), ("kafka",)
 
 
-def main() -> None:
-    parser = stream_arguments(__doc__, SOURCES, SINKS, "update", "available-now")
-    parser.add_argument("--checkpoint", required=True, help="folder that keeps the position")
-    args = parser.parse_args()
-    source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
-    trigger = parse_trigger(args.trigger, tuple(TRIGGERS))
-    check_mode(args.output_mode, sink, aggregates=False)
-    if "realTime" in trigger and args.output_mode != "update":
-        raise Refused(f"output mode {args.output_mode!r}: the real-time trigger knows only update")
-    if args.max_per_trigger and {"realTime", "continuous"} & set(trigger):
-        raise Refused(f"--max-per-trigger: trigger {args.trigger!r} has no batches to limit")
-    if source.name == sink.name:
-        raise Refused(
-            f"source and sink are one topic, {sink.name!r}: errors would go round for ever"
-        )
+def main(argv: list[str] | None = None) -> None:
+    args = watch_arguments(__doc__, "update", "available-now").parse_args(argv)
+    words = parse_words(args, ROWS)
     if args.check:
         return
-
     spark = session.start(JOB)
-    errors = only_server_errors(read(spark, source, args))
-    wait(write_kafka(errors, sink, args.servers, args.output_mode, trigger, args.checkpoint),
-         args.run_seconds)  # fmt: skip
-    spark.stop()
-    print(f"{JOB}: done; the position is in {args.checkpoint}")  # noqa: T201
+    messages = messages_of(read(spark, words.source, args), words.source.kind)
+    run_query(spark, JOB, only_server_errors(messages), words, args)
 
 
 if __name__ == "__main__":

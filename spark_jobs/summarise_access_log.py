@@ -22,7 +22,8 @@ from pyspark.sql import functions as F
 from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
-from spark_jobs.runtime.landing import replace_text
+from spark_jobs.runtime.claims import replace_text
+from spark_jobs.runtime.landing import last_batch, read_landing
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
 from spark_jobs.transforms.access_log import filter_unsuccessful
@@ -31,7 +32,7 @@ JOB = "summarise_access_log"
 SAMPLES = 5
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = arguments(__doc__)
     parser.add_argument("--source", required=True, help="parquet:DIR, a landing's data folder")
     parser.add_argument("--source-kind", required=True, choices=["kafka", "files"])
@@ -41,14 +42,14 @@ def main() -> None:
     parser.add_argument("--top", type=positive, default=1000, help="rows of a panel in the summary")
     parser.add_argument("--newest", type=positive, default=100, help="unsuccessful requests listed")
     parser.add_argument("--run-id", default="by-hand", help="name of this run in the summary")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
     days, started = _days(args.days), time.monotonic()
 
     spark = session.start(JOB)
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
-    landed = read_landing(spark, source)
+    landed = read_landing(spark, source, ACCESS_LOG_DDL)
     requests = summary.requests_of(summary.days_of(landed, days), args.time_zone)
     requests.persist(StorageLevel.MEMORY_AND_DISK)
     panels = summary.count_panels(requests).persist(StorageLevel.MEMORY_AND_DISK)
@@ -70,7 +71,6 @@ def main() -> None:
         replace_text(sink / day / "summary.json", text)
         print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
-    spark.stop()
 
 
 def tables(
@@ -136,19 +136,6 @@ def write_panels(
             none.write.parquet(str(part))
         (files[day],) = part.glob("part-*.parquet")
     return files
-
-
-def read_landing(spark: SparkSession, folder: Path) -> DataFrame:
-    """What is landed there; nothing, if no batch was ever committed."""
-    if last_batch(folder) is None:
-        return spark.createDataFrame([], ACCESS_LOG_DDL)
-    return spark.read.parquet(str(folder))
-
-
-def last_batch(folder: Path) -> int | None:
-    """The last batch that the landing's `_spark_metadata` lists."""
-    log = (folder / "_spark_metadata").glob("[0-9]*")
-    return max((int(entry.name.removesuffix(".compact")) for entry in log), default=None)
 
 
 def _by_day(rows: DataFrame) -> dict[str, list[Row]]:

@@ -1,7 +1,7 @@
 """Watch the access log live: the course's four tasks, one word apart.
 
-Reads   access-log lines from Kafka, files or a socket
-Writes  to the console, or to a table in memory that can be asked while it grows
+Reads   access-log lines; from csv, json, orc and parquet the column `value`; rate makes them up
+Writes  to the console, to a table in memory that can be asked while it grows, or anywhere else
 Run     task 1, every field:      --show parsed --sink console
         task 2, not status 200:   --show unsuccessful --sink console
         task 3, count by status:  --show by-status --sink console --output-mode complete
@@ -13,28 +13,21 @@ Run     task 1, every field:      --show parsed --sink console
 """
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from spark_jobs.runtime import session
+from spark_jobs.runtime.arguments import watch_arguments
+from spark_jobs.runtime.combinations import ROWS, TOTALS
+from spark_jobs.runtime.running import run_query
 from spark_jobs.runtime.streams import read
-from spark_jobs.runtime.watching import watch, watch_arguments
-from spark_jobs.runtime.words import (
-    check_mode,
-    check_select,
-    parse_sink,
-    parse_source,
-    parse_trigger,
-)
+from spark_jobs.runtime.words import parse_words
 from spark_jobs.transforms.access_log import (
     count_by_status,
-    file_lines,
     filter_unsuccessful,
-    kafka_lines,
+    lines_of,
     parse_lines,
 )
 
 JOB = "watch_access_log"
-SOURCES, SINKS = ("kafka", "text", "socket"), ("console", "memory")
 COLUMNS = ["host", "timestamp", "method", "endpoint", "status", "protocol", "content_size"]
 
 
@@ -53,31 +46,20 @@ def by_status(lines: DataFrame) -> DataFrame:
     return count_by_status(parsed(lines))
 
 
-def socket_lines(rows: DataFrame) -> DataFrame:
-    """A socket's lines come with nothing else."""
-    return rows.select(F.col("value").alias("line"))
-
-
-LINES = {"kafka": kafka_lines, "text": file_lines, "socket": socket_lines}
 SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status}
 
 
-def main() -> None:
-    parser = watch_arguments(__doc__, SOURCES, SINKS, "append", "every 5 seconds")
+def main(argv: list[str] | None = None) -> None:
+    parser = watch_arguments(__doc__, "append", "every 5 seconds")
     parser.add_argument("--show", default="parsed", choices=SHOWS, help="what to look at")
-    args = parser.parse_args()
-    source, sink = parse_source(args.source, SOURCES), parse_sink(args.sink, SINKS)
-    check_mode(args.output_mode, sink, aggregates=args.show == "by-status")
-    check_select(args.select, sink)
-    trigger = parse_trigger(args.trigger)
+    args = parser.parse_args(argv)
+    query = TOTALS if args.show == "by-status" else ROWS
+    words = parse_words(args, query, explodes=("kafka",))
     if args.check:
         return
-
     spark = session.start(JOB)
-    lines = LINES[source.kind](read(spark, source, args))
-    done = watch(spark, SHOWS[args.show](lines), sink, trigger, args)
-    spark.stop()
-    print(f"{JOB}: {done.rows:,} messages or lines in {done.batches} batches")  # noqa: T201
+    lines = lines_of(read(spark, words.source, args), words.source.kind)
+    run_query(spark, JOB, SHOWS[args.show](lines), words, args, args.show)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What tests share: one Spark session and one broker a run, and how long each group took."""
 
+import importlib
 import logging
 import os
 import re
@@ -71,12 +72,16 @@ def java() -> None:
 
 
 @pytest.fixture(scope="session")
-def spark(java):
-    """One Spark session for the whole run."""
+def spark(jars, tmp_path_factory):
+    """One Spark session for the whole run, with the Kafka connector and the jobs' zip."""
     from pyspark.sql import SparkSession
 
-    builder = SparkSession.builder.master("local[2]").appName("tests")
+    # Python workers find what they run in the zip, as with --py-files.
+    archive = package_jobs(tmp_path_factory.mktemp("session") / "spark_jobs.zip")
+    builder = SparkSession.builder.master("local[3]").appName("tests")
     for key, value in {
+        "spark.jars": ",".join(map(str, connector_jars(jars))),
+        "spark.submit.pyFiles": str(archive),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
@@ -126,6 +131,26 @@ def topic(broker: Settings, request: pytest.FixtureRequest) -> str:
     name = re.sub(r"[^a-z0-9-]", "-", request.node.name.lower())[:200]
     ensure_topics(broker.kafka_servers, [name], partitions=2, replication=1)
     return name
+
+
+@pytest.fixture
+def job(spark, capsys) -> Callable[..., tuple[int, str]]:
+    """Runs a job in the run's own session; gives its exit code and what it printed, as a process.
+
+    What Spark's console prints goes to the JVM's own output, and is not in it.
+    """
+    from spark_jobs.runtime import session
+
+    def run(name: str, *flags: object) -> tuple[int, str]:
+        main = importlib.import_module(f"spark_jobs.{name}").main
+        capsys.readouterr()
+        code, message = session.outcome(name, lambda: main([str(flag) for flag in flags]))
+        for query in spark.streams.active:
+            query.stop()
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err + message
+
+    return run
 
 
 @pytest.fixture(scope="session")

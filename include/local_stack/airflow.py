@@ -14,7 +14,8 @@ from include.local_stack.java import java_home
 from include.local_stack.processes import Service, StackError
 from include.settings import PROJECT, Settings
 
-POOLS = {"landing_access_log": "one at a time: its checkpoint has one writer"}
+ONE_WRITER = "one at a time: its checkpoint has one writer"
+POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
 
 
 def service(settings: Settings) -> Service:

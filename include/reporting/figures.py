@@ -32,11 +32,22 @@ def share(part: int, whole: int) -> str:
     if not part or not whole:
         return "0 %"
     percent = 100 * part / whole
+    if percent >= 100:
+        return f"{percent:,.0f} %"
     if percent < 0.1:
         return "<0.1 %"
     if 99 < percent < 100:
         return ">99 %"
     return f"{percent:.1f} %" if percent < 9.95 else f"{percent:.0f} %"
+
+
+def change(now: int, before: int) -> str:
+    """What `now` is against `before`: "12 % more", "3.1 % less", "the same"; nothing against 0."""
+    if not before:
+        return ""
+    if now == before:
+        return "the same"
+    return f"{share(abs(now - before), before)} {'more' if now > before else 'less'}"
 
 
 def visible(text: str, limit: int = 300) -> str:

@@ -33,18 +33,18 @@ class SummaryError(Exception):
     """A summary that cannot be reported; the message names it and the remedy."""
 
 
-def read_summary(path: Path) -> dict[str, Any]:
-    """A day's `summary.json`. Raises SummaryError when it is missing, damaged or of another age."""
+def read_summary(path: Path, dag: str = "analyse_access_log") -> dict[str, Any]:
+    """A `summary.json`, made by `dag`. Raises SummaryError when it is missing, damaged or older."""
     try:
         summary: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
-        raise SummaryError(f"there is no summary {path}; run analyse_access_log for it") from None
+        raise SummaryError(f"there is no summary {path}; run {dag} for it") from None
     except ValueError as error:
-        raise SummaryError(f"{path} is damaged ({error}); run analyse_access_log for it") from None
+        raise SummaryError(f"{path} is damaged ({error}); run {dag} for it") from None
     if summary.get("schema_version") != SUMMARY_SCHEMA_VERSION:
         raise SummaryError(
             f"{path} has schema_version {summary.get('schema_version')!r}, this is "
-            f"{SUMMARY_SCHEMA_VERSION}; run analyse_access_log for it"
+            f"{SUMMARY_SCHEMA_VERSION}; run {dag} for it"
         )
     return summary
 
@@ -56,19 +56,22 @@ def write_report(summary: dict[str, Any], reports: Path) -> Path:
     """
     day = date.fromisoformat(summary["day"]).isoformat()
     report = report_of(summary)
-    files = {f"{name}.csv": _csv(rows) for name, rows in report["panels"].items()}
-    files["unsuccessful_requests.csv"] = _csv(report["unsuccessful_requests"])
+    files = {f"{name}.csv": csv_of(rows) for name, rows in report["panels"].items()}
+    files["unsuccessful_requests.csv"] = csv_of(report["unsuccessful_requests"])
     files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)
     files["index.html"] = render_day(report)
-    reports.mkdir(parents=True, exist_ok=True)
-    fresh = reports / f".{day}.{os.getpid()}"
+    return publish(files, reports / day)
+
+
+def publish(files: dict[str, str], target: Path) -> Path:
+    """Write `files` (name -> text) beside `target`, then put each there; the page comes last."""
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    fresh.mkdir(parents=True)
     for name, text in files.items():
         (fresh / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    target = reports / day
     target.mkdir(exist_ok=True)
-    for name in files:  # the page comes last
+    for name in files:
         (fresh / name).replace(target / name)
     shutil.rmtree(fresh)
     return target / "index.html"
@@ -88,10 +91,13 @@ def render_day(report: dict[str, Any]) -> str:
     classes: dict[str, int] = {}
     for code, requests in report["by_status"].items():
         classes[code[:1]] = classes.get(code[:1], 0) + requests
-    return _environment().get_template("day.html").render(
+    return environment().get_template("day.html").render(
         report=report,
         day=date.fromisoformat(report["day"]),
-        hours=charts.bars(report["by_hour"]),
+        hours=charts.bars(
+            report["by_hour"], "Requests by hour",
+            lambda hour, hits: f"{hour}:00 to {hour}:59: {hits} requests",
+        ),
         classes=[(key, STATUS_CLASSES.get(key, "unknown"), classes[key]) for key in sorted(classes)],
         titles=PANEL_TITLES,
         rows_on_page=ROWS_ON_PAGE,
@@ -105,27 +111,29 @@ def write_index(reports: Path) -> Path:
     for path in sorted(reports.glob("[0-9]*/report.json"), reverse=True):
         report = json.loads(path.read_text())
         days.append(report | {"line": charts.spark(list(report["by_hour"].values()))})
-    text = _environment().get_template("days.html").render(days=days)
+    text = environment().get_template("days.html").render(days=days)
     part = reports / f".index.{os.getpid()}"
     part.write_text(text, encoding="utf-8")
     part.replace(reports / "index.html")
     return reports / "index.html"
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """What all pages are rendered with: escaped, with the filters for numbers and log text."""
+    made = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {
+    made.filters |= {
         "count": figures.count, "size": figures.size, "visible": figures.visible,
     }  # fmt: skip
-    environment.globals["share"] = figures.share
-    environment.globals["style"] = (HERE / "templates" / "style.css").read_text()
-    return environment
+    made.globals["share"] = figures.share
+    made.globals["style"] = (HERE / "templates" / "style.css").read_text()
+    return made
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def csv_of(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV, its header from the first; no cell that a spreadsheet takes for a formula."""
     out = io.StringIO()
     if rows:
         writer = csv.writer(out)

@@ -2,13 +2,14 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from include.settings import load_settings
-from producers.clickstream.events import batch_messages, events, row_messages
-from producers.clickstream.publish import publish
+from producers.clickstream.events import events, first_second, replayed
+from producers.clickstream.publish import messages_of, publish
 from producers.kafka_client import ProducerError
 
 
@@ -25,19 +26,31 @@ def main(
     seed: Annotated[int, typer.Option(help="the same seed makes the same events")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="events a message, with batches")] = 20,
     rate: Annotated[float, typer.Option(min=0, help="messages a second; 0: at once")] = 0,
+    campaigns: Annotated[
+        int, typer.Option(min=0, help="give each event an id and one of so many campaigns")
+    ] = 0,
+    faults: Annotated[
+        float, typer.Option(min=0, max=1, help="share of messages that are no event, in between")
+    ] = 0,
+    start: Annotated[
+        str, typer.Option(help="time of the first event, with its zone; now: this minute")
+    ] = "2024-05-08T12:41:08Z",
+    file: Annotated[
+        Path | None, typer.Option(help="replay the events of this file, a JSON object a line")
+    ] = None,
     to: Annotated[str, typer.Option(help="kafka:TOPIC or stdout; default: the mode's topic")] = "",
     servers: Annotated[str, typer.Option(help="bootstrap servers; default from settings")] = "",
 ) -> None:
     """Publish click events; both modes carry the same events for the same seed."""
     settings = load_settings()
-    found = events(count, seed)
-    messages = row_messages(found) if mode is Mode.rows else batch_messages(found, batch_size)
     topics = {
         Mode.rows: settings.clickstream_topic,
         Mode.batches: settings.clickstream_batches_topic,
     }
     kind, _, topic = (to or f"kafka:{topics[mode]}").partition(":")
     try:
+        found = replayed(file) if file else events(count, seed, first_second(start), campaigns)
+        messages = messages_of(found, mode.value, batch_size, faults, seed)
         if to == "stdout":
             for message in messages:
                 sys.stdout.write(message.decode() + "\n")

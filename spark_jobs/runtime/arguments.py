@@ -2,7 +2,7 @@
 
 import argparse
 
-from spark_jobs.runtime.words import SINKS, SOURCES, TRIGGERS
+from spark_jobs.runtime.combinations import SINKS, SOURCES, TRIGGERS
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -15,24 +15,40 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
 
 
 def stream_arguments(
-    doc: str | None, sources: tuple[str, ...], sinks: tuple[str, ...], mode: str, trigger: str
-) -> argparse.ArgumentParser:
+    doc: str | None, mode: str, trigger: str, *, sources: tuple[str, ...] = tuple(SOURCES),
+    sinks: tuple[str, ...] = tuple(SINKS),
+) -> argparse.ArgumentParser:  # fmt: skip
     """Where a stream reads, where it writes, how, and when it fires; `mode`, `trigger`: defaults."""
     parser = arguments(doc)
-    forms = ", ".join(SOURCES[kind] for kind in sources)
-    parser.add_argument("--source", required=True, help=forms)
-    forms = ", ".join(SINKS[kind] for kind in sinks)
-    parser.add_argument("--sink", required=True, help=forms)
-    parser.add_argument("--output-mode", default=mode, help="append, complete or update")
-    parser.add_argument("--trigger", default=trigger, help=", ".join(TRIGGERS.values()))
-    parser.add_argument(
-        "--run-seconds", type=positive, help="stop cleanly after this long (endless triggers)"
-    )
-    parser.add_argument("--servers", help="Kafka's bootstrap servers, HOST:PORT[,HOST:PORT]")
-    parser.add_argument(
-        "--max-per-trigger", type=positive, help="messages (or files) a batch; default: all"
-    )
-    parser.add_argument("--check", action="store_true", help="look at the flags, run nothing")
+    say, add = ", ".join, parser.add_argument
+    add("--source", required=True, help=say(SOURCES[kind] for kind in sources))
+    add("--sink", required=True, help=say(SINKS[kind] for kind in sinks))
+    add("--output-mode", default=mode, help="append, complete or update")
+    add("--trigger", default=trigger, help=say(TRIGGERS.values()))
+    add("--run-seconds", type=positive, help="stop cleanly after this long (endless triggers)")
+    add("--stop-file", help="stop cleanly when this file appears; it is removed then")
+    add("--servers", help="Kafka's bootstrap servers, HOST:PORT[,HOST:PORT]")
+    add("--starting", default="earliest",
+        help="where a new query begins in the topic: earliest, latest, 2026-01-15T00:00:00Z, or "
+        "offsets by partition, 0:100,1:250")  # fmt: skip
+    add("--max-per-trigger", type=positive, help="messages a batch; default: all")
+    add("--max-files-per-trigger", type=positive, help="files a batch; default: all")
+    add("--latest-first", action="store_true", help="the newest files first, not the oldest")
+    add("--archive", metavar="DIR", help="move files there when they are done; default: left")
+    add("--progress", metavar="FILE", help="a JSON line a batch; default: printed")
+    add("--run-id", default="by-hand", help="name of this run in its manifest")
+    add("--manifest", metavar="FILE", help="what this run did, as JSON")
+    add("--check", action="store_true", help="look at the flags, run nothing")
+    return parser
+
+
+def watch_arguments(doc: str | None, mode: str, trigger: str) -> argparse.ArgumentParser:
+    """The flags of a stream, and what a person who watches may ask."""
+    parser = stream_arguments(doc, mode, trigger)
+    add = parser.add_argument
+    add("--checkpoint", metavar="DIR", help="folder to go on from; default: begin anew")
+    add("--select", metavar="SQL", help="shown at the end, on a memory sink's table")
+    add("--select-every", type=positive, help="show it every so many seconds, too")
     return parser
 
 

@@ -10,12 +10,12 @@ Spark does not check that these belong together: a new checkpoint on old data dr
 without a word, and two writers disturb each other.
 """
 
-import fcntl
+import argparse
 import json
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,25 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
-from spark_jobs.runtime.listening import Listener
-from spark_jobs.runtime.words import Place, Refused
+from spark_jobs.runtime import session
+from spark_jobs.runtime.claims import claimed, replace_text
+from spark_jobs.runtime.leases import Lease
+from spark_jobs.runtime.progress import Progress, append_line, record_of
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
+from spark_jobs.runtime.words import Place, Refused, Words
 
-WAIT_FOR_LOCK_SECONDS = 15
+# Where each landed row came from; `recount` finds a batch's rows by it.
+PLACE = ("topic", "partition", "offset", "file")
 
 
 class Landing:
-    """The landing folder around a `parquet:DIR` sink. DIR's last part must be `data`."""
+    """The landing folder around a `parquet:DIR` sink. DIR's last part must be `data`.
 
-    def __init__(self, sink: Place) -> None:
+    `ddl` are the columns of what lands there.
+    """
+
+    def __init__(self, sink: Place, ddl: str) -> None:
+        self._format, self._ddl = sink.kind, ddl
         self.data = Path(sink.name).absolute()
         if self.data.name != "data":
             raise Refused(
@@ -44,34 +53,14 @@ class Landing:
         self.progress = self.folder / "progress.jsonl"
 
     @contextmanager
-    def locked(self, job: str, source: Place, run: str) -> Iterator[None]:
-        """Hold the folder for this job, or refuse with the name of who has it.
+    def locked(self, job: str, source: Place, run: str) -> Iterator[str]:
+        """Hold the folder for this job; refused if it is held, another's, or not whole."""
+        about = {"job": job, "source": str(source), "format": self._format}
+        with claimed(self.folder, self.checkpoint, run, about) as query:
+            self._check_whole()
+            yield query
 
-        The kernel frees the lock when the process ends, however it ends.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a+") as lock:
-            deadline = time.monotonic() + WAIT_FOR_LOCK_SECONDS
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        lock.seek(0)
-                        holder = lock.read().strip() or "another process"
-                        raise Refused(
-                            f"{self.folder} is being written by {holder}; "
-                            f"wait until it has ended, then run again"
-                        ) from None
-                    time.sleep(0.2)
-            lock.truncate(0)
-            lock.write(f"{job}, run {run}, process {os.getpid()}")
-            lock.flush()
-            self._check(job, source)
-            yield
-
-    def _check(self, job: str, source: Place) -> None:
+    def _check_whole(self) -> None:
         has_data = any((self.data / "_spark_metadata").glob("[0-9]*"))
         has_offsets = any((self.checkpoint / "offsets").glob("[0-9]*"))
         has_commits = any((self.checkpoint / "commits").glob("[0-9]*"))
@@ -86,14 +75,6 @@ class Landing:
                 f"{self.checkpoint} says that data were landed, but {self.data} lacks them: "
                 f"they would be missing without a word; {remedy}"
             )
-        query = {"job": job, "source": str(source)}
-        kept = self.folder / "query.json"
-        if has_offsets and kept.is_file() and (found := json.loads(kept.read_text())) != query:
-            raise Refused(
-                f"{self.checkpoint} belongs to another query: {found['job']} from "
-                f"{found['source']}, not {job} from {source}; give this one a folder of its own"
-            )
-        replace_text(kept, json.dumps(query))
 
     def batches(self) -> list[dict[str, Any]]:
         """What is recorded of each batch, oldest first; a torn last line is not a record."""
@@ -107,13 +88,6 @@ class Landing:
                 continue
             found[record["batch"]] = record
         return [found[batch] for batch in sorted(found)]
-
-    def append(self, record: dict[str, Any]) -> None:
-        torn = self.progress.is_file() and self.progress.read_bytes()[-1:] not in (b"", b"\n")
-        with self.progress.open("a") as progress:
-            progress.write(("\n" if torn else "") + json.dumps(record) + "\n")
-            progress.flush()
-            os.fsync(progress.fileno())
 
     def recount(self, spark: SparkSession, run: str) -> None:
         """Record the committed batches that nobody has recorded.
@@ -131,7 +105,7 @@ class Landing:
                 F.count_if(F.col("event_date").isNull()),
                 F.collect_set(F.col("event_date").cast("string")),
             ).first() or (0, 0, 0, [])
-            self.append(
+            append_line(self.progress,
                 {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad,
                  "undated": undated,
                  "days": sorted(days), "to": self._end_of(batch), "counted": "as landed"}
@@ -142,7 +116,8 @@ class Landing:
         return json.loads(log[2]) if len(log) > 2 and log[2].startswith("{") else None
 
     def _rows_of(self, spark: SparkSession, batch: int) -> DataFrame:
-        landed = spark.read.parquet(str(self.data))
+        reader = spark.read.format(self._format).options(**FORMAT_OPTIONS[self._format])
+        landed = reader.schema(self._ddl).load(str(self.data))
         end = self._end_of(batch)
         before = self.checkpoint / "offsets" / str(batch - 1)
         start = (self._end_of(batch - 1) if before.is_file() else None) or {}
@@ -168,31 +143,71 @@ class Landing:
         return landed.where(F.col("file").isin(files))
 
 
-class Recorder(Listener):
+class Recorder(Progress):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
     def __init__(self, landing: Landing, run: str) -> None:
-        super().__init__()
-        self._landing, self._run = landing, run
+        super().__init__(lambda record: append_line(landing.progress, record))
+        self._run = run
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
-        progress = event.progress
-        observed = progress.observedMetrics
+        observed = event.progress.observedMetrics
         # A batch that the sink finds landed already is skipped, and observed as nothing: `recount`
         # has it. So has what no batch ran for.
         if "lines" not in observed or not observed["lines"]["read"]:
             return
-        landed = observed["landed"]
-        source = progress.sources[0]
-        self._landing.append({
-            "batch": progress.batchId, "run": self._run, "at": progress.timestamp,
-            "read": observed["lines"]["read"], "good": landed["good"], "bad": landed["bad"],
-            "undated": landed["undated"],
+        landed, source, record = observed["landed"], event.progress.sources[0], record_of(event)
+        record["messages"] = record.pop("rows")
+        self._write(record | {
+            "run": self._run, "read": observed["lines"]["read"], "good": landed["good"],
+            "bad": landed["bad"], "undated": landed["undated"],
             "days": sorted(str(day) for day in landed["days"]),
-            "messages": source.numInputRows,
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
-            "seconds": round(progress.batchDuration / 1000, 3),
         })  # fmt: skip
+
+
+def land(
+    job: str, words: Words, args: argparse.Namespace, ddl: str,
+    rows_of: Callable[[DataFrame], DataFrame], columns: str,
+    take_apart: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+) -> None:  # fmt: skip
+    """Land what the source has, by the job's own `rows_of`, and write what the run did.
+
+    `take_apart` makes one row a line or event of what the source gives, read with `columns`; these
+    are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. Raises Refused.
+    """
+    landing, started = Landing(words.sink, ddl), time.monotonic()
+    if args.check:
+        return
+    with landing.locked(job, words.source, args.run_id) as query:
+        spark = session.start(job)
+        lines = take_apart(read(spark, words.source, args, columns))
+        rows = count_landed(rows_of(count_read(lines)))
+        recorder = Recorder(landing, args.run_id)
+        spark.streams.addListener(recorder)
+        with Lease(spark, args.run_seconds, args.stop_file) as lease:
+            lease.wait(write(
+                rows, words, servers=args.servers, checkpoint=landing.checkpoint, query=query,
+                partition_by="event_date",
+            ))  # fmt: skip
+        recorder.wait()
+        spark.streams.removeListener(recorder)
+        landing.recount(spark, args.run_id)
+        landed = manifest(landing, args.run_id, {
+            "job": job, "source": str(words.source), "sink": str(words.sink),
+            "trigger": str(words.trigger), "ended": lease.reason,
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 1),
+            "spark_version": spark.version,
+        })  # fmt: skip
+        if args.manifest:
+            replace_text(Path(args.manifest), json.dumps(landed, indent=1))
+    print(  # noqa: T201
+        f"{job}: read {landed['read']:,} lines = {landed['good']:,} good + {landed['bad']:,} bad, "
+        f"in {len(landed['batches'])} batches; days: {', '.join(landed['days']) or 'none'}; "
+        f"until {lease.reason}"
+    )
+    lease.leave()
 
 
 def count_read(lines: DataFrame) -> DataFrame:
@@ -211,6 +226,19 @@ def count_landed(rows: DataFrame) -> DataFrame:
     )
 
 
+def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
+    """What is landed in `folder` as Parquet, the columns of `ddl`; nothing before the first batch."""
+    if last_batch(folder) is None:
+        return spark.createDataFrame([], ddl)
+    return spark.read.parquet(str(folder))
+
+
+def last_batch(folder: Path) -> int | None:
+    """The last batch that the landing's `_spark_metadata` lists."""
+    log = (folder / "_spark_metadata").glob("[0-9]*")
+    return max((int(entry.name.removesuffix(".compact")) for entry in log), default=None)
+
+
 def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any]:
     """What `run` landed, all its attempts together. Raises Refused if the counts do not agree."""
     batches = [record for record in landing.batches() if record["run"] == run]
@@ -223,14 +251,6 @@ def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any
         )
     days = sorted({day for b in batches for day in b["days"] if day != "None"})
     return {"run": run, **about, **total, "days": days, "batches": batches}
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write under another name and rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
 
 
 def _offsets(text: Any) -> Any:

@@ -18,21 +18,25 @@ SETTINGS = {
     # A log may show a day before the Gregorian calendar: write it as it is, never stop at it.
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
-    "spark.sql.sources.partitionColumnTypeInference.enabled": "true",
-    "spark.sql.streaming.metricsEnabled": "false",
 }
 # What is set unless spark-submit was told otherwise: Spark's own 200 tasks for every total make a
 # small stream wait for seconds.
 DEFAULTS = {"spark.sql.shuffle.partitions": "4"}
+OFFSETS_GONE = (
+    "Kafka no longer has what the checkpoint expects: retention has passed, or the topic was made "
+    "anew; move the checkpoint away, with its data if it is a landing, to begin anew"
+)
 # What a long message of Spark means for the person who reads it, by a word in it.
 REMEDIES = {
     "UnknownTopicOrPartitionException": "the topic does not exist; `make up` makes the project's "
     "topics, `python -m producers.topics` makes others",
-    "offsets out of range": "Kafka no longer has what the checkpoint expects (retention passed, or "
-    "the topic was made anew); see `missing offsets` in the README",
-    "failOnDataLoss": "Kafka no longer has what the checkpoint expects: retention has passed, or "
-    "the topic was made anew",
+    "offsets out of range": OFFSETS_GONE,
+    "failOnDataLoss": OFFSETS_GONE,
     "CONCURRENT_STREAM_LOG_UPDATE": "another query writes with this checkpoint; wait for it to end",
+    "must specify all TopicPartitions": "--starting by offsets needs one for each partition",
+    "Topic not present in metadata": "the topic does not exist, and the broker makes none by itself; "
+    "`python -m producers.topics` does",
+    "foreach:http": "start what listens there, or correct the address",
     "Connection refused": "nobody serves lines there; start `python -m producers.lines --port PORT` "
     "in another terminal",
     "FAILED_READ_FILE": "the file is damaged (a cut-off gzip?); move it away and run again",
@@ -55,24 +59,38 @@ def start(name: str) -> SparkSession:
 
 
 def run(name: str, main: Callable[[], None]) -> None:
-    """Run `main` and exit: 0 done, 2 refused, 1 failed, 130 interrupted. No traceback for a user."""
+    """Run `main`, say what went wrong in a sentence, and exit with the code of `outcome`."""
+    code, message = outcome(name, main)
+    if message:
+        print(message, file=sys.stderr, flush=True)  # noqa: T201
+    elif session := SparkSession.getActiveSession():
+        session.stop()
+    sys.exit(code)
+
+
+def outcome(name: str, main: Callable[[], None]) -> tuple[int, str]:
+    """Exit code and last words: 0 done, 2 refused, 1 failed, 130 or 143 ended by a signal.
+
+    No traceback for a user.
+    """
     try:
         main()
     except Refused as refused:
-        _leave(f"{name}: {refused}", 2)
+        return 2, f"{name}: {refused}"
     except (StreamingQueryException, PySparkException) as failed:
-        _leave(f"{name}: {explain(failed)}", 1)
+        return 1, f"{name}: {explain(failed)}"
     except (Py4JError, ConnectionError):
         # Spark's JVM was killed. Nothing can be said to it any more, so leave at once: what waits
         # for it in Python would hold the landing's lock against the next run.
         print(f"{name}: the JVM has gone; run it again to go on", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(1)
     except OSError as failed:
-        _leave(f"{name}: {failed}", 1)
+        return 1, f"{name}: {failed}"
     except KeyboardInterrupt:
-        _leave(
-            f"{name}: interrupted; the position is in the checkpoint, run it again to go on", 130
-        )
+        return 130, f"{name}: interrupted; the position is in the checkpoint, run it again to go on"
+    except SystemExit as left:  # done, and ended by a signal; or argparse has said what is wrong
+        return int(left.code or 0), ""
+    return 0, ""
 
 
 def explain(failed: Exception) -> str:
@@ -90,8 +108,3 @@ def _first_line(condition: str, text: str) -> str:
     causes = [line for line in lines if line.startswith("Caused by:")]
     first = next((line for line in lines if not line.startswith("===")), condition)
     return " ".join([first, *causes[-1:]])[:1000]
-
-
-def _leave(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
-    sys.exit(code)

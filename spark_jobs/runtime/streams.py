@@ -1,113 +1,165 @@
-"""The only module that opens streams: from Kafka or files, into the lake."""
+"""The only module that opens streams: what a query reads, and what it writes."""
 
 import argparse
+import json
 import socket
 from pathlib import Path
 
-from py4j.protocol import Py4JError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameReader, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
-from spark_jobs.runtime.words import Place, Refused
+from spark_jobs.runtime.combinations import FILE_SINKS, REAL_TIME
+from spark_jobs.runtime.foreach import writer_of
+from spark_jobs.runtime.words import Place, Refused, Words, parse_starting
+
+# CSV as RFC 4180 has it: a quote inside is doubled, spaces and carriage returns belong to a field.
+# Spark's own backslash is what other programs do not read.
+CSV = {
+    "header": "true", "escape": '"', "lineSep": "\n", "enforceSchema": "false",
+    "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false",
+}  # fmt: skip
+FORMAT_OPTIONS = {
+    "csv": CSV,
+    # Without lineSep a bare carriage return would end a line.
+    "text": {"lineSep": "\n"}, "json": {"lineSep": "\n"}, "orc": {}, "parquet": {},
+}  # fmt: skip
+CORRUPT = "_corrupt_record"
 
 
-def read(spark: SparkSession, source: Place, args: argparse.Namespace) -> DataFrame:
-    """The stream that `source` names: `value` (STRING; from Kafka BINARY) and what comes with it."""
-    if source.kind == "kafka":
-        return read_kafka(spark, source, args.servers, args.max_per_trigger)
-    if source.kind == "text":
-        return read_text(spark, source, args.max_per_trigger)
-    return read_socket(spark, source)
-
-
-def read_kafka(
-    spark: SparkSession, source: Place, servers: str | None, max_per_trigger: int | None
+def read(
+    spark: SparkSession, source: Place, args: argparse.Namespace, columns: str = "value STRING"
 ) -> DataFrame:
-    """Messages of a topic from its beginning, or from where the checkpoint stands.
+    """The stream that `source` names.
 
-    Gives Kafka's columns (key and value BINARY, topic, partition, offset, timestamp).
+    Kafka gives its own columns (key and value BINARY, topic, partition, offset, timestamp), text and
+    socket `value` STRING, rate `timestamp` and `value` BIGINT. JSON gives `columns`, and what could
+    not be read in `_corrupt_record`; CSV, ORC and Parquet the columns that the files have, which
+    must include the first of `columns`.
+    """
+    if source.kind == "kafka":
+        return _read_kafka(spark, source, args)
+    if source.kind == "socket":
+        host, _, port = source.name.rpartition(":")
+        return spark.readStream.format("socket").option("host", host).option("port", port).load()
+    if source.kind == "rate":
+        return spark.readStream.format("rate").option("rowsPerSecond", source.name).load()
+    return _read_files(spark, source, args, columns)
+
+
+def _read_kafka(spark: SparkSession, source: Place, args: argparse.Namespace) -> DataFrame:
+    """Messages of a topic from --starting, or from where the checkpoint stands.
+
     Offsets that Kafka no longer has fail the query (`failOnDataLoss`), they are not skipped.
     """
-    check_servers(servers)
-    reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", servers or "")
-    reader = reader.option("subscribe", source.name).option("startingOffsets", "earliest")
+    check_servers(args.servers)
+    reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
+    reader = reader.option("subscribe", source.name)
+    for name, value in parse_starting(args.starting).items():
+        if value[:1].isdigit() and name == "startingOffsets":
+            pairs = (pair.split(":") for pair in value.split(","))
+            value = json.dumps({source.name: {partition: int(at) for partition, at in pairs}})
+        reader = reader.option(name, value)
     # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
     reader = reader.option("kafka.default.api.timeout.ms", 20000)
     reader = reader.option("kafka.request.timeout.ms", 15000)
-    if max_per_trigger:
-        reader = reader.option("maxOffsetsPerTrigger", max_per_trigger)
+    if args.max_per_trigger:
+        reader = reader.option("maxOffsetsPerTrigger", args.max_per_trigger)
     return reader.load()
 
 
-def read_text(spark: SparkSession, source: Place, max_per_trigger: int | None) -> DataFrame:
-    """Lines of the files in a folder (plain, .gz, .bz2), each file once: `value` STRING."""
+def _read_files(
+    spark: SparkSession, source: Place, args: argparse.Namespace, columns: str
+) -> DataFrame:
+    """The files of a folder (text also .gz and .bz2), each once, oldest modification time first."""
     if not Path(source.name).is_dir():
         raise Refused(f"source {str(source)!r}: there is no folder {source.name}; make it first")
-    # Without lineSep a bare carriage return would end a line.
-    reader = spark.readStream.format("text").option("lineSep", "\n")
-    if max_per_trigger:
-        reader = reader.option("maxFilesPerTrigger", max_per_trigger)
+    options = FORMAT_OPTIONS[source.kind]
+    reader: DataStreamReader = spark.readStream.format(source.kind).options(**options)
+    if source.kind == "json":
+        reader = reader.schema(f"{columns}, {CORRUPT} STRING")
+    elif source.kind != "text":
+        batch: DataFrameReader = spark.read.format(source.kind).options(**options)
+        reader = reader.schema(_schema_of(batch, source, columns))
+    if args.max_files_per_trigger:
+        reader = reader.option("maxFilesPerTrigger", args.max_files_per_trigger)
+    if args.latest_first:
+        reader = reader.option("latestFirst", True)
+    if args.archive:
+        Path(args.archive).mkdir(parents=True, exist_ok=True)
+        reader = reader.option("cleanSource", "archive")
+        reader = reader.option("sourceArchiveDir", str(Path(args.archive).absolute()))
     return reader.load(source.name)
 
 
-def read_socket(spark: SparkSession, source: Place) -> DataFrame:
-    """Lines that somebody serves at HOST:PORT: `value` STRING. Nothing is kept of what was read."""
-    host, _, port = source.name.rpartition(":")
-    reader = spark.readStream.format("socket").option("host", host).option("port", port)
-    return reader.load()
+def _schema_of(reader: DataFrameReader, source: Place, columns: str) -> str:
+    folder = Path(source.name)
+    if not any(path.is_file() for path in folder.rglob("[!._]*")):
+        raise Refused(
+            f"source {str(source)!r}: {folder} holds no file yet, and its columns are known from "
+            "one; put one there first"
+        )
+    schema = reader.load(source.name).schema
+    wanted = next(column.split()[0] for column in columns.split(","))
+    if wanted not in schema.names:
+        raise Refused(
+            f"source {str(source)!r}: its files have the columns {', '.join(schema.names)}; "
+            f"expected {columns}"
+        )
+    return schema.toDDL()
 
 
-def write_rows(
-    rows: DataFrame, sink: Place, mode: str, trigger: dict[str, str | bool], checkpoint: str | None
-) -> StreamingQuery:
-    """Start a query into the console or a table in memory."""
-    writer = rows.writeStream.format(sink.kind).outputMode(mode)
-    if sink.kind == "memory":
-        writer = writer.queryName(sink.name)
-    else:
-        writer = writer.option("truncate", False).option("numRows", 100)
-    if checkpoint:
-        writer = writer.option("checkpointLocation", checkpoint)
-    return writer.trigger(**trigger).start()  # type: ignore[arg-type]
-
-
-def write_kafka(
-    rows: DataFrame, sink: Place, servers: str | None, mode: str,
-    trigger: dict[str, str | bool], checkpoint: str,
+def write(
+    rows: DataFrame, words: Words, *, servers: str | None, checkpoint: Path, query: str,
+    partition_by: str | None = None,
 ) -> StreamingQuery:  # fmt: skip
-    """Start a query into a topic: `key` and `value`. At least once: a message may come again."""
-    writer = rows.writeStream.format("kafka").option("kafka.bootstrap.servers", servers or "")
-    writer = writer.option("topic", sink.name).option("checkpointLocation", checkpoint)
-    return writer.outputMode(mode).trigger(**trigger).start()  # type: ignore[arg-type]
+    """Start a query that writes `rows` where `words.sink` says.
+
+    Kafka gets `key` and `value`, at least once: `rows` as they are if that is what they are called,
+    else as JSON. Files are exactly once with their checkpoint, in a folder for each value of
+    `partition_by`. `query` is this checkpoint's own name, by which foreach knows a repeated batch.
+    """
+    sink, trigger = words.sink, words.trigger
+    if sink.kind == "kafka":
+        check_servers(servers)
+        writer = _messages(rows).writeStream.format("kafka")
+        writer = writer.option("kafka.bootstrap.servers", servers or "").option("topic", sink.name)
+        writer = writer.option("kafka.max.block.ms", 20000)
+    elif sink.kind == "foreach":
+        texts = rows.select(F.to_json(F.struct("*")).alias("row"))
+        # One task writes a batch, so that it is kept as a whole or not at all. Real time has
+        # a task that never ends for each partition.
+        texts = texts if trigger.kind == REAL_TIME else texts.coalesce(1)
+        writer = texts.writeStream.foreach(writer_of(sink, query))
+    elif sink.kind in FILE_SINKS:
+        writer = rows.writeStream.format(sink.kind).option("path", sink.name)
+        if sink.kind == "csv":
+            writer = writer.options(**{k: v for k, v in CSV.items() if k != "enforceSchema"})
+        if partition_by:
+            writer = writer.partitionBy(partition_by)
+    elif sink.kind == "memory":
+        writer = rows.writeStream.format("memory").queryName(sink.name)
+    else:
+        writer = rows.writeStream.format("console")
+        writer = writer.option("truncate", False).option("numRows", 100)
+    return _start(writer.option("checkpointLocation", str(checkpoint)), words)
 
 
-def write_parquet(
-    rows: DataFrame, path: Path, checkpoint: Path, trigger: dict[str, str | bool]
-) -> StreamingQuery:
-    """Start landing `rows` under `path`, a folder for each `event_date`."""
-    writer = rows.writeStream.format("parquet").partitionBy("event_date")
-    writer = writer.option("path", str(path)).option("checkpointLocation", str(checkpoint))
-    return writer.outputMode("append").trigger(**trigger).start()  # type: ignore[arg-type]
+def _start(writer: DataStreamWriter, words: Words) -> StreamingQuery:
+    return writer.outputMode(words.mode).trigger(**words.trigger.option).start()
 
 
-def wait(query: StreamingQuery, seconds: int | None) -> None:
-    """Wait for the query to end by itself, or stop it cleanly when its time is up."""
-    try:
-        query.awaitTermination(seconds)
-    except Py4JError:
-        raise  # the JVM is gone, and the query with it
-    except BaseException:
-        query.stop()
-        raise
-    query.stop()
+def _messages(rows: DataFrame) -> DataFrame:
+    if set(rows.columns) == {"key", "value"}:
+        return rows
+    return rows.select(F.to_json(F.struct("*")).alias("value"))
 
 
 def check_servers(servers: str | None) -> None:
     """Refuse a broker that does not answer, at once, where Spark would retry for minutes."""
-    if not servers:
-        raise Refused("a kafka source needs --servers HOST:PORT")
     failed = []
-    for server in servers.split(","):
+    for server in (servers or "").split(","):
         host, _, port = server.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=5).close()

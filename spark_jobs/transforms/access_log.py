@@ -84,16 +84,41 @@ def kafka_lines(messages: DataFrame) -> DataFrame:
     )
 
 
-def file_lines(files: DataFrame) -> DataFrame:
-    """Rows of the text source (`value` and the hidden `_metadata`) -> columns of `kafka_lines`."""
-    return files.select(
-        F.col("value").alias("line"),
+def lines_of(rows: DataFrame, kind: str) -> DataFrame:
+    """What a source of this kind gives -> one row a line, the columns of `kafka_lines`.
+
+    Files (text, or the column `value` of the other formats), sockets and rate have no `line_id`.
+    """
+    if kind == "kafka":
+        return kafka_lines(rows)
+    value = made_up_line() if kind == "rate" else F.col("value")
+    is_file = kind not in ("rate", "socket")
+    return rows.select(
+        value.alias("line"),
         F.lit(None).cast("string").alias("line_id"),
         F.lit(None).cast("string").alias("topic"),
         F.lit(None).cast("int").alias("partition"),
         F.lit(None).cast("bigint").alias("offset"),
-        F.col("_metadata.file_path").alias("file"),
+        (F.col("_metadata.file_path") if is_file else F.lit(None).cast("string")).alias("file"),
     )
+
+
+def messages_of(rows: DataFrame, kind: str) -> DataFrame:
+    """What a source of this kind gives -> `key` and `value`, as Kafka's; others have no key."""
+    if kind == "kafka":
+        return rows.select("key", "value")
+    value = made_up_line() if kind == "rate" else F.col("value")
+    return rows.select(F.lit(None).cast("binary").alias("key"), value.alias("value"))
+
+
+def made_up_line() -> Column:
+    """A line in combined format for a row of Spark's rate source; every tenth is an error."""
+    statuses = F.array(*[F.lit(s) for s in (200, 200, 200, 200, 200, 200, 304, 404, 200, 500)])
+    n, time = F.col("value"), F.date_format("timestamp", "dd/MMM/yyyy:HH:mm:ss Z")
+    return F.format_string(
+        '192.0.2.%d - - [%s] "GET /page/%d HTTP/1.1" %d %d "-" "rate"',
+        n % 250 + 1, time, n % 20, F.element_at(statuses, (n % 10 + 1).cast("int")), n % 5000,
+    )  # fmt: skip
 
 
 def parse_lines(lines: DataFrame) -> DataFrame:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from include.pages import dags_page
+from include.pages import dags_page, with_tables
 from include.settings import PROJECT, load_settings, settings_table
 
 DAG_FILES = sorted((PROJECT / "dags").glob("[a-z]*.py"))
@@ -102,6 +102,10 @@ def test_a_range_of_days_is_those_days_in_the_sites_time_zone(dag_bag):
         ("produce_access_log", {"rate": -1}),
         ("produce_access_log", {"source": "elsewhere"}),
         ("produce_access_log", {"day": "today; rm -rf"}),
+        ("produce_clickstream", {"faults": 2}),
+        ("produce_clickstream", {"start": "$(reboot)"}),
+        ("run_stream", {"source": "text:; rm -rf /"}),
+        ("run_stream", {"run_seconds": 100_000}),
         ("analyse_access_log", {"source": "both"}),
         ("analyse_access_log", {"day": "../2026"}),
     ],
@@ -117,3 +121,5 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(dag_bag, dag_id, wron
 def test_the_generated_pages_are_as_the_code_says():
     assert (PROJECT / "docs" / "dags.md").read_text() == dags_page(PROJECT / "dags"), "make docs"
     assert (PROJECT / "docs" / "settings.md").read_text().endswith(settings_table()), "make docs"
+    streams = (PROJECT / "docs" / "streams.md").read_text()
+    assert streams == with_tables(streams), "make docs"

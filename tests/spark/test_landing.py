@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 
-from spark_jobs.runtime.landing import Landing, Recorder, count_landed, count_read, manifest
-from spark_jobs.runtime.streams import read_text, wait, write_parquet
+from include.contracts import ACCESS_LOG_DDL, CLICKSTREAM_DDL
+from producers.clickstream.events import batch_messages, events, row_messages
+from spark_jobs.runtime.landing import Landing, manifest
+from spark_jobs.runtime.progress import append_line
+from spark_jobs.runtime.streams import FORMAT_OPTIONS
 from spark_jobs.runtime.words import Place, Refused
-from spark_jobs.transforms.access_log import file_lines, landed_lines
 from tests.builders import a_line
 
 JOB = "land_access_log"
@@ -22,29 +24,28 @@ def inbox(tmp_path):
 
 
 @pytest.fixture
-def land(spark, tmp_path, inbox):
-    """Land what is in the inbox; give the run's manifest."""
+def land(job, tmp_path, inbox):
+    """Run the job on the inbox; give the run's manifest. Refused is raised again."""
 
-    def landed(run="run", folder="landing", trigger=None):
-        landing, source = (
-            Landing(Place("parquet", str(tmp_path / folder / "data"))),
-            Place("text", str(inbox)),
-        )
-        with landing.locked(JOB, source, run):
-            rows = landed_lines(count_read(file_lines(read_text(spark, source, None))), "UTC")
-            recorder = Recorder(landing, run)
-            spark.streams.addListener(recorder)
-            try:
-                query = write_parquet(count_landed(rows), landing.data, landing.checkpoint,
-                                      trigger or {"availableNow": True})  # fmt: skip
-                wait(query, None if trigger is None or "once" in trigger else 6)
-            finally:
-                recorder.wait()
-                spark.streams.removeListener(recorder)
-            landing.recount(spark, run)
-            return manifest(landing, run, {})
+    def landed(run="run", *flags, source="text", sink="parquet", name=JOB):
+        told = tmp_path / f"{run}.json"
+        code, said = job(name, "--source", f"{source}:{inbox}", "--sink",
+                         f"{sink}:{tmp_path / 'landing' / 'data'}", "--run-id", run,
+                         "--manifest", told, *flags)  # fmt: skip
+        if code:
+            raise Refused(said)
+        return json.loads(told.read_text())
 
     return landed
+
+
+@pytest.fixture
+def landed_rows(spark, tmp_path):
+    def read(kind="parquet", ddl=ACCESS_LOG_DDL):
+        reader = spark.read.format(kind).options(**FORMAT_OPTIONS[kind]).schema(ddl)
+        return reader.load(str(tmp_path / "landing" / "data"))
+
+    return read
 
 
 def write(inbox, name, *lines):
@@ -64,16 +65,139 @@ def test_good_and_bad_lines_land_together_and_are_counted(spark, tmp_path, inbox
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "trigger", [{"once": True}, {"availableNow": True}, {"processingTime": "1 second"}]
-)
+@pytest.mark.parametrize("trigger", ["once", "available-now", "every 1 second"])
 def test_landing_twice_lands_each_line_once(spark, tmp_path, inbox, land, trigger):
+    flags = ["--trigger", trigger, "--run-seconds", 4]
     write(inbox, "a.log", a_line(), a_line())
-    assert land("first", trigger=trigger)["read"] == 2
+    assert land("first", *flags)["read"] == 2
     write(inbox, "b.log", a_line())
-    assert land("second", trigger=trigger)["read"] == 1
-    assert land("third", trigger=trigger)["read"] == 0
+    assert land("second", *flags)["read"] == 1
+    assert land("third", *flags)["read"] == 0
     assert spark.read.parquet(str(tmp_path / "landing" / "data")).count() == 3
+
+
+ODD = [
+    a_line(), a_line(user_agent='a, b; \\"c\\"'), a_line(request="GET /a,b?c=%22 HTTP/1.1"),
+    a_line(referrer="-", status="404", size="-"), "junk, with \"quotes\" and \\ and 'more'", "  spaces  ",
+    a_line(time="18/May/2015:00:00:00 +0000", request="GET /\tü HTTP/1.1"), "", "\r",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sink", ["parquet", "orc", "json", "csv"])
+def test_every_format_gives_back_the_rows_that_were_landed(inbox, land, landed_rows, spark, sink):
+    from spark_jobs.transforms.access_log import landed_lines, lines_of
+
+    write(inbox, "a.log", *ODD)
+    told = land("run", sink=sink)
+    assert (told["read"], told["good"], told["bad"]) == (len(ODD), 5, 4)
+    text = spark.read.options(**FORMAT_OPTIONS["text"]).text(str(inbox))
+    expected = landed_lines(lines_of(text, "text"), "UTC")
+    found = landed_rows(sink).select(*expected.columns)
+    assert sorted(map(repr, found.collect())) == sorted(map(repr, expected.collect()))
+
+
+@pytest.mark.parametrize("source", ["csv", "json", "orc", "parquet"])
+def test_every_format_is_landed_line_by_line(spark, inbox, land, landed_rows, source):
+    rows = spark.createDataFrame([(line,) for line in ODD], "value STRING").coalesce(1)
+    rows.write.mode("append").format(source).options(**FORMAT_OPTIONS[source]).save(str(inbox))
+    told = land("run", source=source)
+    assert (told["read"], told["good"], told["bad"]) == (len(ODD), 5, 4)
+    assert land("again", source=source)["read"] == 0
+    raw = [row.raw for row in landed_rows().where("bad_reason = 'no_match'").collect()]
+    assert sorted(raw) == sorted([ODD[4], ODD[5]])
+
+
+BAD_EVENTS = [b"no json", b'{"Clicks": 1}', b'{"Clicks": 1, "Impressions": "two", "ts": 3}',
+              b'{"Clicks": 1, "Impressions": 2, "ts": 3}{"Clicks": 1, "Impressions": 2, "ts": 3}',
+              b'{"Clicks": -1, "Impressions": 2, "ts": 3}',
+              b'{"Clicks": 1, "Impressions": 2, "ts": 9999999999}']  # fmt: skip
+
+
+@pytest.mark.parametrize("sink", ["parquet", "orc", "json", "csv"])
+def test_the_clickstream_lands_in_every_format_with_its_bad_messages(
+    inbox, land, landed_rows, sink
+):
+    made = [*row_messages(events(50, 1)), *BAD_EVENTS]
+    write(inbox, "a.json", *[message.decode() for message in made])
+    told = land("run", name="land_clickstream", sink=sink)
+    assert (told["read"], told["good"], told["bad"]) == (56, 50, 6)
+    rows = landed_rows(sink, CLICKSTREAM_DDL)
+    bad = {row.raw: row.bad_reason for row in rows.where("bad_reason IS NOT NULL").collect()}
+    assert bad == {message.decode(): "no_event" for message in BAD_EVENTS[:-1]} | {
+        BAD_EVENTS[-1].decode(): "far_future"
+    }
+    good = rows.where("bad_reason IS NULL").selectExpr(
+        "Clicks", "Impressions", "unix_timestamp(ts)"
+    )
+    assert sorted(map(tuple, good.collect())) == sorted(tuple(e.values()) for e in events(50, 1))
+    assert {str(row.event_date) for row in rows.collect()} == {"2024-05-08", "None"}
+
+
+@pytest.mark.parametrize("source", ["csv", "json", "orc", "parquet"])
+def test_the_clickstream_is_landed_from_every_format(spark, inbox, land, landed_rows, source):
+    columns = "Clicks INT, Impressions INT, seconds LONG"
+    rows = spark.createDataFrame([tuple(e.values()) for e in events(50, 1)], columns).selectExpr(
+        "Clicks",
+        "Impressions",
+        "seconds AS ts" if source == "csv" else "timestamp_seconds(seconds) AS ts",
+    )
+    rows.coalesce(1).write.mode("append").format(source).options(**FORMAT_OPTIONS[source]).save(
+        str(inbox))  # fmt: skip
+    told = land("run", name="land_clickstream", source=source)
+    assert (told["read"], told["good"], told["bad"]) == (50, 50, 0)
+    found = landed_rows("parquet", CLICKSTREAM_DDL)
+    found = found.selectExpr("Clicks", "Impressions", "unix_timestamp(ts)").collect()
+    assert sorted(map(tuple, found)) == sorted(tuple(e.values()) for e in events(50, 1))
+
+
+def test_arrays_of_events_land_one_row_an_event(inbox, land):
+    bad = [b"no json", b"[]", b'[{"Clicks": "x", "ts": 1}]']
+    made = [message.decode() for message in [*batch_messages(events(50, 1), 20), *bad]]
+    write(inbox, "a.json", *made)
+    told = land("run", "--shape", "batches", name="land_clickstream")
+    assert (told["read"], told["good"], told["bad"]) == (52, 50, 2)
+
+
+def test_files_without_the_column_are_refused_with_what_they_have(spark, inbox, land):
+    with pytest.raises(Refused, match="holds no file yet"):
+        land(source="csv")
+    spark.range(3).write.mode("append").csv(str(inbox), header=True)
+    with pytest.raises(Refused, match="its files have the columns id; expected value STRING"):
+        land(source="csv")
+
+
+def test_done_files_are_archived_when_one_says_so(tmp_path, inbox, land):
+    flags = ["--max-files-per-trigger", 1, "--archive", tmp_path / "done"]
+    for n in range(3):
+        write(inbox, f"{n}.log", a_line())
+    assert land("run", *flags)["read"] == 3
+    write(inbox, "9.log", a_line())
+    assert land("next", *flags)["read"] == 1
+    archived = {path.name for path in (tmp_path / "done").rglob("*.log")}
+    left = {path.name for path in inbox.glob("*.log")}
+    assert archived | left == {"0.log", "1.log", "2.log", "9.log"}
+    assert not archived & left
+    assert len(archived) >= 2
+
+
+@pytest.mark.parametrize("latest_first", [False, True])
+def test_files_are_read_in_order_of_their_modification_time(inbox, land, landed_rows, latest_first):
+    import os
+
+    for n, host in enumerate(["192.0.2.3", "192.0.2.1", "192.0.2.2"]):
+        write(inbox, f"{9 - n}.log", a_line(host=host))
+        os.utime(inbox / f"{9 - n}.log", (1_700_000_000 + n, 1_700_000_000 + n))
+    flags = ["--max-files-per-trigger", 1, *(["--latest-first"] if latest_first else [])]
+    told = land("run", *flags)
+    assert [batch["read"] for batch in told["batches"]] == [1, 1, 1]
+    files = {row.file.rpartition("/")[2]: row.host for row in landed_rows().collect()}
+    order = []
+    logs = (inbox.parent / "landing" / "checkpoint" / "sources" / "0").glob("[0-9]*")
+    for log in sorted(logs, key=lambda path: int(path.name)):
+        for line in log.read_text().splitlines()[1:]:
+            order.append(files[json.loads(line)["path"].rpartition("/")[2]])
+    expected = ["192.0.2.3", "192.0.2.1", "192.0.2.2"]
+    assert order == (expected[::-1] if latest_first else expected)
 
 
 def test_a_batch_that_a_killed_run_landed_and_did_not_record_is_counted_by_the_next(
@@ -119,23 +243,19 @@ def test_a_checkpoint_without_its_data_is_refused(tmp_path, inbox, land):
         land()
 
 
-def test_a_checkpoint_of_another_query_is_refused(spark, tmp_path, inbox, land):
+def test_a_checkpoint_of_another_query_is_refused(tmp_path, inbox, land):
     write(inbox, "a.log", a_line())
     land()
-    landing = Landing(Place("parquet", str(tmp_path / "landing" / "data")))
-    with (
-        pytest.raises(Refused, match="belongs to another query"),
-        landing.locked(JOB, Place("kafka", "access-log"), "run"),
-    ):
-        pass
+    with pytest.raises(Refused, match="another query, with the job 'land_access_log', not"):
+        land(name="land_clickstream")
+    with pytest.raises(Refused, match="another query, with the format 'parquet', not 'orc'"):
+        land(sink="orc")
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, monkeypatch):
-    monkeypatch.setattr("spark_jobs.runtime.landing.WAIT_FOR_LOCK_SECONDS", 0.3)
-    landing, source = (
-        Landing(Place("parquet", str(tmp_path / "l" / "data"))),
-        Place("text", str(inbox)),
-    )
+    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0.3)
+    source = Place("text", str(inbox))
+    landing = Landing(Place("parquet", str(tmp_path / "l" / "data")), ACCESS_LOG_DDL)
     with (
         landing.locked(JOB, source, "night"),
         pytest.raises(Refused, match=f"being written by {JOB}, run night, process"),
@@ -147,12 +267,13 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, 
 
 
 def test_counts_that_do_not_agree_are_an_error(tmp_path):
-    landing = Landing(Place("parquet", str(tmp_path / "data")))
-    landing.append({"batch": 0, "run": "r", "read": 3, "good": 1, "bad": 1, "days": []})
+    landing = Landing(Place("parquet", str(tmp_path / "data")), ACCESS_LOG_DDL)
+    record = {"batch": 0, "run": "r", "read": 3, "good": 1, "bad": 1, "days": []}
+    append_line(landing.progress, record)
     with pytest.raises(Refused, match="3 lines were read, but 1 good and 1 bad"):
         manifest(landing, "r", {})
 
 
 def test_a_sink_must_have_room_for_its_checkpoint(tmp_path):
     with pytest.raises(Refused, match="/data"):
-        Landing(Place("parquet", str(tmp_path / "x")))
+        Landing(Place("parquet", str(tmp_path / "x")), ACCESS_LOG_DDL)

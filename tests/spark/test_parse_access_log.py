@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
 from spark_jobs.transforms.access_log import (
     count_by_status,
-    file_lines,
     filter_unsuccessful,
     kafka_lines,
     landed_lines,
+    lines_of,
     parse_lines,
 )
 from tests.builders import a_common_line, a_line
@@ -250,7 +250,7 @@ def test_a_message_may_be_of_anybody(spark):
 
 def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
     (tmp_path / "a.log").write_text(a_line() + "\n")
-    landed = landed_lines(file_lines(spark.read.text(str(tmp_path))), "UTC")
+    landed = landed_lines(lines_of(spark.read.text(str(tmp_path)), "text"), "UTC")
     contract = spark.createDataFrame([], ACCESS_LOG_DDL).schema
     assert [(f.name, f.dataType) for f in landed.schema] == [(f.name, f.dataType) for f in contract]
     assert landed.first().file.endswith("a.log")
@@ -258,7 +258,7 @@ def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
 
 def test_a_day_begins_at_midnight_of_the_reports_time_zone(spark, tmp_path):
     (tmp_path / "a.log").write_text(a_line(time="17/May/2015:23:30:00 +0000") + "\n")
-    lines = file_lines(spark.read.text(str(tmp_path)))
+    lines = lines_of(spark.read.text(str(tmp_path)), "text")
     days = [str(landed_lines(lines, zone).first().event_date)
             for zone in ("UTC", "Europe/Paris", "America/New_York")]  # fmt: skip
     assert days == ["2015-05-17", "2015-05-18", "2015-05-17"]
@@ -278,7 +278,7 @@ def test_the_courses_tasks_two_and_three(spark):
 )
 def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, formats):
     path, parser = shared / "data" / f"{name}.log", LogParser(formats)
-    lines = file_lines(spark.read.option("lineSep", "\n").text(str(path))).withColumn(
+    lines = lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text").withColumn(
         "n", F.monotonically_increasing_id()
     )
     rows = parse_lines(lines).withColumn("at", F.unix_timestamp("timestamp")).orderBy("n").collect()

@@ -8,7 +8,7 @@ import pytest
 from include.reporting.report import report_of
 from spark_jobs import summarise_access_log as job
 from spark_jobs.transforms import access_log_summary as summary
-from spark_jobs.transforms.access_log import file_lines, filter_unsuccessful, landed_lines
+from spark_jobs.transforms.access_log import filter_unsuccessful, landed_lines, lines_of
 from tests.builders import a_line
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -26,7 +26,7 @@ def numbers(landed, days, zone="UTC"):
 
 
 def landed(spark, path, zone="UTC"):
-    return landed_lines(file_lines(spark.read.option("lineSep", "\n").text(str(path))), zone)
+    return landed_lines(lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text"), zone)
 
 
 @pytest.fixture(scope="module")

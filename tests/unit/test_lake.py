@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from include.lake import changed_days, inside
+from include.lake import changed_days, inside, is_reported, landed_offsets
 
 
 def progress(folder, *batches):
@@ -46,6 +46,33 @@ def test_a_torn_line_of_the_progress_is_passed_over(tmp_path):
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", ".", "a/../../b"])
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="is not a file in"):
+    with pytest.raises(ValueError, match="does not lie in"):
         inside(tmp_path, name)
     assert inside(tmp_path, "access.log") == tmp_path / "access.log"
+
+
+def test_what_is_landed_of_a_topic_is_known_by_its_offsets(tmp_path):
+    landing = tmp_path / "kafka"
+    landing.mkdir()
+    records = [
+        {"batch": 0, "to": {"clicks": {"0": 5, "1": 7}}}, {"batch": 1, "to": {"clicks": {"0": 9}}},
+        {"batch": 2, "to": None},
+    ]  # fmt: skip
+    text = "\n".join(json.dumps(record) for record in records)
+    (landing / "progress.jsonl").write_text(text + '\n{"batch": 3, "to"')
+    assert landed_offsets(landing, "clicks") == {0: 9, 1: 7}
+    assert landed_offsets(landing, "other") == landed_offsets(tmp_path, "clicks") == {}
+
+
+def test_a_report_is_old_when_something_was_landed_after_it(tmp_path):
+    import os
+
+    landing, reports = tmp_path / "kafka", tmp_path / "reports"
+    landing.mkdir()
+    reports.mkdir()
+    assert not is_reported(landing, reports)
+    (reports / "index.html").touch()
+    assert is_reported(landing, reports)
+    (landing / "progress.jsonl").touch()
+    os.utime(reports / "index.html", (1, 1))
+    assert not is_reported(landing, reports)

@@ -183,6 +183,11 @@ def test_shares_are_honest_at_both_ends(part, whole, text):
 
 
 def test_the_chart_marks_the_busiest_hour():
-    svg = str(charts.bars({"00": 1, "01": 5, "02": 0}))
+    svg = str(
+        charts.bars(
+            {"00": 1, "01": 5, "02": 0}, "Requests", lambda hour, hits: f"{hour}: {hits} hits"
+        )
+    )
     assert svg.count('class="top"') == 1
-    assert "01:00 to 01:59: 5 requests" in svg
+    assert "01: 5 hits" in svg
+    assert 'aria-label="Requests"' in svg

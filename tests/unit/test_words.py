@@ -1,35 +1,54 @@
 import pytest
 
-from spark_jobs.runtime.words import Refused, check_mode, parse_sink, parse_source, parse_trigger
+from spark_jobs.runtime.arguments import stream_arguments, watch_arguments
+from spark_jobs.runtime.combinations import ROWS, TOTALS
+from spark_jobs.runtime.words import (
+    Refused,
+    parse_sink,
+    parse_source,
+    parse_starting,
+    parse_trigger,
+    parse_words,
+)
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "option", "engine"),
     [
-        ("available-now", {"availableNow": True}),
-        ("once", {"once": True}),
-        ("every 5 seconds", {"processingTime": "5 seconds"}),
-        ("every 1 minute", {"processingTime": "1 minute"}),
+        ("available-now", {"availableNow": True}, "micro-batch"),
+        ("once", {"once": True}, "micro-batch"),
+        ("every 5 seconds", {"processingTime": "5 seconds"}, "micro-batch"),
+        ("every 1 minute", {"processingTime": "1 minute"}, "micro-batch"),
+        ("continuous 1 second", {"continuous": "1 second"}, "continuous"),
+        ("real-time 5 seconds", {"realTime": "5 seconds"}, "real-time"),
     ],
 )
-def test_a_trigger_is_a_word(text, expected):
-    assert parse_trigger(text) == expected
+def test_a_trigger_is_a_word(text, option, engine):
+    trigger = parse_trigger(text)
+    assert (trigger.option, trigger.engine, str(trigger)) == (option, engine, text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "now", "every", "every five seconds", "every 5", "continuous 1 second",
-             "real-time 5 seconds", "once more", "available-now please"],
+    "text", ["", "now", "every", "every five seconds", "every 5", "continuous", "real-time",
+             "once more", "available-now please", "every 0 seconds"],
 )  # fmt: skip
-def test_a_trigger_not_served_is_refused_by_name_with_the_accepted_ones(text):
-    with pytest.raises(Refused, match="use available-now, once or every 5 seconds") as refused:
+def test_a_trigger_that_is_none_is_refused_by_name_with_those_that_are(text):
+    with pytest.raises(Refused, match="use available-now, once, every 5 seconds") as refused:
         parse_trigger(text)
     assert repr(text) in str(refused.value)
+
+
+def test_real_time_begins_at_five_seconds():
+    with pytest.raises(Refused, match="use real-time 5 seconds"):
+        parse_trigger("real-time 500 milliseconds")
+    parse_trigger("real-time 1 minute")
 
 
 def test_places_have_a_kind_and_a_name():
     assert str(parse_source("kafka:access-log", ("kafka",))) == "kafka:access-log"
     assert parse_source("text:/a:b", ("text",)).name == "/a:b"
     assert parse_sink("parquet:/lake/data", ("parquet",)).kind == "parquet"
+    assert parse_sink("foreach:http://localhost:80/x").name == "http://localhost:80/x"
 
 
 @pytest.mark.parametrize(
@@ -48,31 +67,103 @@ def test_a_sink_not_served_is_refused_by_name_with_the_accepted_ones(text):
     assert repr(text) in str(refused.value)
 
 
-def test_a_sink_may_have_no_name_and_a_socket_needs_a_port():
-    assert str(parse_sink("console", ("console",))) == "console"
-    assert parse_source("socket:localhost:9999", ("socket",)).name == "localhost:9999"
-    for text in ("socket:localhost", "socket:localhost:many", "socket::9", "socket:h:99999"):
-        with pytest.raises(Refused, match="such as socket:localhost:9999"):
-            parse_source(text, ("socket",))
-    for text in ("console:x", "memory", "memory:"):
-        with pytest.raises(Refused, match="use console or memory:NAME"):
-            parse_sink(text, ("console", "memory"))
-    with pytest.raises(Refused, match="a table's name"):
-        parse_sink("memory:x; drop table y", ("memory",))
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("socket:localhost", "such as socket:localhost:9999"),
+        ("socket:localhost:many", "such as socket:localhost:9999"),
+        ("socket::9", "such as socket:localhost:9999"),
+        ("socket:h:99999", "such as socket:localhost:9999"),
+        ("rate:0", "such as rate:10"),
+        ("rate:fast", "such as rate:10"),
+    ],
+)
+def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says):
+    with pytest.raises(Refused, match=says):
+        parse_source(text)
 
 
 @pytest.mark.parametrize(
-    ("mode", "sink", "aggregates", "says"),
+    ("text", "says"),
     [
-        ("complete", "parquet:/x/data", True, "files can only be added to"),
-        ("update", "parquet:/x/data", False, "files can only be added to"),
-        ("append", "console", True, "use complete or update"),
-        ("complete", "console", False, "use append"),
-        ("sometimes", "console", True, "use append, complete or update"),
+        ("console:x", "use parquet:DIR"),
+        ("memory", "memory:NAME"),
+        ("memory:x; drop table y", "a table's name"),
+        ("foreach:mine", "foreach:sqlite:FILE or foreach:http"),
+        ("foreach:http://", "foreach:sqlite:FILE or foreach:http"),
     ],
 )
-def test_a_mode_that_could_not_run_is_refused_with_the_one_that_can(mode, sink, aggregates, says):
-    place = parse_sink(sink, ("parquet", "console"))
-    with pytest.raises(Refused, match=says) as refused:
-        check_mode(mode, place, aggregates)
-    assert repr(mode) in str(refused.value)
+def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
+    with pytest.raises(Refused, match=says):
+        parse_sink(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("earliest", {"startingOffsets": "earliest"}),
+        ("latest", {"startingOffsets": "latest"}),
+        ("0:5,1:70", {"startingOffsets": "0:5,1:70"}),
+        ("2026-01-15T00:00:00Z", {"startingTimestamp": "1768435200000",
+                                  "startingOffsetsByTimestampStrategy": "latest"}),
+        ("2026-01-15T01:00:00+01:00", {"startingTimestamp": "1768435200000",
+                                       "startingOffsetsByTimestampStrategy": "latest"}),
+    ],
+)  # fmt: skip
+def test_a_topic_is_read_from_where_one_says(text, options):
+    assert parse_starting(text) == options
+
+
+@pytest.mark.parametrize("text", ["", "now", "5", "2026-01-15", "2026-01-15T00:00:00", "0:x"])
+def test_a_beginning_that_is_none_is_refused_with_examples(text):
+    with pytest.raises(Refused, match="2026-01-15T00:00:00Z"):
+        parse_starting(text)
+
+
+def words(*flags, mode="append", query=ROWS):
+    return parse_words(watch_arguments(None, mode, "available-now").parse_args(flags), query)
+
+
+KAFKA = ("--source", "kafka:a", "--servers", "localhost:9092")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--source", "kafka:a", "--sink", "console"), "kafka needs --servers"),
+        (("--source", "text:/a", "--sink", "kafka:b"), "kafka needs --servers"),
+        ((*KAFKA, "--sink", "kafka:a", "--checkpoint", "/c"), "one topic, 'a'"),
+        ((*KAFKA, "--sink", "kafka:b"), "needs --checkpoint FOLDER"),
+        ((*KAFKA, "--sink", "orc:/x"), "needs --checkpoint FOLDER"),
+        ((*KAFKA, "--sink", "memory:t", "--checkpoint", "/c"), "leave the checkpoint out"),
+        ((*KAFKA, "--sink", "console", "--select", "SELECT 1"), "--select asks a table in memory"),
+        ((*KAFKA, "--sink", "console", "--select-every", "1"), "--select-every asks a table"),
+        ((*KAFKA, "--sink", "console", "--latest-first"), "--latest-first is about files"),
+        ((*KAFKA, "--sink", "console", "--archive", "/x"), "--archive is about files"),
+        ((*KAFKA, "--sink", "console", "--starting", "soon"), "--starting 'soon'"),
+        (("--source", "text:/a", "--sink", "console", "--starting", "latest"), "about Kafka"),
+        (("--source", "text:/a", "--sink", "console", "--max-per-trigger", "5"), "leave it out"),
+        (("--source", "text:/a", "--sink", "console", "--archive", "/a/b"), "a folder beside it"),
+        (("--source", "text:/a", "--sink", "orc:/a/b", "--checkpoint", "/c"), "lie in each other"),
+        ((*KAFKA, "--sink", "console", "--output-mode", "some"), "use append, complete or update"),
+        ((*KAFKA, "--sink", "console", "--max-per-trigger", "5", "--trigger",
+          "continuous 1 second"), "leave it out"),
+    ],
+)  # fmt: skip
+def test_flags_that_do_not_fit_are_refused_with_what_to_do(flags, says):
+    with pytest.raises(Refused, match=says):
+        words(*flags)
+
+
+def test_words_that_fit_are_taken():
+    found = words(*KAFKA, "--sink", "memory:t", mode="complete", query=TOTALS)
+    assert (str(found.source), str(found.sink), found.mode, str(found.trigger)) == (
+        "kafka:a", "memory:t", "complete", "available-now",
+    )  # fmt: skip
+
+
+def test_a_landing_has_its_checkpoint_beside_its_data():
+    args = stream_arguments(None, "append", "available-now").parse_args(
+        ["--source", "text:/a", "--sink", "orc:/b/data"]
+    )
+    assert parse_words(args, ROWS).sink.kind == "orc"

@@ -1,0 +1,161 @@
+"""What a query does while it runs: a JSON line a batch, and the sums at its end."""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql.streaming.listener import (
+    QueryIdleEvent,
+    QueryProgressEvent,
+    QueryStartedEvent,
+    QueryTerminatedEvent,
+    StreamingQueryListener,
+)
+
+Record = dict[str, Any]
+
+
+class Progress(StreamingQueryListener):
+    """Hands a record of each batch to `write`, and adds the batches up.
+
+    A batch without rows is no news, and has no record.
+    """
+
+    def __init__(self, write: Callable[[Record], None]) -> None:
+        self._write, self._ended = write, threading.Event()
+        self.batches = self.rows = self.late = 0
+        self.state_rows: int | None = None
+        self.watermark: str | None = None
+        self.seconds = 0.0
+        self.observed: dict[str, int] = {}
+
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:
+        pass
+
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:
+        pass
+
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+        self._ended.set()
+
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:
+        record = record_of(event)
+        if record["state_rows"] is not None:
+            self.state_rows = record["state_rows"]
+        self.watermark = record["watermark"] or self.watermark
+        self.late += record["late"]
+        if not record["rows"]:
+            return
+        self.batches += 1
+        self.rows += record["rows"]
+        self.seconds += record["seconds"]
+        for name, value in observed(event).items():
+            self.observed[name] = self.observed.get(name, 0) + value
+            record[name] = value
+        self._write(record)
+
+    def add_epochs(self, epochs: "Epochs") -> None:
+        """Count what the continuous trigger has kept, of which Spark tells listeners nothing."""
+        for record in epochs.fresh():
+            self.batches += 1
+            self.rows += record["rows"] or 0
+            self._write(record)
+
+    def wait(self, seconds: float = 20) -> None:
+        """Events arrive a little after the query has ended; wait for the last one."""
+        self._ended.wait(seconds)
+
+    def sums(self) -> Record:
+        return {
+            "rows": self.rows, "batches": self.batches, **self.observed, "late": self.late,
+            "state_rows": self.state_rows, "watermark": self.watermark,
+            "rows_per_second": round(self.rows / self.seconds, 1) if self.seconds else None,
+        }  # fmt: skip
+
+
+class Epochs:
+    """The epochs of a continuous query, from its checkpoint: Spark 4.2 reports none of them."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._checkpoint = checkpoint
+        self._last = max(self._committed(), default=-1)
+        self._ends = self._offsets(self._last)
+
+    def fresh(self) -> list[Record]:
+        """A record of each epoch with rows that was committed since the last call."""
+        found = []
+        for epoch in sorted(each for each in self._committed() if each > self._last):
+            ends = self._offsets(epoch)
+            rows = sum(ends.values()) - sum(self._ends.get(place, 0) for place in ends)
+            self._last, self._ends = epoch, ends
+            if rows:
+                found.append({"batch": epoch, "rows": rows})
+        return found
+
+    def _committed(self) -> list[int]:
+        return [int(path.name) for path in (self._checkpoint / "commits").glob("[0-9]*")]
+
+    def _offsets(self, epoch: int) -> dict[str, int]:
+        """Place -> rows before it: Kafka's {topic: {partition: offset}}, others' {partition: …}."""
+        try:
+            log = (self._checkpoint / "offsets" / str(epoch)).read_text().splitlines()
+            offsets = json.loads(log[2])
+        except (OSError, ValueError, IndexError):
+            return {}
+        flat: dict[str, int] = {}
+        for place, end in offsets.items() if isinstance(offsets, dict) else ():
+            if isinstance(end, dict) and "value" not in end:
+                flat |= {f"{place}:{partition}": n for partition, n in end.items()}
+        return flat
+
+
+def record_of(event: QueryProgressEvent) -> Record:
+    """One batch: rows, rows a second that came and that were processed, seconds, and more.
+
+    `behind` is how many messages of the source wait (Kafka only); `late` how many rows the
+    watermark dropped, counted as Spark does: after rows of one group and task were added up.
+    """
+    progress, state = event.progress, event.progress.stateOperators
+    behind = [
+        int(source.metrics["maxOffsetsBehindLatest"])
+        for source in progress.sources
+        if "maxOffsetsBehindLatest" in (source.metrics or {})
+    ]
+    return {
+        "batch": progress.batchId,
+        "at": progress.timestamp,
+        "rows": progress.numInputRows,
+        "rows_per_second_in": _finite(progress.inputRowsPerSecond),
+        "rows_per_second": _finite(progress.processedRowsPerSecond),
+        "seconds": round(progress.batchDuration / 1000, 3),
+        "behind": sum(behind) if behind else None,
+        "state_rows": sum(each.numRowsTotal for each in state) if state else None,
+        "late": sum(each.numRowsDroppedByWatermark for each in state),
+        "watermark": progress.eventTime.get("watermark"),
+    }
+
+
+def observed(event: QueryProgressEvent) -> dict[str, int]:
+    """What the query counts of its rows, by DataFrame.observe."""
+    metrics = event.progress.observedMetrics.values()
+    return {name: value for each in metrics for name, value in each.asDict().items()}
+
+
+def append_line(path: Path, record: Record) -> None:
+    """Add a record as one line, on disk when this returns; a torn last line stays by itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write((("\n" if torn else "") + json.dumps(record, default=str) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _finite(number: float | None) -> float | None:
+    return round(number, 1) if number is not None and math.isfinite(number) else None

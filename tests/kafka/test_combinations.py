@@ -1,0 +1,247 @@
+"""Every combination of words for real: what is allowed gives its rows, what is not Spark refuses."""
+
+import json
+import shutil
+import socketserver
+import threading
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+from producers.clickstream.publish import publish
+from producers.kafka_client import ensure_topics
+from spark_jobs.runtime.arguments import watch_arguments
+from spark_jobs.runtime.combinations import (
+    CONTINUOUS,
+    ENDING,
+    FILE_SINKS,
+    OUTPUT_MODES,
+    QUERIES,
+    REAL_TIME,
+    ROWS,
+    SINKS,
+    SOURCES,
+    TOTALS,
+    TRIGGERS,
+    WINDOWS,
+    refuse_sink,
+    refuse_source,
+)
+from spark_jobs.runtime.progress import Epochs
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
+from spark_jobs.runtime.words import Place, Refused, Words, parse_trigger, parse_words
+from tests.conftest import eventually
+
+LINES = ["the tide", "comes in", "the boats"]
+TRIGGER_WORDS = TRIGGERS | {"every": "every 1 second"}
+
+
+@pytest.fixture(scope="module")
+def places(spark, broker, tmp_path_factory):
+    """Every kind of source, with LINES in it."""
+    folder, topic = tmp_path_factory.mktemp("sources"), "combinations"
+    ensure_topics(broker.kafka_servers, [topic], partitions=1, replication=1)
+    publish([line.encode() for line in LINES], broker.kafka_servers, topic)
+    rows = spark.createDataFrame([(line,) for line in LINES], "value STRING").coalesce(1)
+    for kind in ("text", "csv", "json", "orc", "parquet"):
+        rows.write.format(kind).options(**FORMAT_OPTIONS[kind]).save(str(folder / kind))
+
+    class Serve(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.sendall("".join(f"{line}\n" for line in LINES).encode())
+            self.request.recv(1)  # until the reader leaves
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Serve)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    names = {kind: str(folder / kind) for kind in ("text", "csv", "json", "orc", "parquet")}
+    names |= {"kafka": topic, "rate": "20", "socket": f"127.0.0.1:{server.server_address[1]}"}
+    yield names
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run(spark, broker, places, tmp_path, request):
+    """Run a query; give the rows that came out, as soon as they are there."""
+    out_topic = f"combinations-{abs(hash(request.node.name))}"
+
+    def ran(source, sink, mode, trigger, query=ROWS, dies=False):
+        args = watch_arguments(None, mode, "once").parse_args(
+            ["--source", f"{source}:{places[source]}", "--sink", sink,
+             "--servers", broker.kafka_servers])  # fmt: skip
+        rows = read(spark, Place(source, places[source]), args)
+        rows = rows.select(F.col("value").cast("string"))
+        if query == TOTALS:
+            rows = rows.groupBy("value").count()
+        elif query == WINDOWS:
+            rows = rows.withColumn("at", F.timestamp_seconds(10 * F.length("value")))
+            windows = rows.withWatermark("at", "1 second").groupBy(F.window("at", "1 second"))
+            rows = windows.count().select(F.col("window.start").alias("start"), "count")
+        name = {"kafka": out_topic, "memory": "combination", "console": "",
+                "foreach": f"sqlite:{tmp_path / 'rows.db'}"}.get(sink, str(tmp_path / "out"))  # fmt: skip
+        if sink == "kafka":
+            ensure_topics(broker.kafka_servers, [out_topic], partitions=1, replication=1)
+        words = Words(Place(source, places[source]), Place(sink, name), mode,
+                      parse_trigger(TRIGGER_WORDS[trigger]))  # fmt: skip
+        epochs = Epochs(tmp_path / "c")
+        started = write(rows, words, servers=broker.kafka_servers, checkpoint=tmp_path / "c",
+                        query="a query")  # fmt: skip
+        try:
+            if dies:
+                assert started.awaitTermination(30), "it runs"
+            if trigger in ENDING:
+                assert started.awaitTermination(60)
+                return out(sink, name, started, epochs)
+            wanted = (
+                3
+                if sink == "console"
+                else {ROWS: 3, TOTALS: 3, WINDOWS: 1 if mode == "append" else 2}[query]
+            )
+            found = []
+
+            def arrived():
+                found[:] = out(sink, name, started, epochs)
+                return started.exception() or len(found) >= wanted
+
+            eventually(arrived, 40, f"rows of {source} in {sink}")
+            assert started.exception() is None
+            return found
+        finally:
+            started.stop()
+            shutil.rmtree(tmp_path / "c", ignore_errors=True)
+
+    def out(sink, name, started, epochs):
+        if sink == "memory":
+            return [row.asDict() for row in spark.table(name).collect()]
+        if sink == "kafka":
+            reader = spark.read.format("kafka").option("subscribe", name)
+            reader = reader.option("kafka.bootstrap.servers", broker.kafka_servers).load()
+            return [json.loads(row.value) for row in reader.select("value").collect()]
+        if sink == "foreach":
+            return in_sqlite(Path(name.partition(":")[2]))
+        if sink == "console":  # its rows are on the JVM's own output: what it has read
+            rows = sum(progress.numInputRows for progress in started.recentProgress)
+            return [{}] * (rows or sum(epoch["rows"] for epoch in epochs.fresh()))
+        try:
+            found = spark.read.format(sink).options(**FORMAT_OPTIONS[sink]).load(name)
+        except PySparkException:
+            return []
+        return [row.asDict() for row in found.collect()]
+
+    return ran
+
+
+def in_sqlite(path):
+    import sqlite3
+
+    if not path.is_file():
+        return []
+    with sqlite3.connect(path) as connection:
+        return [json.loads(row) for (row,) in connection.execute("SELECT row FROM rows")]
+
+
+def flags(source, sink, mode, trigger):
+    name = {"kafka": "kafka:in", "socket": "socket:localhost:9999", "rate": "rate:5"}
+    into = {"kafka": "kafka:out", "memory": "memory:t", "foreach": "foreach:sqlite:x.db"}
+    found = ["--source", name.get(source, f"{source}:/in"), "--output-mode", mode,
+             "--sink", into.get(sink, sink if sink == "console" else f"{sink}:/out"),
+             "--trigger", TRIGGERS[trigger], "--servers", "localhost:1"]  # fmt: skip
+    return found + ([] if sink in ("memory", "console") else ["--checkpoint", "/c"])
+
+
+PAIRS = [(s, t) for s in SOURCES for t in TRIGGERS]
+ALLOWED_PAIRS = [pair for pair in PAIRS if not refuse_source(*pair)]
+CELLS = [(s, m, t, q) for s in SINKS for m in OUTPUT_MODES for t in TRIGGERS for q in QUERIES]
+ALLOWED_CELLS = [cell for cell in CELLS if not refuse_sink(*cell)]
+
+
+@pytest.mark.parametrize(("source", "trigger"), ALLOWED_PAIRS)
+def test_an_allowed_source_is_read_under_its_trigger(run, source, trigger):
+    sink, mode = ("foreach", "update") if trigger == REAL_TIME else ("memory", "append")
+    rows = [row["value"] for row in run(source, sink, mode, trigger)]
+    if source == "rate":
+        assert sorted(map(int, rows))[:3] == [0, 1, 2]
+    else:
+        assert sorted(rows) == sorted(LINES)
+
+
+@pytest.mark.parametrize(("sink", "mode", "trigger", "query"), ALLOWED_CELLS)
+def test_an_allowed_sink_gets_its_rows(run, sink, mode, trigger, query):
+    rows = run("kafka", sink, mode, trigger, query)
+    if sink == "console":
+        assert len(rows) == 3
+    elif query == ROWS:
+        assert sorted(row["value"] for row in rows) == sorted(LINES)
+    elif query == TOTALS:
+        assert sorted((row["value"], int(row["count"])) for row in rows) == [
+            (line, 1) for line in sorted(LINES)
+        ]
+    elif mode == "append":  # the last window is not over; `once` makes no batch after its only one
+        assert [int(row["count"]) for row in rows] == ([] if trigger == "once" else [2])
+    else:
+        assert sorted(int(row["count"]) for row in rows) == [1, 2]
+
+
+@pytest.mark.parametrize(("source", "trigger"), [p for p in PAIRS if p not in ALLOWED_PAIRS])
+def test_a_refused_source_is_told_why_and_what_would_do(source, trigger):
+    mode = "update" if trigger == REAL_TIME else "append"
+    args = watch_arguments(None, mode, "once").parse_args(flags(source, "console", mode, trigger))
+    with pytest.raises(Refused, match="; use ") as refused:
+        parse_words(args, ROWS)
+    assert repr(TRIGGERS[trigger]) in str(refused.value)
+    assert refuse_source(source, trigger) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("sink", "mode", "trigger", "query"), [c for c in CELLS if c not in ALLOWED_CELLS]
+)
+def test_a_refused_sink_is_told_why_and_what_would_do(sink, mode, trigger, query):
+    args = watch_arguments(None, mode, "once").parse_args(flags("kafka", sink, mode, trigger))
+    with pytest.raises(Refused, match="; use ") as refused:
+        parse_words(args, query)
+    assert refuse_sink(sink, mode, trigger, query) in str(refused.value)
+    assert repr(mode) in str(refused.value)
+
+
+OURS = {
+    ("socket", "once"),
+    ("socket", "available-now"),
+    ("rate", "once"),
+    ("rate", "available-now"),
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "trigger"), [p for p in PAIRS if p not in ALLOWED_PAIRS and p not in OURS]
+)
+def test_spark_too_refuses_such_a_source(run, source, trigger):
+    mode = "update" if trigger == REAL_TIME else "append"
+    with pytest.raises(PySparkException):
+        run(source, "console", mode, trigger, dies=True)
+
+
+@pytest.mark.parametrize(("source", "trigger"), sorted(OURS))
+def test_spark_reads_nothing_from_a_source_that_has_just_begun(run, source, trigger):
+    assert run(source, "memory", "append", trigger) == []
+
+
+@pytest.mark.parametrize(
+    ("sink", "mode", "trigger", "query"),
+    # The three other file formats are the same sink.
+    [c for c in CELLS if c not in ALLOWED_CELLS and c[0] not in FILE_SINKS[1:]],
+)
+def test_spark_too_refuses_such_a_sink(run, sink, mode, trigger, query):
+    with pytest.raises(PySparkException):
+        run("kafka", sink, mode, trigger, query, dies=True)
+
+
+def test_what_takes_messages_apart_is_refused_under_continuous():
+    args = watch_arguments(None, "append", "once").parse_args(
+        flags("kafka", "console", "append", CONTINUOUS)
+    )
+    with pytest.raises(Refused, match="cannot take them apart; use real-time"):
+        parse_words(args, ROWS, explodes=("kafka",))
+    parse_words(args, ROWS)
