@@ -5,11 +5,11 @@ BIN := .venv/bin
 STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 
-.PHONY: help setup demo up down status doctor test test-fast lint docs package
+.PHONY: help setup demo up down status doctor test test-fast lint bench-latency docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install what is needed, into .venv and var/
 	@$(STACK) jars
@@ -37,6 +37,9 @@ test-fast: $(READY)  ## the tests that need no JVM
 
 lint: $(READY)  ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy include producers spark_jobs
+
+bench-latency: $(READY)  ## milliseconds from Kafka through Spark to Kafka, into docs/benchmarks.md
+	@$(BIN)/python -m bench.latency
 
 docs: $(READY)  ## write what docs/ has from the code: DAGs, settings, combinations
 	@$(BIN)/python -m include.pages

@@ -7,16 +7,20 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-def serve(lines: Iterable[bytes], host: str, port: int, rate: float | None = None) -> int:
+def serve(
+    lines: Iterable[bytes], host: str, port: int, rate: float | None = None, hold: bool = False
+) -> int:
     """Wait for one reader, send it `lines` (`rate` a second), close; give how many were sent.
 
-    Port 0 lets the system choose. Raises OSError if the port is taken, or the reader has gone.
+    With `hold` it is the reader who closes. Port 0 lets the system choose. Raises OSError if the
+    port is taken, or the reader has gone.
     """
     with socket.create_server((host, port)) as server:
         host, port = server.getsockname()[:2]
@@ -29,6 +33,10 @@ def serve(lines: Iterable[bytes], host: str, port: int, rate: float | None = Non
                 sent += 1
                 if rate:
                     time.sleep(1 / rate)
+            if hold:
+                print(f"{sent:,} lines sent; waiting until the reader leaves", file=sys.stderr)  # noqa: T201
+                with suppress(ConnectionError):
+                    reader.recv(1)
     return sent
 
 
@@ -42,7 +50,7 @@ def main(
     try:
         if file is not None and not file.is_file():
             raise OSError(f"there is no file {file}")
-        sent = serve(_lines(file), host, port, rate or None)
+        sent = serve(_lines(file), host, port, rate or None, hold=file is not None)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (BrokenPipeError, ConnectionResetError):

@@ -26,7 +26,7 @@ from pyspark.sql.streaming.listener import QueryProgressEvent
 from spark_jobs.runtime import session
 from spark_jobs.runtime.claims import claimed, replace_text
 from spark_jobs.runtime.leases import Lease
-from spark_jobs.runtime.progress import Progress, append_line, record_of
+from spark_jobs.runtime.progress import Progress, append_line, listening, record_of
 from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
 from spark_jobs.runtime.words import Place, Refused, Words
 
@@ -184,14 +184,15 @@ def land(
         lines = take_apart(read(spark, words.source, args, columns))
         rows = count_landed(rows_of(count_read(lines)))
         recorder = Recorder(landing, args.run_id)
-        spark.streams.addListener(recorder)
-        with Lease(spark, args.run_seconds, args.stop_file) as lease:
+        with (
+            Lease(spark, args.run_seconds, args.stop_file) as lease,
+            listening(spark, recorder),
+        ):
             lease.wait(write(
                 rows, words, servers=args.servers, checkpoint=landing.checkpoint, query=query,
                 partition_by="event_date",
             ))  # fmt: skip
-        recorder.wait()
-        spark.streams.removeListener(recorder)
+            recorder.wait()
         landing.recount(spark, args.run_id)
         landed = manifest(landing, args.run_id, {
             "job": job, "source": str(words.source), "sink": str(words.sink),

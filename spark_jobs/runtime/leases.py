@@ -43,14 +43,19 @@ class Lease:
         for restore in self._before:
             restore()
 
-    def wait(self, query: StreamingQuery, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def wait(self, query: StreamingQuery, meanwhile: Callable[[], str] = lambda: "") -> None:
         """Return when the query has ended; `meanwhile` is called about twice a second.
 
-        Raises StreamingQueryException if the query failed.
+        What it returns, if anything, is a reason to end the query when all that has come is
+        processed. Raises StreamingQueryException if the query failed.
         """
         try:
             while not query.awaitTermination(LOOK_SECONDS):  # type: ignore[arg-type]
-                meanwhile()
+                if why := meanwhile():
+                    self.reason = why
+                    query.processAllAvailable()
+                    query.stop()
+                    break
                 if self._is_over():
                     _end_after_batch(query)
                     break

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import SparkSession
 from pyspark.sql.streaming.listener import (
     QueryIdleEvent,
     QueryProgressEvent,
@@ -143,6 +145,16 @@ def observed(event: QueryProgressEvent) -> dict[str, int]:
     """What the query counts of its rows, by DataFrame.observe."""
     metrics = event.progress.observedMetrics.values()
     return {name: value for each in metrics for name, value in each.asDict().items()}
+
+
+@contextmanager
+def listening(spark: SparkSession, progress: Progress) -> Iterator[None]:
+    """Let `progress` hear of the session's queries; leaving waits for no event."""
+    spark.streams.addListener(progress)
+    try:
+        yield
+    finally:
+        spark.streams.removeListener(progress)
 
 
 def append_line(path: Path, record: Record) -> None:

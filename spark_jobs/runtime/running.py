@@ -15,9 +15,11 @@ from pyspark.sql import DataFrame, SparkSession
 from spark_jobs.runtime.claims import claimed, replace_text
 from spark_jobs.runtime.combinations import CONTINUOUS
 from spark_jobs.runtime.leases import Lease
-from spark_jobs.runtime.progress import Epochs, Progress, Record, append_line
-from spark_jobs.runtime.streams import write
+from spark_jobs.runtime.progress import Epochs, Progress, Record, append_line, listening
+from spark_jobs.runtime.streams import has_closed, write
 from spark_jobs.runtime.words import Words
+
+CLOSED = "the socket closed"
 
 
 def run_query(
@@ -30,7 +32,6 @@ def run_query(
     query runs. `options` are the job's own flags, which its checkpoint is tied to.
     """
     progress = Progress(_writer(args.progress))
-    spark.streams.addListener(progress)
     started = time.monotonic()
     about = {
         "job": job, "source": str(words.source), "sink": str(words.sink),
@@ -39,12 +40,12 @@ def run_query(
     with (
         _checkpoint(args.checkpoint, args.run_id, about) as (checkpoint, name),
         Lease(spark, args.run_seconds, args.stop_file) as lease,
+        listening(spark, progress),
     ):
         epochs = Epochs(checkpoint) if words.trigger.kind == CONTINUOUS else None
         query = write(rows, words, servers=args.servers, checkpoint=checkpoint, query=name)
         lease.wait(query, _watcher(spark, words, args, progress, epochs))
         progress.wait()
-        spark.streams.removeListener(progress)
         if epochs:
             progress.add_epochs(epochs)
         _show(spark, words, args)
@@ -56,6 +57,11 @@ def run_query(
         replace_text(Path(args.manifest), json.dumps(told, indent=1))
     print(f"{job}: {sentence(sums)}; {told['seconds']:.0f} s, until {lease.reason}")  # noqa: T201
     lease.leave()
+    if lease.reason == CLOSED:
+        raise ConnectionAbortedError(
+            f"{words.source} has closed, and nothing more can come; serve it again (`python -m "
+            f"producers.lines` does), then run this again"
+        )
 
 
 def sentence(sums: Record) -> str:
@@ -75,16 +81,17 @@ def sentence(sums: Record) -> str:
 def _watcher(
     spark: SparkSession, words: Words, args: argparse.Namespace, progress: Progress,
     epochs: Epochs | None,
-) -> Callable[[], None]:  # fmt: skip
+) -> Callable[[], str]:  # fmt: skip
     shown = time.monotonic()
 
-    def look() -> None:
+    def look() -> str:
         nonlocal shown
         if epochs:
             progress.add_epochs(epochs)
         if args.select_every and time.monotonic() - shown >= args.select_every:
             shown = time.monotonic()
             _show(spark, words, args)
+        return CLOSED if words.source.kind == "socket" and has_closed(words.source) else ""
 
     return look
 

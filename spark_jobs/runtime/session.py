@@ -1,6 +1,7 @@
 """Start and end a Spark job: one session, one exit code, one last line that says what happened."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -79,6 +80,8 @@ def outcome(name: str, main: Callable[[], None]) -> tuple[int, str]:
         return 2, f"{name}: {refused}"
     except (StreamingQueryException, PySparkException) as failed:
         return 1, f"{name}: {explain(failed)}"
+    except ConnectionAbortedError as closed:  # by a socket that was read
+        return 1, f"{name}: {closed}"
     except (Py4JError, ConnectionError):
         # Spark's JVM was killed. Nothing can be said to it any more, so leave at once: what waits
         # for it in Python would hold the landing's lock against the next run.
@@ -105,6 +108,12 @@ def explain(failed: Exception) -> str:
 
 def _first_line(condition: str, text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if "PYTHON_EXCEPTION" in text:  # one of ours, in a Python worker: what it says is the reason
+        said = [
+            found[1] for line in lines if (found := re.match(r"\w+(?:Error|Exception): (.*)", line))
+        ]
+        if said:
+            return said[-1][:1000]
     causes = [line for line in lines if line.startswith("Caused by:")]
     first = next((line for line in lines if not line.startswith("===")), condition)
     return " ".join([first, *causes[-1:]])[:1000]

@@ -14,10 +14,10 @@ from spark_jobs.runtime.combinations import FILE_SINKS, REAL_TIME
 from spark_jobs.runtime.foreach import writer_of
 from spark_jobs.runtime.words import Place, Refused, Words, parse_starting
 
-# CSV as RFC 4180 has it: a quote inside is doubled, spaces and carriage returns belong to a field.
-# Spark's own backslash is what other programs do not read.
+# CSV as RFC 4180 has it: a quote inside is doubled, and line ends and spaces in quotes belong to the
+# field. Spark's own backslash is what other programs do not read.
 CSV = {
-    "header": "true", "escape": '"', "lineSep": "\n", "enforceSchema": "false",
+    "header": "true", "escape": '"', "multiLine": "true",
     "ignoreLeadingWhiteSpace": "false", "ignoreTrailingWhiteSpace": "false",
 }  # fmt: skip
 FORMAT_OPTIONS = {
@@ -26,6 +26,7 @@ FORMAT_OPTIONS = {
     "text": {"lineSep": "\n"}, "json": {"lineSep": "\n"}, "orc": {}, "parquet": {},
 }  # fmt: skip
 CORRUPT = "_corrupt_record"
+ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/net/tcp
 
 
 def read(
@@ -82,6 +83,8 @@ def _read_files(
     elif source.kind != "text":
         batch: DataFrameReader = spark.read.format(source.kind).options(**options)
         reader = reader.schema(_schema_of(batch, source, columns))
+    if source.kind == "csv":  # by the names in each file's header, not by their order
+        reader = reader.option("enforceSchema", False)
     if args.max_files_per_trigger:
         reader = reader.option("maxFilesPerTrigger", args.max_files_per_trigger)
     if args.latest_first:
@@ -135,7 +138,7 @@ def write(
     elif sink.kind in FILE_SINKS:
         writer = rows.writeStream.format(sink.kind).option("path", sink.name)
         if sink.kind == "csv":
-            writer = writer.options(**{k: v for k, v in CSV.items() if k != "enforceSchema"})
+            writer = writer.options(**CSV)
         if partition_by:
             writer = writer.partitionBy(partition_by)
     elif sink.kind == "memory":
@@ -169,3 +172,18 @@ def check_servers(servers: str | None) -> None:
     raise Refused(
         f"no Kafka broker answers at {', '.join(failed)}; start it (`make up`) or correct --servers"
     )
+
+
+def has_closed(source: Place) -> bool:
+    """Whether the other end of a socket source has closed it, by Linux' table of connections.
+
+    Spark itself takes the end of the lines for a pause, and waits for ever.
+    """
+    port = int(source.name.rpartition(":")[2])
+    states = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.is_file() else ():
+            _, _, remote, state = line.split()[:4]
+            if int(remote.rpartition(":")[2], 16) == port:
+                states.add(state)
+    return CLOSE_WAIT in states and ESTABLISHED not in states

@@ -1,13 +1,16 @@
-"""The jobs by spark-submit on a real broker, as Airflow runs them: killed, refused, run again.
+"""The main job on a real broker: run, refused, killed, ended by signals, run again.
 
 What a Python driver prints, to either stream, spark-submit prints to its standard output.
 """
 
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
-from datetime import date
+from collections import Counter
+from datetime import UTC, date, datetime
 
 import psutil
 import pytest
@@ -16,7 +19,7 @@ from include.settings import PROJECT
 from producers.access_log.generator import generate
 from producers.access_log.produce import produce
 from producers.access_log.replay import read_lines
-from tests.conftest import eventually, kill_family, run
+from tests.conftest import eventually, kill_family
 
 DAY = date(2026, 1, 15)
 
@@ -26,25 +29,54 @@ def landing(tmp_path):
     return tmp_path / "lake" / "landing"
 
 
+def flags(landing, run_id="run", **changed):
+    found = {"sink": f"parquet:{landing / 'data'}", "trigger": "available-now", "run-id": run_id,
+             "manifest": landing.parent / f"{run_id}.json"} | changed  # fmt: skip
+    return [x for name, value in found.items() for x in (f"--{name}", value)]
+
+
 @pytest.fixture
-def land(submit, broker, topic, landing):
-    """Land the topic in a process of its own; give what it printed and its manifest."""
+def where(broker, topic):
+    return {"source": f"kafka:{topic}", "servers": broker.kafka_servers}
 
-    def landed(run_id="run", check=True, **changed):
-        done = run(command(run_id, **changed))
+
+@pytest.fixture
+def land(job, where, landing):
+    """Land the topic; give what the job printed and its manifest."""
+
+    def landed(run_id="run", code=0, **changed):
+        found, said = job("land_access_log", *flags(landing, run_id, **(where | changed)))
+        assert found == code, said
         manifest = landing.parent / f"{run_id}.json"
-        if check:
-            assert done.returncode == 0, done.stdout[-3000:]
-        return done, json.loads(manifest.read_text()) if manifest.is_file() else None
+        return said, json.loads(manifest.read_text()) if manifest.is_file() else None
 
-    def command(run_id="run", **changed):
-        flags = {"source": f"kafka:{topic}", "servers": broker.kafka_servers,
-                 "sink": f"parquet:{landing / 'data'}", "trigger": "available-now",
-                 "run-id": run_id, "manifest": landing.parent / f"{run_id}.json"} | changed  # fmt: skip
-        return submit("land_access_log", *[x for n, v in flags.items() for x in (f"--{n}", v)])
-
-    landed.command = command
     return landed
+
+
+@pytest.fixture
+def driver(submit, where, landing):
+    """Starts the job in a process of its own, as spark-submit does; its family is ended after."""
+    started = []
+
+    def start(run_id="run", **changed):
+        command = submit("land_access_log", *flags(landing, run_id, **(where | changed)))
+        env = os.environ | {"PYTHONPATH": str(PROJECT)}
+        output = landing.parent / f"{run_id}.out"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("w") as out:
+            process = subprocess.Popen(
+                command, env=env, stdout=out, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        kill_family(process.pid)
+
+
+def commits(landing):
+    return {p.name for p in (landing / "checkpoint" / "commits").glob("[0-9]*")}
 
 
 def sent(broker, topic, tmp_path, lines, **changed):
@@ -62,17 +94,17 @@ def expected_ids(count):
 
 
 def test_from_a_log_to_a_summary_and_again_changes_no_number(
-    spark, broker, topic, tmp_path, land, landing, submit, shared
+    spark, broker, topic, tmp_path, land, landing, job, shared
 ):
     log = shared / "data" / "apache_combined.log"
     days = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 
     def summarised():
-        done = run(submit(
+        code, said = job(
             "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
             "--sink", f"summary:{tmp_path / 'summary'}", "--days", ",".join(days),
-        ))  # fmt: skip
-        assert done.returncode == 0, done.stdout[-3000:]
+        )  # fmt: skip
+        assert code == 0, said
         return [
             json.loads((tmp_path / "summary" / day / "summary.json").read_text()) for day in days
         ]
@@ -101,27 +133,21 @@ def test_from_a_log_to_a_summary_and_again_changes_no_number(
 
 
 def test_a_driver_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
-    spark, broker, topic, tmp_path, land, landing
+    spark, broker, topic, tmp_path, land, landing, driver
 ):
     sent(broker, topic, tmp_path, generate(20_000, 1, DAY))
-    for nth in range(3):
-        command = land.command("night", **{"max-per-trigger": 60})
-        env = os.environ | {"PYTHONPATH": str(PROJECT)}
-        driver = subprocess.Popen(
-            command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        offsets, commits = landing / "checkpoint" / "offsets", landing / "checkpoint" / "commits"
+    for nth in range(2):
+        process = driver("night", **{"max-per-trigger": 60})
 
-        def in_a_batch(offsets=offsets, commits=commits, more_than=nth):
-            planned = {p.name for p in offsets.glob("[0-9]*")}
-            done = {p.name for p in commits.glob("[0-9]*")}
-            return len(planned) > more_than and planned - done
+        def in_a_batch(more_than=nth):
+            planned = {p.name for p in (landing / "checkpoint" / "offsets").glob("[0-9]*")}
+            return len(planned) > more_than and planned - commits(landing)
 
         eventually(in_a_batch, 90, "a batch that is planned and not committed")
         # The JVM first, as SparkSubmitOperator's kill does; its Python follows by itself.
-        family = psutil.Process(driver.pid).children(recursive=True)
-        driver.kill()
-        driver.wait(10)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait(10)
         gone, alive = psutil.wait_procs(family, timeout=20)
         assert not alive, "the Python driver outlived its JVM"
         del gone
@@ -132,36 +158,84 @@ def test_a_driver_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     assert batches == sorted(set(batches))
 
 
-def test_a_second_driver_is_refused_while_the_first_runs(
-    broker, topic, tmp_path, land, landing, spark
+def test_a_stream_ended_in_the_middle_of_traffic_goes_on_where_it_stopped(
+    spark, broker, topic, tmp_path, land, landing, driver
 ):
-    sent(broker, topic, tmp_path, generate(2000, 1, DAY))
-    command = land.command("first", trigger="every 1 second", **{"run-seconds": 60})
-    env = os.environ | {"PYTHONPATH": str(PROJECT)}
-    first = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        eventually(lambda: list((landing / "checkpoint" / "commits").glob("[0-9]*")), 90, "a batch")
-        second, _ = land("second", check=False)
-        assert second.returncode == 2
-        assert "is being written by land_access_log, run first" in second.stdout
-    finally:
-        kill_family(first.pid)
-    land("third")
-    assert ids(spark, landing) == expected_ids(2000)
+    """By Ctrl-C in the terminal, SIGTERM to spark-submit, and a stop file, while lines come in."""
+    enough, fed = threading.Event(), []
+
+    def feed():
+        for line in generate(1_000_000, 1, DAY):
+            if enough.is_set():
+                return
+            fed.append(f"log:{line.start}")
+            yield line
+
+    sending = threading.Thread(
+        target=lambda: produce(feed(), "log", servers=broker.kafka_servers, topic=topic,
+                               ledgers=tmp_path / "ledger", lines_per_message=10, rate=100)
+    )  # fmt: skip
+    sending.start()
+    stop = tmp_path / "stop"
+    ends = {
+        "Ctrl-C": (130, lambda pid: os.killpg(pid, signal.SIGINT)),
+        "SIGTERM": (143, lambda pid: os.kill(pid, signal.SIGTERM)),
+        f"{stop} asked for it": (0, lambda pid: stop.touch()),
+    }
+    for number, (reason, (code, end)) in enumerate(ends.items()):
+        process = driver(f"run-{number}", trigger="every 1 second", **{"stop-file": stop})
+        before = len(commits(landing))
+        eventually(lambda before=before: len(commits(landing)) > before + 1, 90, "two batches")
+        end(process.pid)
+        assert process.wait(40) == code
+        out = (tmp_path / "lake" / f"run-{number}.out").read_text()
+        assert f"until {reason}" in out.strip().splitlines()[-1]
+        assert "Traceback" not in out
+        told = json.loads((tmp_path / "lake" / f"run-{number}.json").read_text())
+        assert told["ended"] == reason
+        assert told["read"] == sum(batch["read"] for batch in told["batches"]) > 0
+    assert not stop.exists(), "a stop file stops once"
+    enough.set()
+    sending.join(60)
+    land("last")
+    assert len(fed) > 500
+    assert Counter(ids(spark, landing)) == Counter(fed)
+
+
+def test_a_second_driver_is_refused_while_the_first_runs(
+    broker, topic, tmp_path, land, landing, driver
+):
+    sent(broker, topic, tmp_path, generate(100, 1, DAY))
+    driver("first", trigger="every 1 second", **{"run-seconds": 60})
+    eventually(lambda: commits(landing), 90, "a batch")
+    said, _ = land("second", code=2)
+    assert "is being written by land_access_log, run first" in said
 
 
 def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
-    broker, topic, tmp_path, land, landing, spark
+    broker, topic, tmp_path, land, landing
 ):
     sent(broker, topic, tmp_path, generate(300, 1, DAY))
-    started = time.monotonic()
-    done, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 8})
-    assert time.monotonic() - started < 90
+    said, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 5})
     assert manifest["read"] == 300
+    assert "until its time is up" in said
     sent(broker, topic, tmp_path, generate(300, 2, DAY), again=True)
-    _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 8})
+    _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 5})
     assert manifest["read"] == 300
-    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("starting", "expected"),
+    [("earliest", 30), ("latest", 0), ("0:0,1:0", 30), ("time", 10), ("2200-01-01T00:00:00Z", 0)],
+)
+def test_a_new_landing_begins_where_one_says(broker, topic, tmp_path, land, starting, expected):
+    lines = list(generate(40, 1, DAY))[:30]
+    sent(broker, topic, tmp_path, lines[:20], lines_per_message=1)
+    time.sleep(1.1)
+    moment = datetime.now(UTC).isoformat()
+    sent(broker, topic, tmp_path, lines, lines_per_message=1)
+    _, manifest = land(starting=moment if starting == "time" else starting)
+    assert manifest["read"] == expected
 
 
 @pytest.mark.parametrize(
@@ -169,24 +243,28 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     [
         ({"source": "socket:localhost:1"}, 2, "does not serve 'socket'"),
         ({"sink": "console"}, 2, "does not serve 'console'"),
-        ({"trigger": "continuous 1 second"}, 2, "does not serve the continuous trigger"),
-        ({"trigger": "soon"}, 2, "use available-now, once or every 5 seconds"),
+        ({"trigger": "continuous 1 second"}, 2, "the continuous trigger writes kafka, console"),
+        ({"trigger": "soon"}, 2, "use available-now, once, every 5 seconds"),
         ({"servers": "127.0.0.1:1"}, 2, "no Kafka broker answers at 127.0.0.1:1"),
         ({"source": "text:/nowhere"}, 2, "there is no folder /nowhere"),
         ({"source": "kafka:no-such-topic"}, 1, "the topic does not exist"),
         ({"output-mode": "complete"}, 2, "files can only be added to; use append"),
         ({"run-seconds": "0"}, 2, "is not a number from 1 on"),
+        ({"starting": "0:5"}, 1, "--starting by offsets needs one for each partition"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_a_wrong_word_ends_in_one_sentence_within_thirty_seconds(land, changed, code, says):
+def test_a_wrong_word_ends_in_one_sentence_within_thirty_seconds(
+    land, broker, topic, tmp_path, changed, code, says
+):
+    sent(broker, topic, tmp_path, generate(10, 1, DAY))
     started = time.monotonic()
-    done, manifest = land(check=False, **changed)
-    assert (done.returncode, manifest) == (code, None), done.stdout[-2000:]
-    last = done.stdout.strip().splitlines()[-3:]
+    said, manifest = land(code=code, **changed)
+    assert manifest is None
+    last = said.strip().splitlines()[-2:]
     assert says in " ".join(last), last
     assert not any("Traceback" in line or line.startswith("\tat ") for line in last)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 30
 
 
 def test_garbage_lands_as_bad_lines_and_the_query_lives(
@@ -218,13 +296,5 @@ def test_a_topic_made_anew_is_told_of_and_not_skipped(broker, topic, tmp_path, l
     eventually(lambda: end_offsets(broker.kafka_servers, topic) is None, 30, "the topic to be gone")
     admin.close()
     ensure_topics(broker.kafka_servers, [topic], partitions=2, replication=1)
-    done, _ = land("after", check=False)
-    assert done.returncode == 1
-    assert "Kafka no longer has what the checkpoint expects" in done.stdout
-
-
-def test_help_is_the_header_of_the_job(submit):
-    done = run(submit("land_access_log", "--help"))
-    assert done.returncode == 0
-    assert "Reads   raw access-log lines" in done.stdout
-    assert "--run-seconds" in done.stdout
+    said, _ = land("after", code=1)
+    assert "Kafka no longer has what the checkpoint expects" in said

@@ -1,8 +1,10 @@
-"""The course's examples as they are typed: a process each, on a real broker or a real socket."""
+"""The course's examples on a real broker or a real socket, and what is said when they cannot run."""
 
 import re
 import subprocess
 import sys
+import time
+from itertools import accumulate
 
 import pytest
 from kafka import KafkaConsumer
@@ -23,17 +25,17 @@ def shown(text):
 
 
 @pytest.mark.parametrize("shape", ["rows", "batches"])
-def test_the_clickstream_is_totalled_by_minute_from_kafka(broker, topic, submit, shape):
+def test_the_clickstream_is_totalled_by_minute_from_kafka(broker, topic, job, shape):
     made = row_messages(events(600, 1)) if shape == "rows" else batch_messages(events(600, 1), 20)
     sent = publish([*made, b"not an event"], broker.kafka_servers, topic)
-    done = run(submit(
+    code, said = job(
         "clickstream_totals", "--source", f"kafka:{topic}", "--servers", broker.kafka_servers,
         "--sink", "memory:impressions_minute_bin", "--trigger", "available-now", "--shape", shape,
         "--select", "SELECT * FROM impressions_minute_bin ORDER BY minute_bin",
-    ))  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert f"{sent:,} messages, 600 good events, 1 bad" in done.stdout
-    assert {int(minute): int(total) for minute, total in shown(done.stdout)} == dict(EXPECTED)
+    )  # fmt: skip
+    assert code == 0, said
+    assert f"read {sent:,} in 1 batch; 600 good, 1 bad, 0 future" in said
+    assert {int(minute): int(total) for minute, total in shown(said)} == dict(EXPECTED)
 
 
 def test_words_from_a_socket_are_counted_on_the_console(submit, tmp_path):
@@ -50,28 +52,82 @@ def test_words_from_a_socket_are_counted_on_the_console(submit, tmp_path):
                           "--run-seconds", "12"))  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:]
         assert {"the": "2", "tide": "2", "out": "1"}.items() <= dict(shown(done.stdout)).items()
-        assert "word_count: 2 lines" in done.stdout
+        assert "word_count: read 2 in 1 batch" in done.stdout
         assert server.wait(20) == 0
     finally:
         kill_family(server.pid)
 
 
 @pytest.mark.parametrize(
-    ("job", "flags", "code", "says"),
+    ("name", "flags", "code", "says"),
     [
         ("word_count", ["--source", "socket:127.0.0.1:1", "--sink", "console"], 1,
          "python -m producers.lines"),
-        ("word_count", ["--source", "rate:5", "--sink", "console"], 2, "does not serve 'rate'"),
+        ("word_count", ["--source", "rate:5", "--sink", "console", "--trigger", "once"], 2,
+         "use every 5 seconds"),
         ("word_count", ["--source", "socket:h:1", "--sink", "console", "--output-mode", "append"], 2,
          "use complete or update"),
         ("clickstream_totals", ["--source", "text:/nowhere", "--sink", "console"], 2,
          "there is no folder /nowhere"),
+        ("route_errors", ["--source", "text:{tmp}", "--sink", "kafka:x", "--servers", "127.0.0.1:1",
+                          "--checkpoint", "{tmp}/c"], 2, "no Kafka broker answers"),
     ],
 )  # fmt: skip
-def test_what_cannot_run_ends_in_one_sentence(submit, job, flags, code, says):
-    done = run(submit(job, *flags))
-    assert done.returncode == code, done.stdout[-2000:]
-    assert says in " ".join(done.stdout.strip().splitlines()[-2:])
+def test_what_cannot_run_ends_in_one_sentence_within_thirty_seconds(
+    job, tmp_path, name, flags, code, says
+):
+    started = time.monotonic()
+    found, said = job(name, *[flag.format(tmp=tmp_path) for flag in flags])
+    assert found == code, said[-2000:]
+    assert says in " ".join(said.strip().splitlines()[-2:])
+    assert time.monotonic() - started < 30
+
+
+def test_a_missing_topic_to_write_is_said_within_thirty_seconds(job, broker, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.log").write_text(a_line(status="500") + "\n")
+    started = time.monotonic()
+    code, said = job("route_errors", "--source", f"text:{tmp_path / 'in'}", "--sink", "kafka:no-such",
+                     "--servers", broker.kafka_servers, "--checkpoint", tmp_path / "c")  # fmt: skip
+    assert code == 1
+    assert "the topic does not exist" in " ".join(said.strip().splitlines()[-2:])
+    assert time.monotonic() - started < 30
+
+
+def test_a_socket_that_closes_is_said_when_it_cannot_be_had_again(job, tmp_path):
+    """Spark itself takes the end of the lines for a pause, and waits for ever."""
+    import socket
+    import threading
+
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def once():
+        reader, _ = server.accept()
+        reader.sendall(b"a b a\n")
+        time.sleep(1)
+        reader.close()
+        server.close()
+
+    threading.Thread(target=once, daemon=True).start()
+    where = f"socket:127.0.0.1:{server.getsockname()[1]}"
+    code, said = job("word_count", "--source", where, "--sink", "memory:words", "--run-seconds", 20,
+                     "--trigger", "every 1 second")  # fmt: skip
+    assert code == 1, said
+    assert "has closed" in said
+    assert ("a", "2") in shown(said)
+
+
+def test_a_checkpoint_of_another_query_is_refused(job, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a b a\n")
+    flags = ["--source", f"text:{tmp_path / 'in'}", "--checkpoint", tmp_path / "c",
+             "--sink", f"foreach:sqlite:{tmp_path / 'x.db'}", "--trigger", "once"]  # fmt: skip
+    assert job("word_count", *flags)[0] == 0
+    code, said = job("route_errors", *flags)
+    assert code == 2
+    assert "belongs to another query, with the job 'word_count'" in said
+    code, said = job("word_count", *flags, "--output-mode", "update")
+    assert (code, "the output mode 'complete', not 'update'" in said) == (2, True)
 
 
 @pytest.fixture
@@ -93,7 +149,7 @@ def values(broker, topic):
 
 @pytest.mark.parametrize("trigger", ["available-now", "continuous 1 second", "real-time 5 seconds"])
 def test_server_errors_are_routed_under_every_trigger(
-    broker, topic, errors_topic, submit, tmp_path, trigger
+    broker, topic, errors_topic, job, tmp_path, trigger
 ):
     made = [a_line(status=status, request=f"GET /{n} HTTP/1.1") for n, status in enumerate(
         ["200", "500", "404", "503", "200", "599"])]  # fmt: skip
@@ -104,17 +160,18 @@ def test_server_errors_are_routed_under_every_trigger(
     flags = ["--servers", broker.kafka_servers, "--source", f"kafka:{topic}",
              "--sink", f"kafka:{errors_topic}", "--checkpoint", str(tmp_path / "checkpoint"),
              "--trigger", trigger]  # fmt: skip
-    lease = [] if trigger == "available-now" else ["--run-seconds", "12"]
+    lease = [] if trigger == "available-now" else ["--run-seconds", "8"]
     expected = {f"{made[1]}\n{made[3]}".encode(), made[5].encode()}
-    done = run(submit("route_errors", *flags, *lease))
-    assert done.returncode == 0, done.stdout[-3000:]
+    code, said = job("route_errors", *flags, *lease)
+    assert code == 0, said[-3000:]
     assert {value for _, value in values(broker, errors_topic)} == expected
     # It goes on where it stopped: what was routed is not routed again.
     publish([a_line(status="502").encode()], broker.kafka_servers, topic)
-    done = run(submit("route_errors", *flags, *lease))
-    assert done.returncode == 0, done.stdout[-3000:]
+    code, said = job("route_errors", *flags, *lease)
+    assert code == 0, said[-3000:]
     found = [value for _, value in values(broker, errors_topic)]
     assert set(found) == expected | {a_line(status="502").encode()}
+    assert "route_errors: read 1 in 1 batch" in said
     if trigger == "available-now":
         assert len(found) == 3
 
@@ -135,12 +192,47 @@ LAB = [a_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
     ],
     ids=["task 3", "task 4"],
 )  # fmt: skip
-def test_the_lab_is_watched_live(broker, topic, submit, flags, expected):
+def test_the_lab_is_watched_live(broker, topic, job, flags, expected):
     publish(["\n".join([*LAB[:4], "junk"]).encode(), "\n".join(LAB[4:]).encode()],
             broker.kafka_servers, topic)  # fmt: skip
-    done = run(submit("watch_access_log", "--source", f"kafka:{topic}",
-                      "--servers", broker.kafka_servers, "--trigger", "every 1 second",
-                      "--run-seconds", "14", *flags))  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert shown(done.stdout) == expected
-    assert "watch_access_log: 2 messages" in done.stdout
+    code, said = job("watch_access_log", "--source", f"kafka:{topic}",
+                     "--servers", broker.kafka_servers, "--trigger", "every 1 second",
+                     "--run-seconds", 7, *flags)  # fmt: skip
+    assert code == 0, said[-3000:]
+    assert shown(said) == expected
+    assert "watch_access_log: read 2 in 1 batch" in said
+
+
+def test_all_triggers_and_the_batch_give_the_same_rows(spark, broker, topic, job, tmp_path):
+    """What each trigger routes of the same lines, row by row, against a batch of the same code."""
+    from producers.access_log.produce import produce
+    from producers.access_log.replay import Line
+    from spark_jobs.transforms.access_log import only_server_errors
+
+    texts = [a_line(status=str(200 + n % 4 * 100), size=str(n)).encode() for n in range(2000)]
+    starts = accumulate((len(text) + 1 for text in texts), initial=0)
+    lines = (Line(start, text, len(text) + 1) for start, text in zip(starts, texts, strict=False))
+    produce(lines, "log", servers=broker.kafka_servers, topic=topic,
+            ledgers=tmp_path / "ledger", lines_per_message=7)  # fmt: skip
+
+    def batch(name):
+        reader = spark.read.format("kafka").option("kafka.bootstrap.servers", broker.kafka_servers)
+        return reader.option("subscribe", name).load().select("key", "value")
+
+    def pairs(rows):
+        return sorted((bytes(row.key), bytes(row.value, "utf8") if isinstance(row.value, str)
+                       else bytes(row.value)) for row in rows.collect())  # fmt: skip
+
+    expected = pairs(only_server_errors(batch(topic)))
+    assert len(expected) > 200
+    for number, trigger in enumerate(
+        ["once", "available-now", "every 1 second", "continuous 1 second", "real-time 5 seconds"]
+    ):
+        to = f"parity-{number}"
+        ensure_topics(broker.kafka_servers, [to], partitions=1, replication=1)
+        endless = ["--run-seconds", 8] if " " in trigger else []
+        code, said = job("route_errors", "--servers", broker.kafka_servers, "--source",
+                         f"kafka:{topic}", "--sink", f"kafka:{to}", "--trigger", trigger,
+                         "--checkpoint", tmp_path / to, *endless)  # fmt: skip
+        assert code == 0, said[-2000:]
+        assert pairs(batch(to)) == expected, trigger

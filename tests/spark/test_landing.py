@@ -92,6 +92,8 @@ def test_every_format_gives_back_the_rows_that_were_landed(inbox, land, landed_r
     assert (told["read"], told["good"], told["bad"]) == (len(ODD), 5, 4)
     text = spark.read.options(**FORMAT_OPTIONS["text"]).text(str(inbox))
     expected = landed_lines(lines_of(text, "text"), "UTC")
+    if sink == "csv":  # it has one word for an empty text and for none
+        expected = expected.replace("", None, ["raw"])
     found = landed_rows(sink).select(*expected.columns)
     assert sorted(map(repr, found.collect())) == sorted(map(repr, expected.collect()))
 

@@ -1,0 +1,123 @@
+"""docs/benchmarks.md and its plots, from what the benchmarks measured."""
+
+import os
+import platform
+from datetime import date
+from typing import Any
+
+from include.settings import PROJECT
+
+PAGE = PROJECT / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+Written by `make bench-latency`; every number here is of one run on one machine, so compare numbers of a
+run with each other, not with another machine's.
+"""
+COLOURS = {"micro-batch": "#a8480f", "continuous": "#56666f", "real-time": "#0b6e8a"}
+
+
+def write_page(name: str, rows: list[dict[str, Any]]) -> None:
+    """Put the section `name`, made of `rows`, into the page; the others stay."""
+    text = PAGE.read_text() if PAGE.is_file() else HEAD
+    made = {"latency": latency_section}[name](rows)
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if begin in text:
+        before, _, rest = text.partition(begin)
+        text = before + begin + made + end + rest.partition(end)[2]
+    else:
+        text = f"{text}\n{begin}{made}{end}"
+    PAGE.write_text(text)
+
+
+def latency_section(rows: list[dict[str, Any]]) -> str:
+    """A table, a plot, and the verdict on what was to be reached."""
+    picture = PROJECT / "docs" / "images" / "latency.svg"
+    picture.write_text(latency_plot(rows))
+    lines = [
+        "## Latency, Kafka to Spark to Kafka",
+        "",
+        f"`make bench-latency`, {date.today().isoformat()}, {os.cpu_count()} cores, "
+        f"{platform.machine()}, broker and clients on the same machine. "
+        "`route_errors` on one partition, every line routed; milliseconds from the producer's call "
+        "to the line's arrival at a consumer. Micro-batch is `every 1 millisecond`: a batch as soon "
+        "as the last is done.",
+        "",
+        "![Latency by engine and rate](images/latency.svg)",
+        "",
+        "| Engine | Lines a second | Lines | p50 ms | p95 ms | p99 ms |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['engine']} | {row['rate']:,} | {row['messages']:,} | {row['p50_ms']:,.0f} | "
+            f"{row['p95_ms']:,.0f} | {row['p99_ms']:,.0f} |"
+        )
+    lines += [
+        "",
+        "| To reach with real-time | "
+        + " | ".join(f"{rate:,}/s" for rate in sorted({row["rate"] for row in rows}))
+        + " |",
+        "|---|--:|--:|--:|",
+    ]
+    of = {(row["engine"], row["rate"]): row for row in rows}
+    rates = sorted({row["rate"] for row in rows})
+    fast = [of["real-time", rate] for rate in rates]
+    shares = [of["real-time", r]["p50_ms"] / of["micro-batch", r]["p50_ms"] for r in rates]
+    lines.append("| p50 at most 80 ms | " + _verdicts([r["p50_ms"] for r in fast], 80) + " |")
+    lines.append("| p99 at most 250 ms | " + _verdicts([r["p99_ms"] for r in fast], 250) + " |")
+    lines.append("| p50 at most 0.25 of micro-batch's | " + _verdicts(shares, 0.25, 2) + " |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _verdicts(values: list[float], most: float, digits: int = 0) -> str:
+    return " | ".join(f"{v:.{digits}f} {'✓' if v <= most else '✗'}" for v in values)
+
+
+def latency_plot(rows: list[dict[str, Any]]) -> str:
+    """An SVG: for each engine and rate a line from p50 to p99, with a mark at p95; log scale."""
+    import math
+
+    width, left, right, step = 760, 190, 40, 34
+    rates = sorted({row["rate"] for row in rows})
+    height = 60 + step * len(rows) + 16 * (len(rows) // len(rates))
+    low, high = 10.0, max(2000.0, max(row["p99_ms"] for row in rows) * 1.1)
+
+    def x(ms: float) -> float:
+        share = math.log(max(ms, low) / low) / math.log(high / low)
+        return left + share * (width - left - right)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-family="system-ui, sans-serif" font-size="12" role="img">'
+        f"<title>Latency in milliseconds: p50, p95, p99</title>"
+        f'<rect width="{width}" height="{height}" fill="#fbfaf7"/>'
+    ]
+    for ms in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
+        if ms <= high:
+            parts.append(
+                f'<line x1="{x(ms):.1f}" x2="{x(ms):.1f}" y1="24" y2="{height - 16}" stroke="#e3e1da"/>'
+                f'<text x="{x(ms):.1f}" y="18" text-anchor="middle" fill="#56666f">{ms}</text>'
+            )
+    parts.append(
+        f'<text x="{left - 20}" y="18" text-anchor="end" fill="#56666f">milliseconds</text>'
+    )
+    y, engine = 34, ""
+    for row in rows:
+        if row["engine"] != engine:
+            y += 16 if engine else 0
+            engine = row["engine"]
+        y += step
+        colour, middle = COLOURS[engine], y - step / 2
+        label = f"{engine}, {row['rate']:,}/s"
+        parts.append(
+            f'<text x="{left - 20}" y="{middle + 4:.1f}" text-anchor="end" fill="#16232b">{label}</text>'
+            f'<line x1="{x(row["p50_ms"]):.1f}" x2="{x(row["p99_ms"]):.1f}" y1="{middle:.1f}" '
+            f'y2="{middle:.1f}" stroke="{colour}" stroke-width="4" opacity=".45"/>'
+            f'<circle cx="{x(row["p50_ms"]):.1f}" cy="{middle:.1f}" r="6" fill="{colour}"/>'
+            f'<circle cx="{x(row["p95_ms"]):.1f}" cy="{middle:.1f}" r="4" fill="{colour}"/>'
+            f'<circle cx="{x(row["p99_ms"]):.1f}" cy="{middle:.1f}" r="3" fill="{colour}"/>'
+            f'<text x="{x(row["p99_ms"]) + 8:.1f}" y="{middle + 4:.1f}" fill="#56666f">'
+            f"{row['p50_ms']:.0f} / {row['p95_ms']:.0f} / {row['p99_ms']:.0f}</text>"
+        )
+    return "".join([*parts, "</svg>\n"])
