@@ -118,6 +118,7 @@ class Epochs:
 def record_of(event: QueryProgressEvent) -> Record:
     """One batch: rows, rows a second that came and that were processed, seconds, and more.
 
+    `milliseconds_of` is Spark's own account of the batch: planning, logs, the work (addBatch).
     `behind` is how many messages of the source wait (Kafka only); `late` how many rows the
     watermark dropped, counted as Spark does: after rows of one group and task were added up.
     """
@@ -134,6 +135,7 @@ def record_of(event: QueryProgressEvent) -> Record:
         "rows_per_second_in": _finite(progress.inputRowsPerSecond),
         "rows_per_second": _finite(progress.processedRowsPerSecond),
         "seconds": round(progress.batchDuration / 1000, 3),
+        "milliseconds_of": dict(progress.durationMs),
         "behind": sum(behind) if behind else None,
         "state_rows": sum(each.numRowsTotal for each in state) if state else None,
         "late": sum(each.numRowsDroppedByWatermark for each in state),

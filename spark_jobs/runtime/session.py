@@ -21,8 +21,13 @@ SETTINGS = {
     "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
 }
 # What is set unless spark-submit was told otherwise: Spark's own 200 tasks for every total make a
-# small stream wait for seconds.
-DEFAULTS = {"spark.sql.shuffle.partitions": "4"}
+# small stream wait for seconds; its own writer of checkpoint files starts a process (chmod) for each
+# on a local disk, 60 ms a file. That one also notices a second writer; our lock on the folder does.
+DEFAULTS = {
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
+    "checkpointing.FileSystemBasedCheckpointFileManager",
+}
 OFFSETS_GONE = (
     "Kafka no longer has what the checkpoint expects: retention has passed, or the topic was made "
     "anew; move the checkpoint away, with its data if it is a landing, to begin anew"

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
 from include.local_stack.processes import StackError, listener
 from include.settings import load_settings
+from producers.clickstream.events import events
 from tests.conftest import run
 
 # What the generator writes with its default seed; the same on every machine and every day.
@@ -69,8 +71,6 @@ def report(settings, day):
 
 def run_dags(settings, conf, day=None):
     """Trigger both DAGs as the web page would; give the analysis' run id."""
-    from rich.console import Console
-
     api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
     follow(api, "produce_access_log", api.trigger("produce_access_log", conf), quiet)
     analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
@@ -250,8 +250,6 @@ def test_a_run_starts_from_the_web_pages_form_with_its_defaults(first_demo, sett
     before = {r["dag_run_id"] for r in runs(api)}
     page.get_by_role("dialog").get_by_role("button", name="Trigger").click(timeout=30_000)
     (made,) = wait_for(lambda: {r["dag_run_id"] for r in runs(api)} - before)
-    from rich.console import Console
-
     follow(api, "analyse_access_log", made, Console(file=Path(os.devnull).open("w")))
 
 
@@ -265,23 +263,89 @@ def wait_for(ready):
     return eventually(ready, 30, "the run that the form starts")
 
 
-def test_a_stream_runs_from_its_form_and_its_tables_are_in_the_log(first_demo, settings):
-    from rich.console import Console
-
+@pytest.fixture(scope="module")
+def clickstream(first_demo, settings):
+    """Both topics of the clickstream have 600 events."""
     api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
-    follow(api, "produce_clickstream", api.trigger("produce_clickstream", {}), quiet)
-    run_id = api.trigger("run_stream", {})
+    for conf in ({"faults": 0.1}, {"mode": "batches"}):
+        follow(api, "produce_clickstream", api.trigger("produce_clickstream", conf), quiet)
+
+
+FORMS = {
+    "word count": (
+        {"job": "word_count", "source": "text:words", "sink": "console"}, "|tide|2    |",
+        {"rows": 2}),
+    "rows": ({}, "|minute_bin|Total Impressions|", {"good": 600, "bad": 57, "future": 15}),
+    "batches": (
+        {"source": "kafka:clickstream-batches", "shape": "batches", "sink": "memory:totals",
+         "select": "SELECT * FROM totals WHERE minute_bin < 1"}, "|0         |103              |",
+        {"rows": 30, "good": 600}),
+    "access log": (
+        {"job": "watch_access_log", "source": "kafka:access-log", "sink": "memory:by_status",
+         "show": "by-status", "select": "SELECT * FROM by_status WHERE status = 304"},
+        "|304   |", {"late": 0}),
+    "landing": (
+        {"job": "land_clickstream", "sink": "csv:clicks", "output_mode": "append"},
+        "672 lines = 600 good + 72 bad", {"read": 672, "good": 600}),
+    "errors": (
+        {"job": "route_errors", "source": "kafka:access-log", "sink": "kafka:access-log-errors",
+         "output_mode": "update", "trigger": "real-time 5 seconds", "run_seconds": 12},
+        "until its time is up", {"ended": "its time is up"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("example", FORMS)
+def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, settings, example):
+    conf, says, told = FORMS[example]
+    (settings.lake / "words").mkdir(exist_ok=True)
+    (settings.lake / "words" / "a.txt").write_text("the tide comes in\nthe tide goes out\n")
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    run_id = api.trigger("run_stream", conf)
     follow(api, "run_stream", run_id, quiet)
-    where = f"/dags/run_stream/dagRuns/{run_id}/taskInstances/stream/logs/1"
+    run = f"/dags/run_stream/dagRuns/{run_id}"
+    where = f"{run}/taskInstances/stream/logs/1"
     log = api.call("GET", where, headers={"Accept": "application/json"})["content"]
     text = "\n".join(str(entry["event"]) for entry in log)
-    assert "|minute_bin|Total Impressions|" in text
-    assert "600 messages, 600 good events, 0 bad" in text
+    assert says in text
+    totals = api.call("GET", f"{run}/taskInstances/totals/xcomEntries/return_value")["value"]
+    totals = json.loads(totals) if isinstance(totals, str) else totals
+    assert totals.items() >= told.items(), totals
+    if example != "landing":
+        assert '{"batch": 0' in text or '"batch": 0' in text, "progress as a JSON line"
+    events = api.call("GET", "/assets/events?source_dag_id=run_stream&limit=100")["asset_events"]
+    (event,) = [event for event in events if event["source_run_id"] == run_id]
+    assert event["extra"].items() >= told.items()
+
+
+def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_at_once(
+    clickstream, settings, browser, tmp_path
+):
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    follow(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), quiet)
+    page = settings.lake / "reports" / "clickstream" / "index.html"
+    found = json.loads((page.parent / "report.json").read_text())
+    expected = list(events(600, 1, campaigns=3))
+    assert found["lines"] == {"read": 672, "good": 600, "bad": 72, "repeated": 0}
+    assert found["impressions"] == sum(event["Impressions"] for event in expected)
+    assert found["clicks"] == sum(event["Clicks"] for event in expected)
+    assert {row["campaign"] for row in found["by_campaign"]} == {f"campaign-{n}" for n in (1, 2, 3)}
+    again = api.trigger("analyse_clickstream", {})
+    follow(api, "analyse_clickstream", again, quiet)
+    tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{again}/taskInstances")
+    states = {task["task_id"]: task["state"] for task in tasks["task_instances"]}
+    assert states["look"] == "success"
+    assert states["land_clickstream"] == states["report"] == "skipped"
+    view = browser.new_page()
+    view.goto(page.as_uri())
+    assert view.inner_text("h1") == "Clickstream"
+    assert view.locator("#minutes svg rect.bar").count() == 60
+    for width in (1280, 390):
+        view.set_viewport_size({"width": width, "height": 900})
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+    view.screenshot(path=str(tmp_path / "clickstream.png"), full_page=True)
 
 
 def test_a_form_that_cannot_run_is_refused_by_its_first_task(first_demo, settings):
-    from rich.console import Console
-
     api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
     run_id = api.trigger("run_stream", {"output_mode": "append"})
     with pytest.raises(StackError, match="in its task plan:(.|\n)*use complete or update"):
