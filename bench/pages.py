@@ -53,20 +53,25 @@ def latency_section(rows: list[dict[str, Any]]) -> str:
             f"| {row['engine']} | {row['rate']:,} | {row['messages']:,} | {row['p50_ms']:,.0f} | "
             f"{row['p95_ms']:,.0f} | {row['p99_ms']:,.0f} |"
         )
-    lines += [
-        "",
-        "| To reach with real-time | "
-        + " | ".join(f"{rate:,}/s" for rate in sorted({row["rate"] for row in rows}))
-        + " |",
-        "|---|--:|--:|--:|",
-    ]
     of = {(row["engine"], row["rate"]): row for row in rows}
     rates = sorted({row["rate"] for row in rows})
-    fast = [of["real-time", rate] for rate in rates]
-    shares = [of["real-time", r]["p50_ms"] / of["micro-batch", r]["p50_ms"] for r in rates]
-    lines.append("| p50 at most 80 ms | " + _verdicts([r["p50_ms"] for r in fast], 80) + " |")
-    lines.append("| p99 at most 250 ms | " + _verdicts([r["p99_ms"] for r in fast], 250) + " |")
-    lines.append("| p50 at most 0.25 of micro-batch's | " + _verdicts(shares, 0.25, 2) + " |")
+    lines += ["", f"| To reach | {' | '.join(f'{rate:,}/s' for rate in rates)} |",
+              "|---" + "|--:" * len(rates) + "|"]  # fmt: skip
+    for engine in [name for name in dict.fromkeys(row["engine"] for row in rows) if "real" in name]:
+        fast = [of[engine, rate] for rate in rates]
+        shares = [of[engine, r]["p50_ms"] / of["micro-batch", r]["p50_ms"] for r in rates]
+        p50, p99 = [r["p50_ms"] for r in fast], [r["p99_ms"] for r in fast]
+        lines.append(f"| {engine}: p50 at most 80 ms | {_verdicts(p50, 80)} |")
+        lines.append(f"| {engine}: p99 at most 250 ms | {_verdicts(p99, 250)} |")
+        lines.append(
+            f"| {engine}: p50 at most 0.25 of micro-batch's | {_verdicts(shares, 0.25, 2)} |"
+        )
+    lines += [
+        "",
+        "The seconds of real-time are how often the position is kept. Between two such batches a line "
+        "waits for a tenth to a quarter of a second (planning, two log files, new tasks): of 5 seconds "
+        "that is more than one line in a hundred, of 30 seconds less.",
+    ]
     return "\n".join(lines) + "\n\n"
 
 
@@ -108,7 +113,7 @@ def latency_plot(rows: list[dict[str, Any]]) -> str:
             y += 16 if engine else 0
             engine = row["engine"]
         y += step
-        colour, middle = COLOURS[engine], y - step / 2
+        colour, middle = COLOURS[engine.partition(" ")[0]], y - step / 2
         label = f"{engine}, {row['rate']:,}/s"
         parts.append(
             f'<text x="{left - 20}" y="{middle + 4:.1f}" text-anchor="end" fill="#16232b">{label}</text>'

@@ -6,12 +6,15 @@ day that ended, or the day you choose. Days that got late lines are reported aga
 Safe to run again: each line is landed once, and a report is replaced only by a whole one.
 
 **When** every midnight of the site; when you trigger it; when you backfill days.
-**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`.
+**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz or bz2, any
+names. Each is looked at first; a damaged one is moved to `_set_aside` there, copies are skipped, and of a
+file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
 **Then** open `var/lake/reports/access_log/index.html`.
 
 *If it fails*: the log of the red task ends with what to do. `preflight`: something is missing or
-down. `land_access_log`: nothing is lost, it goes on from its checkpoint. Fix it and clear the task.
+down. `land_access_log`: nothing is lost, it goes on from its checkpoint. `report`: a day failed a check and
+keeps its old report; look at its bad lines. Fix it and clear the task.
 """
 
 from datetime import datetime, timedelta
@@ -26,7 +29,7 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import changed_days, inbox, landing, reports, run_manifest, summaries
+from include.lake import changed_days, inbox, landing, ready, run_manifest, summaries
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
@@ -35,7 +38,7 @@ DATASET = "access_log"
 POOL = {"pool": "landing_access_log"}
 SOURCE = (
     "{{ 'kafka:" + SETTINGS.access_log_topic + "' if params.source == 'kafka' "
-    "else 'text:" + str(inbox(SETTINGS, DATASET)) + "' }}"
+    "else 'text:" + str(ready(SETTINGS, DATASET)) + "' }}"
 )
 LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "data")
 
@@ -55,14 +58,26 @@ LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "d
             None, type=["null", "string"], format="date",
             description="A day to report; nothing: the last whole day",
         ),
+        "publish_anyway": Param(
+            False, type="boolean", title="Publish a day that fails a check",
+            description="Only after you have looked: most of its lines could not be read",
+        ),
     },
 )  # fmt: skip
 def analyse_access_log():
     @task(inlets=[ACCESS_LOG_TOPIC])
     def preflight(params: dict[str, Any]) -> str:
+        from include.inbox import clear_landed, take
         from include.preflight import check
 
-        return check(load_settings(), params["source"])
+        settings = load_settings()
+        if params["source"] == "files":
+            clear_landed(
+                ready(settings, DATASET), landing(settings, DATASET, "files") / "checkpoint"
+            )
+            found = take(inbox(settings, DATASET), ready(settings, DATASET))
+            print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
+        return check(settings, params["source"])
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
@@ -92,20 +107,15 @@ def analyse_access_log():
     )  # fmt: skip
 
     @task(outlets=[ACCESS_LOG_REPORT])
-    def report(days: list[str]) -> dict[str, dict[str, int]]:
-        from include.reporting.report import SummaryError, read_summary, write_index, write_report
+    def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
+        from include.publishing import publish_days
+        from include.quality import NotFit
 
-        settings, told = load_settings(), {}
-        for day in days:
-            try:
-                summary = read_summary(summaries(settings, DATASET) / day / "summary.json")
-            except SummaryError as refused:
-                raise AirflowFailException(str(refused)) from None
-            page = write_report(summary, reports(settings, DATASET))
-            told[day] = {name: summary[name] for name in ("requests", "unsuccessful", "visitors")}
-            print(f"{page}: {told[day]}")  # noqa: T201
-        write_index(reports(settings, DATASET))
-        return told
+        run = get_current_context()["run_id"]
+        try:
+            return publish_days(load_settings(), days, run, anyway=params["publish_anyway"])
+        except (NotFit, ValueError) as refused:
+            raise AirflowFailException(str(refused)) from None
 
     days = choose_days()
     chain(preflight(), land, days, summarise, report(days))

@@ -18,6 +18,11 @@ def inbox(settings: Settings, dataset: str) -> Path:
     return settings.lake / "inbox" / dataset
 
 
+def ready(settings: Settings, dataset: str) -> Path:
+    """Where the files of the inbox go when they were looked at: what Spark reads."""
+    return settings.lake / "ready" / dataset
+
+
 def summaries(settings: Settings, dataset: str) -> Path:
     return settings.lake / "summary" / dataset
 

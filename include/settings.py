@@ -4,6 +4,7 @@ Standard library only: DAG files, producers and tests import it, and DAG files a
 Spark jobs do not import it; they are told everything on their command line.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -41,6 +42,13 @@ class Settings:
         "local[*]", "host that `make up` gives the connection spark_default"
     )
     driver_memory: str = _setting("1g", "heap of a Spark driver")
+    bad_share_warn: float = _setting(0.01, "share of bad lines from which a report warns")
+    bad_share_fail: float = _setting(0.5, "share of bad lines from which a day is not published")
+    repeat_share_warn: float = _setting(0.5, "share of lines that came again, to warn")
+    volume_change_warn: float = _setting(
+        0.5, "change of a day's requests against the same weekday of the last four weeks, to warn"
+    )
+    silent_hours_warn: float = _setting(2.0, "hours in a row without a request, to warn")
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")
     airflow_port: int = _setting(8080, "Airflow's web page and API")
@@ -119,6 +127,8 @@ def _read(name: str, default: Any, text: str) -> Any:
         if isinstance(default, date):
             return date.fromisoformat(text)
         number = type(default)(text)
+        if isinstance(default, float) and not 0 <= number < math.inf:
+            raise ValueError
         if isinstance(default, int) and not 1 <= number <= 65535:
             raise ValueError
         return number
@@ -126,7 +136,12 @@ def _read(name: str, default: Any, text: str) -> Any:
         expected = {
             "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
             "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
-        }.get(name, "a number from 1 to 65535")
+        }.get(
+            name,
+            "a number from 0 on, such as 0.5"
+            if isinstance(default, float)
+            else "a number from 1 to 65535",
+        )
         raise ValueError(f"{name}={text!r}: expected {expected}") from None
 
 

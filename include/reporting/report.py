@@ -29,7 +29,7 @@ STATUS_CLASSES = {
 }  # fmt: skip
 
 
-class SummaryError(Exception):
+class SummaryError(ValueError):
     """A summary that cannot be reported; the message names it and the remedy."""
 
 
@@ -49,13 +49,17 @@ def read_summary(path: Path, dag: str = "analyse_access_log") -> dict[str, Any]:
     return summary
 
 
-def write_report(summary: dict[str, Any], reports: Path) -> Path:
+def write_report(
+    summary: dict[str, Any], reports: Path, checks: list[dict[str, Any]] | None = None
+) -> Path:
     """Write the report of one day into `reports/<day>/` and give its page's path.
+
+    `checks` are those of include/quality.py, as dicts.
 
     Written whole beside its place and then put there: a reader finds the old one or the new one.
     """
     day = date.fromisoformat(summary["day"]).isoformat()
-    report = report_of(summary)
+    report = report_of(summary) | {"checks": checks or []}
     files = {f"{name}.csv": csv_of(rows) for name, rows in report["panels"].items()}
     files["unsuccessful_requests.csv"] = csv_of(report["unsuccessful_requests"])
     files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)

@@ -83,6 +83,8 @@ def _read_files(
     elif source.kind != "text":
         batch: DataFrameReader = spark.read.format(source.kind).options(**options)
         reader = reader.schema(_schema_of(batch, source, columns))
+    # Spark's own week would leave out, without a word, a file that is older than the newest by more.
+    reader = reader.option("maxFileAge", "36500d")
     if source.kind == "csv":  # by the names in each file's header, not by their order
         reader = reader.option("enforceSchema", False)
     if args.max_files_per_trigger:

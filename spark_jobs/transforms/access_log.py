@@ -1,7 +1,8 @@
 r"""Access-log lines, step by step: pure DataFrame -> DataFrame, the same in batch and in streaming.
 
-Reads common and combined format, told apart per line, as Apache documents them
-(mod_log_config: "%h %l %u %t \"%r\" %>s %b", and then \"%{Referer}i\" \"%{User-agent}i\").
+Reads common and combined format, both with or without the virtual host in front, told apart per line,
+as Apache documents them (mod_log_config: "%v:%p %h %l %u %t \"%r\" %>s %b", and then
+\"%{Referer}i\" \"%{User-agent}i\").
 Built-in functions only, so that every trigger can run it. Functions that could raise in ANSI mode
 have their `try_` form here: one line must never stop a query.
 """
@@ -26,16 +27,18 @@ TIME = (
 REQUEST = r'((?:[^"\\]++|\\.|"(?! (?:\d{3}|-) (?:\d+|-)(?:\s|$)))*+)'
 REFERRER = r'((?:[^"\\]++|\\.|"(?!\s+"|\s*$))*+)'
 USER_AGENT = r'((?:[^"\\]++|\\.|"(?!\s|$))*+)'
+# Apache's vhost_combined begins with the server's name and port. An IPv6 host is no such name.
+VHOST = r"(?:((?:[^\s:\[\]]++|\[[0-9A-Fa-f:.]++\]):\d{1,5}) (?!- ))?"
 LINE = (
-    rf'(?s)^(\S+) \S+ (.*?) \[{TIME}\] "{REQUEST}" (\d{{3}}|-) (\d+|-)'
+    rf'(?s)^{VHOST}(\S+) \S+ (.*?) \[{TIME}\] "{REQUEST}" (\d{{3}}|-) (\d+|-)'
     rf'(?:\s+(")(?:{REFERRER}"\s+"{USER_AGENT}"?|{REFERRER}"?))?(?:\s.*)?$'
 )
 FIELDS = [
-    "host", "user",
+    "vhost", "host", "user",
     "day", "month", "year", "hour", "minute", "second", "sign", "zone_hours", "zone_minutes",
     "request", "status", "content_size", "quote", "referrer", "user_agent", "only_referrer",
 ]  # fmt: skip
-TIME_FIELDS = FIELDS[2:11]
+TIME_FIELDS = FIELDS[3:12]
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
@@ -220,10 +223,12 @@ def select_parsed(lines: DataFrame) -> DataFrame:
         _field("content_size").try_cast("bigint").alias("content_size"),
         _unescaped(_present(referrer)).alias("referrer"),
         _unescaped(_present(_field("user_agent"))).alias("user_agent"),
-        F.lit(None).cast("string").alias("vhost"),
+        _present(_field("vhost")).alias("vhost"),
         F.lit(None).cast("double").alias("seconds_taken"),
-        F.when(_field("quote") == "", "common").when(_field("quote") != "", "combined")
-        .alias("log_format"),
+        F.concat(
+            F.when(_field("vhost") == "", "").when(_field("vhost") != "", "vhost_"),
+            F.when(_field("quote") == "", "common").when(_field("quote") != "", "combined"),
+        ).alias("log_format"),
         "bad_reason",
         F.when(F.col("bad_reason").isNotNull(), _readable(F.col("line"))).alias("raw"),
     )  # fmt: skip

@@ -182,6 +182,38 @@ def test_done_files_are_archived_when_one_says_so(tmp_path, inbox, land):
     assert len(archived) >= 2
 
 
+def test_a_file_from_long_ago_is_landed_too(inbox, land):
+    import os
+
+    write(inbox, "new.log", a_line())
+    assert land("first")["read"] == 1
+    write(inbox, "old.log", a_line(), a_line())
+    os.utime(inbox / "old.log", (1_000_000_000, 1_000_000_000))
+    assert land("second")["read"] == 2
+
+
+def test_what_is_taken_from_the_inbox_is_landed_once_and_then_cleared(tmp_path, inbox, job):
+    from include.inbox import clear_landed, take
+
+    ready, landing = tmp_path / "ready", tmp_path / "landing"
+
+    def night(run):
+        clear_landed(ready, landing / "checkpoint")
+        take(inbox, ready)
+        left = len(list(ready.glob("[!.]*")))
+        code, said = job(JOB, "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
+                         "--run-id", run, "--manifest", tmp_path / f"{run}.json")  # fmt: skip
+        assert code == 0, said
+        return left, json.loads((tmp_path / f"{run}.json").read_text())["read"]
+
+    write(inbox, "a b%20c.log", a_line(), a_line())
+    assert night("first") == (1, 2)
+    write(inbox, "copy.log", a_line(), a_line())
+    write(inbox, "new.log", a_line(status="404"))
+    assert night("second") == (1, 1), "the first is cleared, the copy skipped"
+    assert night("third") == (0, 0)
+
+
 @pytest.mark.parametrize("latest_first", [False, True])
 def test_files_are_read_in_order_of_their_modification_time(inbox, land, landed_rows, latest_first):
     import os
