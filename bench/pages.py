@@ -86,7 +86,7 @@ def latency_plot(rows: list[dict[str, Any]]) -> str:
     width, left, right, step = 760, 190, 40, 34
     rates = sorted({row["rate"] for row in rows})
     height = 60 + step * len(rows) + 16 * (len(rows) // len(rates))
-    low, high = 10.0, max(2000.0, max(row["p99_ms"] for row in rows) * 1.1)
+    low, high = 4.0, max(2000.0, max(row["p99_ms"] for row in rows) * 1.1)
 
     def x(ms: float) -> float:
         share = math.log(max(ms, low) / low) / math.log(high / low)
@@ -98,7 +98,7 @@ def latency_plot(rows: list[dict[str, Any]]) -> str:
         f"<title>Latency in milliseconds: p50, p95, p99</title>"
         f'<rect width="{width}" height="{height}" fill="#fbfaf7"/>'
     ]
-    for ms in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
+    for ms in (5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
         if ms <= high:
             parts.append(
                 f'<line x1="{x(ms):.1f}" x2="{x(ms):.1f}" y1="24" y2="{height - 16}" stroke="#e3e1da"/>'

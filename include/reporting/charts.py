@@ -40,7 +40,8 @@ def bars(
                 '<text x="{:.1f}" y="{}">{}</text></g>'
             ).format(
                 top, tip(label, count(value)), x, step - gap, base,
-                x, base - tall, step - gap, tall, x + (step - gap) / 2, height - 6,
+                x, base - tall, step - gap, tall,
+                min(max(x + (step - gap) / 2, 18), width - 18), height - 6,
                 label if number % every == 0 else "",
             )
         )  # fmt: skip

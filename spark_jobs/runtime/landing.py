@@ -26,7 +26,7 @@ from pyspark.sql.streaming.listener import QueryProgressEvent
 from spark_jobs.runtime import session
 from spark_jobs.runtime.claims import claimed, replace_text
 from spark_jobs.runtime.leases import Lease
-from spark_jobs.runtime.progress import Progress, append_line, listening, record_of
+from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
 from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
 from spark_jobs.runtime.words import Place, Refused, Words
 
@@ -205,8 +205,8 @@ def land(
             replace_text(Path(args.manifest), json.dumps(landed, indent=1))
     print(  # noqa: T201
         f"{job}: read {landed['read']:,} lines = {landed['good']:,} good + {landed['bad']:,} bad, "
-        f"in {len(landed['batches'])} batches; days: {', '.join(landed['days']) or 'none'}; "
-        f"until {lease.reason}"
+        f"in {plural(len(landed['batches']), 'batch', 'batches')}; "
+        f"days: {', '.join(landed['days']) or 'none'}; until {lease.reason}"
     )
     lease.leave()
 

@@ -173,3 +173,8 @@ def append_line(path: Path, record: Record) -> None:
 
 def _finite(number: float | None) -> float | None:
     return round(number, 1) if number is not None and math.isfinite(number) else None
+
+
+def plural(number: int, one: str, many: str) -> str:
+    """`1 batch`, `1,234 batches`"""
+    return f"{number:,} {one if number == 1 else many}"

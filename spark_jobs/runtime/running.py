@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from spark_jobs.runtime.claims import claimed, replace_text
 from spark_jobs.runtime.combinations import CONTINUOUS
 from spark_jobs.runtime.leases import Lease
-from spark_jobs.runtime.progress import Epochs, Progress, Record, append_line, listening
+from spark_jobs.runtime.progress import Epochs, Progress, Record, append_line, listening, plural
 from spark_jobs.runtime.streams import has_closed, write
 from spark_jobs.runtime.words import Words
 
@@ -66,9 +66,7 @@ def run_query(
 
 def sentence(sums: Record) -> str:
     """`read 600 in 2 batches; 598 good, 2 bad, 0 future; 3 late, 61 rows of state; 90 a second`"""
-    parts = [
-        f"read {sums['rows']:,} in {sums['batches']:,} batch{'es'[: 2 * (sums['batches'] != 1)]}"
-    ]
+    parts = [f"read {sums['rows']:,} in {plural(sums['batches'], 'batch', 'batches')}"]
     counts = [f"{sums[name]:,} {name}" for name in ("good", "bad", "future") if name in sums]
     parts += [", ".join(counts)] if counts else []
     if sums["state_rows"] is not None:

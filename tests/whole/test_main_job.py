@@ -1,5 +1,6 @@
 """The main job as a user runs it: `make demo`, a real broker, a real Airflow, a real browser."""
 
+import gzip
 import json
 import os
 import shutil
@@ -132,10 +133,34 @@ def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, 
         assert number in done.stdout
 
 
+def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
+    first_demo, settings, shared
+):
+    """Hourly archives, one of them damaged and one a copy, read as files."""
+    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    folder, by_hour = settings.lake / "inbox" / "access_log", {}
+    for line in (shared / "data" / "apache_combined.log").read_bytes().splitlines(keepends=True):
+        by_hour.setdefault(line.split(b"[")[1][:14], []).append(line)
+    (folder / "apache_combined.log").unlink()  # the demo's
+    for number, lines in enumerate(by_hour.values()):
+        (folder / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
+    (folder / "copy").write_bytes((folder / "access.log.3.gz").read_bytes())
+    (folder / "cut.gz").write_bytes((folder / "access.log.3.gz").read_bytes()[:-9])
+    before = report(settings, "2015-05-17")
+    run_id = api.trigger("analyse_access_log", {"source": "files", "day": "2015-05-17"})
+    follow(api, "analyse_access_log", run_id, quiet)
+    after = report(settings, "2015-05-17")
+    assert (before.pop("source"), after.pop("source")) == ("kafka", "files")
+    assert after == before
+    assert "damaged" in (folder / "_set_aside" / "cut.gz.why").read_text()
+    landed = json.loads(
+        (settings.lake / "runs" / "analyse_access_log" / f"{run_id}.json").read_text()
+    )
+    assert (landed["read"], landed["good"]) == (10_000, 10_000)
+
+
 @pytest.mark.parametrize("name", ["folder", "missing", "empty", "cut.gz"])
 def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, settings, tmp_path, name):
-    import gzip
-
     path = tmp_path / name
     expected = {"folder": "is a folder", "missing": "there is no file", "empty": "is empty",
                 "cut.gz": "is damaged"}[name]  # fmt: skip
