@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import RetryDecision, RetryPolicy
 
 from include.settings import PROJECT, Settings, load_settings
 
@@ -13,6 +14,17 @@ SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
 CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
 # Short jobs on few cores: one collector thread and the quick compiler start sooner.
 JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true"
+
+
+class RefusedIsFinal(RetryPolicy):
+    """A job that refuses its input would refuse it again; all else may be tried again."""
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
+    ) -> RetryDecision:
+        if "Error code is: 2." in str(exception):
+            return RetryDecision.fail("the job refuses what it was told; see the end of its log")
+        return RetryDecision.default()
 
 
 def spark_conf(settings: Settings) -> dict[str, str]:
@@ -44,6 +56,7 @@ def spark_job(
         jars=",".join(str(settings.jars / jar) for jar in CONNECTOR_JARS) if kafka else None,
         conf=spark_conf(settings),
         driver_memory=settings.driver_memory,
+        retry_policy=RefusedIsFinal(),
         spark_binary=str(Path(sys.executable).with_name("spark-submit")),
         application_args=arguments.pop("application_args", None) or flags(arguments),
         **operator,

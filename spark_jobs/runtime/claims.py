@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spark_jobs.runtime.words import Refused
+from spark_jobs.runtime.words import NotNow, Refused
 
 WAIT_FOR_LOCK_SECONDS = 15
 
@@ -18,7 +18,7 @@ WAIT_FOR_LOCK_SECONDS = 15
 def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> Iterator[str]:
     """Hold `folder` for the query that `about` describes; give the query's own id.
 
-    Raises Refused with the name of who holds it, or of the query whose `checkpoint` it has. The
+    Raises NotNow with the name of who holds it, Refused with the query whose `checkpoint` it has. The
     kernel frees the lock when the process ends, however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> 
                 if time.monotonic() > deadline:
                     lock.seek(0)
                     holder = lock.read().strip() or "another process"
-                    raise Refused(
+                    raise NotNow(
                         f"{folder} is being written by {holder}; "
                         f"wait until it has ended, then run again"
                     ) from None

@@ -10,7 +10,7 @@ from pyspark import SparkConf
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import SparkSession
 
-from spark_jobs.runtime.words import Refused
+from spark_jobs.runtime.words import NotNow, Refused
 
 # What must be the same wherever a job runs. The rest (jars, memory, compiler) is given to
 # spark-submit by include/spark_submit.py.
@@ -75,7 +75,9 @@ def run(name: str, main: Callable[[], None]) -> None:
 
 
 def outcome(name: str, main: Callable[[], None]) -> tuple[int, str]:
-    """Exit code and last words: 0 done, 2 refused, 1 failed, 130 or 143 ended by a signal.
+    """Exit code and last words: 0 done, 1 failed, 2 refused, 75 not now, 130 or 143 by a signal.
+
+    2 is final: the same words would be refused again. 75 is sysexits' EX_TEMPFAIL.
 
     No traceback for a user.
     """
@@ -83,6 +85,8 @@ def outcome(name: str, main: Callable[[], None]) -> tuple[int, str]:
         main()
     except Refused as refused:
         return 2, f"{name}: {refused}"
+    except NotNow as later:
+        return os.EX_TEMPFAIL, f"{name}: {later}"
     except (StreamingQueryException, PySparkException) as failed:
         return 1, f"{name}: {explain(failed)}"
     except ConnectionAbortedError as closed:  # by a socket that was read

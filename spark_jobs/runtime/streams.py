@@ -12,7 +12,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from spark_jobs.runtime.combinations import FILE_SINKS, REAL_TIME
 from spark_jobs.runtime.foreach import writer_of
-from spark_jobs.runtime.words import Place, Refused, Words, parse_starting
+from spark_jobs.runtime.words import NotNow, Place, Refused, Words, parse_starting
 
 # CSV as RFC 4180 has it: a quote inside is doubled, and line ends and spaces in quotes belong to the
 # field. Spark's own backslash is what other programs do not read.
@@ -162,7 +162,7 @@ def _messages(rows: DataFrame) -> DataFrame:
 
 
 def check_servers(servers: str | None) -> None:
-    """Refuse a broker that does not answer, at once, where Spark would retry for minutes."""
+    """Raise NotNow for a broker that does not answer, where Spark would try for minutes."""
     failed = []
     for server in (servers or "").split(","):
         host, _, port = server.rpartition(":")
@@ -171,7 +171,7 @@ def check_servers(servers: str | None) -> None:
             return
         except (OSError, ValueError) as error:
             failed.append(f"{server} ({error})")
-    raise Refused(
+    raise NotNow(
         f"no Kafka broker answers at {', '.join(failed)}; start it (`make up`) or correct --servers"
     )
 

@@ -37,6 +37,10 @@ class Refused(ValueError):
     """Input that cannot be served; the message says what was found, expected, and the remedy."""
 
 
+class NotNow(Exception):
+    """What cannot be served at this moment, and may be later: worth a retry."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a job reads or writes: `kafka:access-log` is kind `kafka`, name `access-log`."""

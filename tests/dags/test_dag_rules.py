@@ -68,6 +68,15 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
     assert len(land.jars.split(",")) == 4
 
 
+@pytest.mark.parametrize(
+    ("code", "action"), [(1, "default"), (2, "fail"), (75, "default"), (137, "default"), (22, "default")]
+)  # fmt: skip
+def test_what_a_job_refuses_is_not_tried_again_and_all_else_is(dag_bag, code, action):
+    land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
+    failed = RuntimeError(f"Cannot execute: spark-submit x. Error code is: {code}. Last output: …")
+    assert land.retry_policy.evaluate(failed, 1, 2).action.value == action
+
+
 def test_one_run_at_a_time_writes_the_landing(dag_bag):
     dag = dag_bag.dags["analyse_access_log"]
     assert {dag.get_task(name).pool for name in ("land_access_log", "summarise_access_log")} == {

@@ -208,7 +208,7 @@ def test_a_second_driver_is_refused_while_the_first_runs(
     sent(broker, topic, tmp_path, generate(100, 1, DAY))
     driver("first", trigger="every 1 second", **{"run-seconds": 60})
     eventually(lambda: commits(landing), 90, "a batch")
-    said, _ = land("second", code=2)
+    said, _ = land("second", code=75)
     assert "is being written by land_access_log, run first" in said
 
 
@@ -245,7 +245,7 @@ def test_a_new_landing_begins_where_one_says(broker, topic, tmp_path, land, star
         ({"sink": "console"}, 2, "does not serve 'console'"),
         ({"trigger": "continuous 1 second"}, 2, "the continuous trigger writes kafka, console"),
         ({"trigger": "soon"}, 2, "use available-now, once, every 5 seconds"),
-        ({"servers": "127.0.0.1:1"}, 2, "no Kafka broker answers at 127.0.0.1:1"),
+        ({"servers": "127.0.0.1:1"}, 75, "no Kafka broker answers at 127.0.0.1:1"),
         ({"source": "text:/nowhere"}, 2, "there is no folder /nowhere"),
         ({"source": "kafka:no-such-topic"}, 1, "the topic does not exist"),
         ({"output-mode": "complete"}, 2, "files can only be added to; use append"),

@@ -10,7 +10,7 @@ from producers.clickstream.events import batch_messages, events, row_messages
 from spark_jobs.runtime.landing import Landing, manifest
 from spark_jobs.runtime.progress import append_line
 from spark_jobs.runtime.streams import FORMAT_OPTIONS
-from spark_jobs.runtime.words import Place, Refused
+from spark_jobs.runtime.words import NotNow, Place, Refused
 from tests.builders import a_line
 
 JOB = "land_access_log"
@@ -292,7 +292,7 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, 
     landing = Landing(Place("parquet", str(tmp_path / "l" / "data")), ACCESS_LOG_DDL)
     with (
         landing.locked(JOB, source, "night"),
-        pytest.raises(Refused, match=f"being written by {JOB}, run night, process"),
+        pytest.raises(NotNow, match=f"being written by {JOB}, run night, process"),
         landing.locked(JOB, source, "other"),
     ):
         pass
