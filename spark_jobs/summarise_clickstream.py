@@ -113,7 +113,7 @@ def _by_hour(by_minute: dict[int, Counts], begin: int, end: int, zone: ZoneInfo)
     moment = datetime.fromtimestamp(begin, UTC)
     while moment.timestamp() < end:
         hours.setdefault(_hour(moment.timestamp(), zone), [])
-        moment += timedelta(minutes=15)  # some zones are off by quarters
+        moment += timedelta(minutes=1)
     for minute, counts in by_minute.items():
         hours[_hour(minute, zone)].append(counts)
     return [{"hour": hour.isoformat()} | _sum(found) for hour, found in hours.items()]

@@ -104,10 +104,9 @@ def top_rows(panels: DataFrame, top: int) -> DataFrame:
 
 
 def newest(rows: DataFrame, count: int) -> DataFrame:
-    """The newest `count` requests of each day, newest first."""
-    day = Window.partitionBy("event_date").orderBy(
-        F.desc("timestamp"), "host", "method", "endpoint", "query", "status"
-    )
+    """The newest `count` requests of each day, newest first; always in the same order."""
+    others = [name for name in rows.columns if name not in ("timestamp", "event_date")]
+    day = Window.partitionBy("event_date").orderBy(F.desc("timestamp"), *others)
     ranked = rows.withColumn("rank", F.row_number().over(day)).where(F.col("rank") <= count)
     return ranked.orderBy("event_date", "rank").drop("rank")
 

@@ -113,6 +113,9 @@ def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_ag
     after = report(settings, "2026-01-15")
     assert after.pop("lines") == {"read": 39990, "good": 39982, "bad": 8, "repeated": 19991}
     before.pop("lines")
+    levels = {check["name"]: check["level"] for check in after.pop("checks")}
+    assert levels["repeats"] == "warn"
+    before.pop("checks")
     bad_before, bad_after = before.pop("bad_lines"), after.pop("bad_lines")
     assert [2 * reason["lines"] for reason in bad_before] == [
         reason["lines"] for reason in bad_after
@@ -298,7 +301,7 @@ def clickstream(first_demo, settings):
 
 FORMS = {
     "word count": (
-        {"job": "word_count", "source": "text:words", "sink": "console"}, "|tide|2    |",
+        {"job": "word_count", "source": "text:words", "sink": "console"}, "|tide |2    |",
         {"rows": 2}),
     "rows": ({}, "|minute_bin|Total Impressions|", {"good": 600, "bad": 57, "future": 15}),
     "batches": (
