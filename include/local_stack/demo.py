@@ -22,7 +22,12 @@ from include.settings import Settings
 GENERATED_DAY = "2026-01-15"
 STAMP = re.compile(rb"\[(\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4})\]")
 RUN_SECONDS = 1800
-MARKS = {"success": "[green]✓", "failed": "[red]✗", "upstream_failed": "[red]✗", "skipped": "-"}
+MARKS = {
+    "success": "[green]✓",
+    "failed": "[red]✗",
+    "upstream_failed": "[red]✗",
+    "skipped": "[dim]-",
+}
 
 
 def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> None:

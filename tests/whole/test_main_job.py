@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from include.local_stack.doctor import free_port
 from include.local_stack.processes import StackError, listener
 from include.settings import load_settings
 from producers.clickstream.events import events
+from producers.lines import serve
 from tests.conftest import run
 
 # What the generator writes with its default seed; the same on every machine and every day.
@@ -301,8 +303,8 @@ def clickstream(first_demo, settings):
 
 FORMS = {
     "word count": (
-        {"job": "word_count", "source": "text:words", "sink": "console"}, "|tide |2    |",
-        {"rows": 2}),
+        {"job": "word_count", "source": "socket:127.0.0.1:{port}", "sink": "console",
+         "trigger": "every 1 second", "run_seconds": 8}, "|tide |2    |", {"rows": 2}),
     "rows": ({}, "|minute_bin|Total Impressions|", {"good": 600, "bad": 57, "future": 15}),
     "batches": (
         {"source": "kafka:clickstream-batches", "shape": "batches", "sink": "memory:totals",
@@ -325,8 +327,12 @@ FORMS = {
 @pytest.mark.parametrize("example", FORMS)
 def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, settings, example):
     conf, says, told = FORMS[example]
-    (settings.lake / "words").mkdir(exist_ok=True)
-    (settings.lake / "words" / "a.txt").write_text("the tide comes in\nthe tide goes out\n")
+    if "{port}" in conf.get("source", ""):
+        port = free_port(39900)
+        conf = conf | {"source": conf["source"].format(port=port)}
+        lines = [b"the tide comes in", b"the tide goes out"]
+        serving = {"target": serve, "args": (lines, "127.0.0.1", port), "kwargs": {"hold": True}}
+        threading.Thread(daemon=True, **serving).start()
     api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
     run_id = api.trigger("run_stream", conf)
     follow(api, "run_stream", run_id, quiet)
