@@ -246,6 +246,13 @@ def browser():
         running.close()
 
 
+def fits(page):
+    """On a desk and on a phone, nothing is wider than the window."""
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_the_report_opens_in_a_browser_and_asks_for_nothing(
     first_demo, settings, browser, tmp_path
 ):
@@ -259,9 +266,7 @@ def test_the_report_opens_in_a_browser_and_asks_for_nothing(
     assert page.title() == "Access log, 2026-01-15"
     assert page.inner_text("h1") == "Thursday, 15 January 2026"
     assert page.locator("svg.bars rect.bar").count() == 24
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    fits(page)
     page.screenshot(path=str(tmp_path / "report.png"), full_page=True)
     assert (tmp_path / "report.png").stat().st_size > 50_000
     assert told == []
@@ -345,7 +350,7 @@ def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, setting
     totals = json.loads(totals) if isinstance(totals, str) else totals
     assert totals.items() >= told.items(), totals
     if example != "landing":
-        assert '{"batch": 0' in text or '"batch": 0' in text, "progress as a JSON line"
+        assert '{"batch": ' in text, "progress as a JSON line"
     events = api.call("GET", "/assets/events?source_dag_id=run_stream&limit=100")["asset_events"]
     (event,) = [event for event in events if event["source_run_id"] == run_id]
     assert event["extra"].items() >= told.items()
@@ -373,9 +378,7 @@ def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_
     view.goto(page.as_uri())
     assert view.inner_text("h1") == "Clickstream"
     assert view.locator("#minutes svg rect.bar").count() == 60
-    for width in (1280, 390):
-        view.set_viewport_size({"width": width, "height": 900})
-        assert view.evaluate("document.documentElement.scrollWidth") <= width
+    fits(view)
     view.screenshot(path=str(tmp_path / "clickstream.png"), full_page=True)
 
 
