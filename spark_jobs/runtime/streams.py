@@ -1,7 +1,6 @@
 """The only module that opens streams: what a query reads, and what it writes."""
 
 import argparse
-import json
 import socket
 from pathlib import Path
 
@@ -57,11 +56,7 @@ def _read_kafka(spark: SparkSession, source: Place, args: argparse.Namespace) ->
     check_servers(args.servers)
     reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
     reader = reader.option("subscribe", source.name)
-    for name, value in parse_starting(args.starting).items():
-        if value[:1].isdigit() and name == "startingOffsets":
-            pairs = (pair.split(":") for pair in value.split(","))
-            value = json.dumps({source.name: {partition: int(at) for partition, at in pairs}})
-        reader = reader.option(name, value)
+    reader = reader.options(**parse_starting(args.starting, source.name))
     # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
     reader = reader.option("kafka.default.api.timeout.ms", 20000)
     reader = reader.option("kafka.request.timeout.ms", 15000)

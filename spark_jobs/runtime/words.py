@@ -5,6 +5,7 @@ do: Spark itself lets some wrong combinations start, and die later.
 """
 
 import argparse
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -161,15 +162,17 @@ def parse_trigger(text: str) -> Trigger:
     return Trigger(kind, interval)
 
 
-def parse_starting(text: str) -> dict[str, str]:
-    """Where a new query begins in a topic, as options of Spark's Kafka source, but for the offsets.
+def parse_starting(text: str, topic: str) -> dict[str, str]:
+    """Where a new query begins in `topic`, as options of Spark's Kafka source.
 
     `earliest`, `latest`, a time with its zone, or offsets `PARTITION:OFFSET[,PARTITION:OFFSET]`.
     """
     if text in ("earliest", "latest"):
         return {"startingOffsets": text}
     if re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
-        return {"startingOffsets": text}
+        pairs = (pair.split(":") for pair in text.split(","))
+        offsets = {partition: int(offset) for partition, offset in pairs}
+        return {"startingOffsets": json.dumps({topic: offsets})}
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -187,7 +190,7 @@ def _check_flags(args: argparse.Namespace, words: Words) -> None:
     """Refuse flags that would have no effect, or that are missing."""
     source, sink, trigger = words.source, words.sink, words.trigger
     if source.kind == "kafka":
-        parse_starting(args.starting)
+        parse_starting(args.starting, source.name)
     elif args.starting != "earliest":
         raise Refused(f"--starting is about Kafka, and the source is {str(source)!r}; leave it out")
     if "kafka" in (source.kind, sink.kind) and not args.servers:

@@ -103,7 +103,7 @@ def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
     [
         ("earliest", {"startingOffsets": "earliest"}),
         ("latest", {"startingOffsets": "latest"}),
-        ("0:5,1:70", {"startingOffsets": "0:5,1:70"}),
+        ("0:5,1:70", {"startingOffsets": '{"a": {"0": 5, "1": 70}}'}),
         ("2026-01-15T00:00:00Z", {"startingTimestamp": "1768435200000",
                                   "startingOffsetsByTimestampStrategy": "latest"}),
         ("2026-01-15T01:00:00+01:00", {"startingTimestamp": "1768435200000",
@@ -111,13 +111,13 @@ def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
     ],
 )  # fmt: skip
 def test_a_topic_is_read_from_where_one_says(text, options):
-    assert parse_starting(text) == options
+    assert parse_starting(text, "a") == options
 
 
 @pytest.mark.parametrize("text", ["", "now", "5", "2026-01-15", "2026-01-15T00:00:00", "0:x"])
 def test_a_beginning_that_is_none_is_refused_with_examples(text):
     with pytest.raises(Refused, match="2026-01-15T00:00:00Z"):
-        parse_starting(text)
+        parse_starting(text, "a")
 
 
 def words(*flags, mode="append", query=ROWS):
