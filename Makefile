@@ -5,7 +5,7 @@ BIN := .venv/bin
 STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 
-.PHONY: help setup demo up down status doctor test test-fast lint bench-latency docs
+.PHONY: help setup demo up down status doctor run airflow relocate test test-fast lint bench-latency bench-bulk restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,6 +29,15 @@ status: $(READY)  ## what runs, and where
 doctor: $(READY)  ## what is missing or in the way, with the remedy
 	@$(STACK) doctor
 
+run: $(READY)  ## trigger a DAG and follow it: make run DAG=analyse_access_log [CONF='{"day": "2026-01-15"}']
+	@$(STACK) run $(DAG) $(if $(CONF),'$(CONF)')
+
+airflow: $(READY)  ## Airflow's own commands: make airflow ARGS="dags list"
+	@$(STACK) airflow $(ARGS)
+
+relocate: $(READY)  ## after var/ was moved: make relocate FROM=/where/it/was
+	@$(STACK) relocate "$(FROM)"
+
 test: $(READY)  ## all tests
 	@$(BIN)/python -m pytest
 
@@ -40,6 +49,12 @@ lint: $(READY)  ## ruff, mypy
 
 bench-latency: $(READY)  ## milliseconds from Kafka through Spark to Kafka, into docs/benchmarks.md
 	@$(BIN)/python -m bench.latency
+
+bench-bulk: $(READY)  ## seconds and memory of months of logs in bulk, into docs/benchmarks.md
+	@$(BIN)/python -m bench.bulk
+
+restore: $(READY)  ## put back the reports that a run replaced: make restore RUN=… [DAYS="…"]
+	@$(BIN)/python -m include.publishing $(if $(RUN),"$(RUN)" $(DAYS))
 
 docs: $(READY)  ## write what docs/ has from the code: DAGs, settings, combinations
 	@$(BIN)/python -m include.pages

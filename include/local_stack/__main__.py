@@ -1,5 +1,8 @@
 """`python -m include.local_stack`: start, look at and end the broker and Airflow of this checkout."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from include.local_stack import airflow, broker
-from include.local_stack.demo import run_demo
+from include.local_stack.demo import follow, run_demo
 from include.local_stack.doctor import examine
 from include.local_stack.jars import ensure_jars
 from include.local_stack.processes import StackError
 from include.local_stack.up import bring_up
+from include.moving import relocated
 from include.package import package_jobs
 from include.settings import Settings, load_settings
 
@@ -124,6 +128,40 @@ def demo(
         run_demo(settings, api, log, says)
         _how_to_look(settings, api)
         says.print("[bold]make down[/] ends the broker and Airflow; the reports stay")
+
+
+@app.command()
+def run(
+    dag: Annotated[str, typer.Argument(help="name of a DAG")],
+    conf: Annotated[str, typer.Argument(help="its parameters as JSON")] = "{}",
+) -> None:
+    """Trigger a DAG as the web page's form does, and show its tasks until it has ended."""
+    with _told() as settings:
+        api = airflow.Api(settings)
+        try:
+            told = json.loads(conf)
+        except ValueError as error:
+            raise StackError(f'{conf!r} is no JSON ({error}); write {{"name": value}}') from None
+        if not api.is_healthy():
+            raise StackError(f"Airflow does not answer at {api.url}; start it with `make up`")
+        follow(api, dag, api.trigger(dag, told), says)
+
+
+@app.command("airflow", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def airflow_command(context: typer.Context) -> None:
+    """Airflow's own command line, with the stack's settings."""
+    with _told() as settings:
+        command = str(Path(sys.executable).with_name("airflow"))
+        env = airflow.environment(settings)
+        raise typer.Exit(subprocess.run([command, *context.args], env=env).returncode)
+
+
+@app.command()
+def relocate(old: Annotated[Path, typer.Argument(help="where var/ was")]) -> None:
+    """Make a lake readable where it lies now, after its folder was moved."""
+    with _told() as settings:
+        changed = relocated(old, settings)
+        says.print(f"{changed} files name {settings.home} instead of {old}")
 
 
 def _check_log(log: Path) -> None:

@@ -108,20 +108,25 @@ def _open(log: Path) -> IO[bytes]:
 def follow(api: Api, dag_id: str, run: str, says: Console) -> None:
     """Show each task of the run as it goes; StackError with the log's end if one fails."""
     says.print(f"[bold]{dag_id}[/] [dim]{run}[/]")
-    begun, shown = time.monotonic(), set()
+    begun, shown, asked = time.monotonic(), set(), set()
     path = f"/dags/{dag_id}/dagRuns/{run}"
     with says.status("") as status:
         while True:
-            tasks = api.call("GET", f"{path}/taskInstances")["task_instances"]
+            tasks = api.call("GET", f"{path}/taskInstances?limit=1000")["task_instances"]
             for task in sorted(tasks, key=lambda task: task["end_date"] or ""):
-                if task["state"] in MARKS and task["task_id"] not in shown:
-                    shown.add(task["task_id"])
+                name = " ".join(filter(None, [task["task_id"], task.get("rendered_map_index")]))
+                if task["state"] in MARKS and name not in shown:
+                    shown.add(name)
                     seconds = f"{task['duration'] or 0:.0f} s"
-                    says.print(f"  {MARKS[task['state']]}[/] {task['task_id']} [dim]{seconds}[/]")
+                    says.print(f"  {MARKS[task['state']]}[/] {name} [dim]{seconds}[/]")
+                elif task["state"] == "awaiting_input" and name not in asked:
+                    asked.add(name)
+                    where = f"{api.url}/dags/{dag_id}/runs/{run}/tasks/{task['task_id']}"
+                    says.print(f"  [yellow]?[/] {name} waits for you: {where}/required_actions")
             state = api.call("GET", path)["state"]
             if state not in ("queued", "running"):
                 break
-            if time.monotonic() - begun > RUN_SECONDS:
+            if not asked and time.monotonic() - begun > RUN_SECONDS:
                 raise StackError(
                     f"{dag_id} still runs after {RUN_SECONDS // 60} min; see {api.url}"
                 )
