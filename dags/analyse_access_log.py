@@ -41,6 +41,7 @@ SOURCE = (
     "else 'text:" + str(ready(SETTINGS, DATASET)) + "' }}"
 )
 LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "data")
+OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' else 'kafka'")
 
 
 @dag(
@@ -100,7 +101,7 @@ def analyse_access_log():
         return sorted({day.isoformat(), *changed_days(folder, summaries(settings, DATASET))})
 
     summarise = spark_job(
-        "summarise_access_log", source=LANDED, source_kind="{{ params.source }}",
+        "summarise_access_log", source=LANDED, source_kind="{{ params.source }}", other=OTHER,
         sink="summary:" + str(summaries(SETTINGS, DATASET)), time_zone=SETTINGS.time_zone,
         days="{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}", run_id="{{ run_id }}",
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},

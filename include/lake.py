@@ -1,7 +1,6 @@
 """Where things lie in the lake, and which days have changed since they were summarised."""
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -55,16 +54,24 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
     which days each batch brought. Days are ISO dates, in order. A day that was last reported from
     another source kind stays as it is until somebody asks for it: nights do not undo a backfill.
     """
-    latest: dict[str, int] = {}
+    replayed = _replayed_days(landing_folder)
+    return sorted(
+        day
+        for day, batch in landed_days(landing_folder).items()
+        if _is_behind(
+            summary_folder / day / "summary.json", landing_folder, batch, replayed.get(day)
+        )
+    )
+
+
+def landed_days(landing_folder: Path) -> dict[str, int]:
+    """ISO date -> the last batch that brought it lines, or -1 for lines that only a replay could read."""
+    latest = dict.fromkeys(_replayed_days(landing_folder), -1)
     for record in _records(landing_folder / "progress.jsonl"):
         for day in record["days"]:
             if day != "None":
                 latest[day] = max(latest.get(day, -1), record["batch"])
-    return sorted(
-        day
-        for day, batch in latest.items()
-        if batch > _summarised_through(summary_folder / day / "summary.json", landing_folder)
-    )
+    return latest
 
 
 def landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:
@@ -84,15 +91,35 @@ def is_reported(landing_folder: Path, reports_folder: Path) -> bool:
     return not progress.is_file() or page.stat().st_mtime >= progress.stat().st_mtime
 
 
-def _summarised_through(summary: Path, landing_folder: Path) -> float:
-    try:
-        provenance = json.loads(summary.read_text())["provenance"]
-    except (OSError, ValueError, KeyError):
-        return -1
+def is_of(summary: Path, landing_folder: Path) -> bool:
+    """Whether this `summary.json` was made from that landing."""
+    provenance = _provenance(summary)
+    return provenance is not None and Path(provenance["landing"]).parent == landing_folder
+
+
+def _is_behind(summary: Path, landing_folder: Path, batch: int, replayed: str | None) -> bool:
+    provenance = _provenance(summary)
+    if provenance is None:
+        return True
     if Path(provenance["landing"]).parent != landing_folder:
-        return math.inf
+        return False
     through = provenance["through_batch"]
-    return -1 if through is None else int(through)
+    return batch > (-1 if through is None else through) or provenance.get("replayed") != replayed
+
+
+def _provenance(summary: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(summary.read_text())["provenance"]
+        return found
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _replayed_days(landing_folder: Path) -> dict[str, str]:
+    """Day -> what a replay of bad lines brought it, as `spark_jobs.runtime.replayed` writes it."""
+    kept = landing_folder / "replayed" / "current.json"
+    days: dict[str, str] = json.loads(kept.read_text())["days"] if kept.is_file() else {}
+    return days
 
 
 def _records(progress: Path) -> Iterable[dict[str, Any]]:

@@ -29,8 +29,13 @@ class Check:
     says: str
 
 
-def check_day(summary: dict[str, Any], reports: Path, settings: Settings) -> list[Check]:
-    """All checks of a day, against the reports of the same weekday in the four weeks before."""
+def check_day(
+    summary: dict[str, Any], reports: Path, settings: Settings, staged: Path | None = None
+) -> list[Check]:
+    """All checks of a day, against the same weekday in the four weeks before.
+
+    Those are taken from `staged`, summaries that will be published with this one, or from `reports`.
+    """
     lines = summary["lines"]
     bad = lines["bad"] / lines["read"] if lines["read"] else 0.0
     repeated = lines["repeated"] / lines["good"] if lines["good"] else 0.0
@@ -40,7 +45,7 @@ def check_day(summary: dict[str, Any], reports: Path, settings: Settings) -> lis
         Check("repeats", _level(repeated, settings.repeat_share_warn), repeated,
               f"{lines['repeated']:,} of {lines['good']:,} good lines came again"),
     ]  # fmt: skip
-    usual = _usual(date.fromisoformat(summary["day"]), reports)
+    usual = _usual(date.fromisoformat(summary["day"]), reports, staged)
     if usual is not None:
         change = abs(summary["requests"] - usual) / max(usual, 1)
         found.append(Check(
@@ -70,11 +75,16 @@ def _level(value: float, warn: float, fail: float = float("inf")) -> str:
     return "fail" if value >= fail else "warn" if value >= warn else "ok"
 
 
-def _usual(day: date, reports: Path) -> float | None:
+def _usual(day: date, reports: Path, staged: Path | None) -> float | None:
     """The median of the requests on this weekday, as far as they are reported."""
     found = []
     for week in range(1, WEEKS + 1):
-        path = reports / (day - timedelta(weeks=week)).isoformat() / "report.json"
-        if path.is_file():
-            found.append(json.loads(path.read_text())["requests"])
+        name = (day - timedelta(weeks=week)).isoformat()
+        places = [reports / name / "report.json"]
+        if staged:
+            places.insert(0, staged / name / "summary.json")
+        for path in places:
+            if path.is_file():
+                found.append(json.loads(path.read_text())["requests"])
+                break
     return statistics.median(found) if len(found) >= FEWEST_WEEKS else None

@@ -1,6 +1,6 @@
 """Summarise days of the access log: landed Parquet -> one small summary a day.
 
-Reads   landed access-log rows (land_access_log)
+Reads   landed access-log rows (land_access_log), and the bad ones that were replayed
 Writes  <sink>/<day>/panels.parquet, every row of every panel, and <sink>/<day>/summary.json,
         totals, top rows and where they come from; the old one is replaced when the new is whole
 Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_log.py \\
@@ -14,6 +14,7 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -24,12 +25,13 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
 from spark_jobs.runtime.landing import last_batch, read_landing
+from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
 from spark_jobs.transforms.access_log import filter_unsuccessful
 
 JOB = "summarise_access_log"
-SAMPLES = 5
+SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,6 +44,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--top", type=positive, default=1000, help="rows of a panel in the summary")
     parser.add_argument("--newest", type=positive, default=100, help="unsuccessful requests listed")
     parser.add_argument("--run-id", default="by-hand", help="name of this run in the summary")
+    parser.add_argument("--other", help="parquet:DIR, the other source kind's data: only counted")
+    parser.add_argument(
+        "--by-file", metavar="FILE", help="also the rows of each landed file, as JSON"
+    )
     args = parser.parse_args(argv)
     source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
     days, started = _days(args.days), time.monotonic()
@@ -49,11 +55,18 @@ def main(argv: list[str] | None = None) -> None:
     spark = session.start(JOB)
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
-    landed = read_landing(spark, source, ACCESS_LOG_DDL)
+    replayed = current(source.parent / "replayed")
+    landed = with_replayed(
+        read_landing(spark, source, ACCESS_LOG_DDL),
+        read_replayed(spark, source.parent / "replayed"),
+    )
     requests = summary.requests_of(summary.days_of(landed, days), args.time_zone)
     requests.persist(StorageLevel.MEMORY_AND_DISK)
     panels = summary.count_panels(requests).persist(StorageLevel.MEMORY_AND_DISK)
     found = tables(landed, requests, panels, days, args.top, args.newest)
+    others = other_lines(spark, args.other, days)
+    if args.by_file:
+        replace_text(Path(args.by_file), json.dumps(rows_by_file(landed)))
     files = write_panels(spark, panels, days, sink / f".{JOB}")
     provenance = {
         "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
@@ -67,10 +80,32 @@ def main(argv: list[str] | None = None) -> None:
         }  # fmt: skip
         numbers = day_numbers({name: rows.get(day, []) for name, rows in found.items()})
         files[day].replace(_made(sink / day) / "panels.parquet")
-        text = json.dumps(about | numbers | {"provenance": provenance}, ensure_ascii=False)
+        where = {"replayed": replayed["days"].get(day), "other_source": others.get(day)}
+        text = json.dumps(about | numbers | {"provenance": provenance | where}, ensure_ascii=False)
         replace_text(sink / day / "summary.json", text)
         print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
+
+
+def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dict[str, Any]:
+    """By day: `landing`, `good` and `bad` lines of the other source kind, which are not added."""
+    if source is None:
+        return {}
+    folder = _folder(source, "parquet")
+    of_days = summary.days_of(read_landing(spark, folder, ACCESS_LOG_DDL), days)
+    return {
+        str(row.event_date): {"landing": str(folder), "good": row.good, "bad": row.bad}
+        for row in summary.count_lines(of_days).collect()
+    }
+
+
+def rows_by_file(landed: DataFrame) -> dict[str, dict[str, int]]:
+    """Name of each file that was landed -> its rows by day, "None" for those without one."""
+    found: dict[str, dict[str, int]] = {}
+    for row in landed.groupBy("file", "event_date").count().collect():
+        name = unquote(str(row.file).rpartition("/")[2])
+        found.setdefault(name, {})[str(row.event_date)] = row["count"]
+    return found
 
 
 def tables(

@@ -16,6 +16,7 @@ from include.reporting import charts, figures
 
 HERE = Path(__file__).parent
 ROWS_ON_PAGE = 25
+SAMPLES_ON_PAGE = 5
 PANEL_TITLES = {
     "endpoints": ("Requests", "what was asked for, without its query"),
     "hosts": ("Hosts", "addresses and names that asked"),
@@ -61,6 +62,10 @@ def write_report(
     day = date.fromisoformat(summary["day"]).isoformat()
     report = report_of(summary) | {"checks": checks or []}
     files = {f"{name}.csv": csv_of(rows) for name, rows in report["panels"].items()}
+    files["bad_lines.csv"] = csv_of([
+        {"reason": bad["bad_reason"], "line": line}
+        for bad in report["bad_lines"] for line in bad["samples"]
+    ])  # fmt: skip
     files["unsuccessful_requests.csv"] = csv_of(report["unsuccessful_requests"])
     files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)
     files["index.html"] = render_day(report)
@@ -105,6 +110,7 @@ def render_day(report: dict[str, Any]) -> str:
         classes=[(key, STATUS_CLASSES.get(key, "unknown"), classes[key]) for key in sorted(classes)],
         titles=PANEL_TITLES,
         rows_on_page=ROWS_ON_PAGE,
+        samples_on_page=SAMPLES_ON_PAGE,
         reasons=BAD_REASONS,
     )  # fmt: skip
 

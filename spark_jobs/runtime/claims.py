@@ -18,8 +18,17 @@ WAIT_FOR_LOCK_SECONDS = 15
 def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> Iterator[str]:
     """Hold `folder` for the query that `about` describes; give the query's own id.
 
-    Raises NotNow with the name of who holds it, Refused with the query whose `checkpoint` it has. The
-    kernel frees the lock when the process ends, however it ends.
+    Raises NotNow with the name of who holds it, Refused with the query whose `checkpoint` it has.
+    """
+    with held(folder, about["job"], run):
+        yield _check_owner(folder / "query.json", checkpoint, about)
+
+
+@contextmanager
+def held(folder: Path, job: str, run: str) -> Iterator[None]:
+    """Hold `folder` for this process; raises NotNow with the name of who holds it.
+
+    The kernel frees the lock when the process ends, however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
@@ -38,9 +47,9 @@ def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> 
                     ) from None
                 time.sleep(0.2)
         lock.truncate(0)
-        lock.write(f"{about['job']}, run {run}, process {os.getpid()}")
+        lock.write(f"{job}, run {run}, process {os.getpid()}")
         lock.flush()
-        yield _check_owner(folder / "query.json", checkpoint, about)
+        yield
 
 
 def _check_owner(kept: Path, checkpoint: Path, about: dict[str, str]) -> str:

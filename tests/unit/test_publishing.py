@@ -1,0 +1,92 @@
+"""Summaries that wait are put in place whole, and what they replace can be put back."""
+
+import json
+
+import pytest
+
+from include.lake import reports, summaries
+from include.publishing import main, publish_days, replaced, restore
+from include.quality import NotFit, check_day
+from include.settings import load_settings
+from tests.unit.test_report import a_summary
+
+DAYS = ["2026-01-14", "2026-01-15"]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load_settings({"TIDEMARK_HOME": str(tmp_path)})
+
+
+def write(folder, *days, **changed):
+    for day in days:
+        (folder / day).mkdir(parents=True, exist_ok=True)
+        (folder / day / "summary.json").write_text(json.dumps(a_summary(day=day, **changed)))
+        (folder / day / "panels.parquet").write_text(str(changed))
+    return folder
+
+
+def published(settings):
+    """File -> text of all that readers see."""
+    found = {}
+    for root in (summaries(settings, "access_log"), reports(settings, "access_log")):
+        for path in root.rglob("*"):
+            if path.is_file() and path.name not in ("checks.jsonl", ".lock"):
+                found[str(path.relative_to(settings.lake))] = path.read_text()
+    return found
+
+
+def test_what_a_run_replaces_can_be_put_back_byte_by_byte(settings, tmp_path, capsys, monkeypatch):
+    write(summaries(settings, "access_log"), *DAYS, requests=3)
+    publish_days(settings, DAYS, "night")
+    before = published(settings)
+    staged = write(tmp_path / "staged", *DAYS, "2026-01-16", requests=4)
+    publish_days(settings, [*DAYS, "2026-01-16"], "bulk", staged=staged)
+    publish_days(settings, DAYS, "bulk", staged=staged)  # a retry keeps what the first has kept
+    after = published(settings)
+    assert json.loads(after["reports/access_log/2026-01-15/report.json"])["requests"] == 4
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    main(["bulk"])
+    assert "restored: 2026-01-14, 2026-01-15" in capsys.readouterr().out
+    now = published(settings)
+    assert {name: now[name] for name in before if "reports/access_log/index" not in name} == {
+        name: text for name, text in before.items() if "reports/access_log/index" not in name
+    }
+    assert "2026-01-16/summary.json" in " ".join(now), "a day that replaced nothing stays"
+    restore(settings, "bulk", ["2026-01-14"])
+
+
+def test_to_restore_what_is_not_kept_names_what_is(settings, tmp_path):
+    write(summaries(settings, "access_log"), *DAYS)
+    publish_days(settings, DAYS, "bulk", staged=write(tmp_path / "staged", *DAYS))
+    with pytest.raises(ValueError, match="nothing is kept of other; there are bulk"):
+        restore(settings, "other")
+    with pytest.raises(ValueError, match="nothing is kept of no run; there are bulk"):
+        restore(settings, "")
+    with pytest.raises(ValueError, match="of it: 2026-01-14, 2026-01-15; not {'2026-02-01'}"):
+        restore(settings, "bulk", ["2026-02-01"])
+
+
+def test_a_staged_day_that_fails_a_check_replaces_nothing(settings, tmp_path):
+    write(summaries(settings, "access_log"), *DAYS)
+    publish_days(settings, DAYS, "night")
+    before = published(settings)
+    lines = {"read": 10, "good": 1, "bad": 9, "repeated": 0}
+    staged = write(tmp_path / "staged", "2026-01-15", lines=lines)
+    with pytest.raises(NotFit, match="2026-01-15: 9 of 10"):
+        publish_days(settings, ["2026-01-15"], "bulk", staged=staged)
+    assert published(settings) == before
+    assert not replaced(settings).exists()
+
+
+def test_the_usual_of_a_staged_day_is_what_is_staged_with_it(settings, tmp_path):
+    write(summaries(settings, "access_log"), "2026-01-01", "2026-01-08", requests=100)
+    publish_days(settings, ["2026-01-01", "2026-01-08"], "night")
+    staged = write(tmp_path / "staged", "2026-01-08", requests=300)
+    folder = reports(settings, "access_log")
+    (check,) = [
+        c
+        for c in check_day(a_summary(requests=200), folder, settings, staged)
+        if c.name == "volume"
+    ]
+    assert "200 are usual" in check.says
