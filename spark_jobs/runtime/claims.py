@@ -21,6 +21,13 @@ def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> 
     Raises NotNow with the name of who holds it, Refused with the query whose `checkpoint` it has. The
     kernel frees the lock when the process ends, however it ends.
     """
+    with held(folder, about["job"], run):
+        yield _check_owner(folder / "query.json", checkpoint, about)
+
+
+@contextmanager
+def held(folder: Path, job: str, run: str) -> Iterator[None]:
+    """Hold `folder`, whatever its query is. Raises NotNow with the name of who holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
         deadline = time.monotonic() + WAIT_FOR_LOCK_SECONDS
@@ -38,9 +45,9 @@ def claimed(folder: Path, checkpoint: Path, run: str, about: dict[str, str]) -> 
                     ) from None
                 time.sleep(0.2)
         lock.truncate(0)
-        lock.write(f"{about['job']}, run {run}, process {os.getpid()}")
+        lock.write(f"{job}, run {run}, process {os.getpid()}")
         lock.flush()
-        yield _check_owner(folder / "query.json", checkpoint, about)
+        yield
 
 
 def _check_owner(kept: Path, checkpoint: Path, about: dict[str, str]) -> str:
