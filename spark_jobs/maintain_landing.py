@@ -14,7 +14,7 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -57,9 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = arguments(__doc__)
     add = parser.add_argument
     add("--source", required=True, help="parquet:DIR, a landing's data folder")
-    add("--remove-days", default="", help="YYYY-MM-DD[,YYYY-MM-DD]: days that may go")
-    add("--undated-before", default="", metavar="DAY",
-        help="lines without a day go when they were landed before this day (UTC); empty: none")  # fmt: skip
+    add("--remove-days", default="none", help="YYYY-MM-DD[,YYYY-MM-DD]: days that may go")
+    add("--undated-before", default="none", metavar="DAY",
+        help="lines without a day go when they were landed before this day (UTC)")  # fmt: skip
     add("--through-batch", type=int, metavar="N",
         help="the last batch when the days were chosen: a day with later lines stays")  # fmt: skip
     add("--file-bytes", type=positive, default=128 << 20, help="of a merged file, about")
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 def maintain(landing: Landing, args: argparse.Namespace) -> dict[str, Any]:
     """Do what the flags say to a landing that is held; give what was done, by day."""
     dry, lists = args.dry_run == "true", sink_log.listed(landing.data)
-    chosen = set(filter(None, args.remove_days.split(",")))
+    chosen = set(_days(args.remove_days))
     late = {
         day for batch in landing.batches() for day in chosen & set(batch["days"])
         if args.through_batch is not None and batch["batch"] > args.through_batch
@@ -134,9 +134,10 @@ def grouped(lists: Lists, going: set[str], args: argparse.Namespace) -> list[Gro
         for file in files:
             day = file.day or f"undated, landed on {file.landed_on}"
             groups.setdefault((log, day), Group(log, day)).files.append(file)
+    undated_before = max(_days(args.undated_before), default="")
     for group in groups.values():
         first, size = group.files[0], sum(file.size for file in group.files)
-        group.goes = first.day in going if first.day else first.landed_on < args.undated_before
+        group.goes = first.day in going if first.day else first.landed_on < undated_before
         into = max(1, round(size / args.file_bytes))
         if not group.goes and len(group.files) >= 2 * into:
             group.into = into
@@ -272,6 +273,13 @@ def sentences(told: dict[str, Any]) -> list[str]:
 
 
 _COUNTED = ("files", "bytes", "good", "bad")
+
+
+def _days(text: str) -> list[str]:
+    try:
+        return [date.fromisoformat(day).isoformat() for day in text.split(",") if text != "none"]
+    except ValueError:
+        raise Refused(f"{text!r}: expected days such as 2026-01-31, or none") from None
 
 
 def _rows(spark: SparkSession, schema: StructType, files: list[Path]) -> DataFrame:

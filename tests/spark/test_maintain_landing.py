@@ -117,7 +117,7 @@ def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_th
     assert compacts >= {"19.compact", "29.compact", "39.compact"}
     assert sum(rows().values()) == 49 * 6
     assert {name: rows()[name] for name in before} == before
-    assert land(())["read"] == 0
+    assert land((), "nothing new")["read"] == 0
 
 
 def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path, data, land, maintain):
@@ -259,7 +259,7 @@ def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
         kills.append(killed_at(count, lambda: carry_out(*arguments)))
         raise Refused("killed")
 
-    for count in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20, 40, 60):
+    for count in (0, 2, 4, 6, 7, 8, 10, 12, 30, 500):
         run = f"keep{count}"
         monkeypatch.setattr(maintain_landing, "carry_out", in_a_child)
         assert "killed" in maintain("--remove-days", DAYS[0], run=run, code=2)
