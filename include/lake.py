@@ -53,6 +53,7 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
     A summary says through which batch of the landing it has read; the landing's progress says
     which days each batch brought. Days are ISO dates, in order. A day that was last reported from
     another source kind stays as it is until somebody asks for it: nights do not undo a backfill.
+    So does one that was removed: what comes late for it is not the day.
     """
     replayed = _replayed_days(landing_folder)
     return sorted(
@@ -66,12 +67,23 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
 
 def landed_days(landing_folder: Path) -> dict[str, int]:
     """ISO date -> the last batch that brought it lines, or -1 for lines that only a replay could read."""
-    latest = dict.fromkeys(_replayed_days(landing_folder), -1)
+    removed = removed_days(landing_folder)
+    latest = {day: -1 for day in _replayed_days(landing_folder) if day not in removed}
     for record in _records(landing_folder / "progress.jsonl"):
         for day in record["days"]:
-            if day != "None":
+            if day != "None" and day not in removed:
                 latest[day] = max(latest.get(day, -1), record["batch"])
     return latest
+
+
+def removed_days(landing_folder: Path) -> set[str]:
+    """Days that `maintain_lake` has removed from the landing."""
+    return {record["day"] for record in _records(landing_folder / "removed.jsonl")}
+
+
+def last_landed_batch(landing_folder: Path) -> int:
+    """The last batch that is recorded; -1 if there is none."""
+    return max((r["batch"] for r in _records(landing_folder / "progress.jsonl")), default=-1)
 
 
 def landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:

@@ -7,7 +7,7 @@ Spark jobs do not import it; they are told everything on their command line.
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from zoneinfo import ZoneInfo
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def _setting(default: Any, says: str) -> Any:  # a field() with its line of the documentation
-    return field(default=default, metadata={"says": says})
+def _setting(default: Any, says: str, low: int = 1, high: int = 65535) -> Any:
+    """A field() with its line of the documentation and, for an int, its bounds."""
+    return field(default=default, metadata={"says": says, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ class Settings:
         0.5, "change of a day's requests against the same weekday of the last four weeks, to warn"
     )
     silent_hours_warn: float = _setting(2.0, "hours in a row without a request, to warn")
+    keep_landing_days: int = _setting(
+        0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
+    )
+    keep_summary_days: int = _setting(
+        0, "days that summaries are kept, not fewer than landed lines; 0: for ever", 0, 36500
+    )
+    keep_report_days: int = _setting(0, "days that reports are kept; 0: for ever", 0, 36500)
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")
     airflow_port: int = _setting(8080, "Airflow's web page and API")
@@ -100,7 +108,7 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     values: dict[str, Any] = {}
     for name, f in known.items():
         if text := env.get(name, ""):
-            values[f.name] = _read(name, f.default, text)
+            values[f.name] = _read(name, f, text)
     settings = Settings(**values)
     if not settings.kafka_servers:
         local = f"127.0.0.1:{settings.kafka_port}"
@@ -117,7 +125,9 @@ def settings_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(name: str, default: Any, text: str) -> Any:
+def _read(name: str, known: "Field[Any]", text: str) -> Any:
+    default: Any = known.default
+    low, high = known.metadata["low"], known.metadata["high"]
     try:
         if name == "TIDEMARK_TIME_ZONE":
             ZoneInfo(text)
@@ -129,7 +139,7 @@ def _read(name: str, default: Any, text: str) -> Any:
         number = type(default)(text)
         if isinstance(default, float) and not 0 <= number < math.inf:
             raise ValueError
-        if isinstance(default, int) and not 1 <= number <= 65535:
+        if isinstance(default, int) and not low <= number <= high:
             raise ValueError
         return number
     except (ValueError, OSError, KeyError):
@@ -140,7 +150,7 @@ def _read(name: str, default: Any, text: str) -> Any:
             name,
             "a number from 0 on, such as 0.5"
             if isinstance(default, float)
-            else "a number from 1 to 65535",
+            else f"a number from {low} to {high}",
         )
         raise ValueError(f"{name}={text!r}: expected {expected}") from None
 

@@ -64,8 +64,8 @@ def spark_job(
 
 
 def flags(arguments: dict[str, Any]) -> list[str]:
-    """{"run_seconds": 60} -> ["--run-seconds", "60"]"""
+    """{"run_seconds": 60, "look": None} -> ["--run-seconds", "60", "--look"]"""
     found = []
     for name, value in arguments.items():
-        found += [f"--{name.replace('_', '-')}", str(value)]
+        found += [f"--{name.replace('_', '-')}"] + ([] if value is None else [str(value)])
     return found

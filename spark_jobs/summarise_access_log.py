@@ -24,7 +24,7 @@ from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
-from spark_jobs.runtime.landing import last_batch, read_landing
+from spark_jobs.runtime.landing import last_batch, read_landing, removed_days
 from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
     days, started = _days(args.days), time.monotonic()
+    _refuse_removed(source.parent, days)
 
     spark = session.start(JOB)
     # What is listed now is read below; what lands later makes the day newer than this summary.
@@ -206,6 +207,17 @@ def _folder(text: str, kind: str) -> Path:
     if found != kind or not colon or not name:
         raise Refused(f"{text!r} is not understood; use {kind}:DIR")
     return Path(name).absolute()
+
+
+def _refuse_removed(landing: Path, days: list[str]) -> None:
+    """What came late for a day that was removed must not pass for the day."""
+    removed = sorted({record["day"] for record in removed_days(landing)} & set(days))
+    if removed:
+        raise Refused(
+            f"{', '.join(removed)} was removed from {landing} by maintain_lake: there is nothing whole "
+            f"to summarise, and the old summary stays; if the lines were landed anew, take the day out "
+            f"of {landing / 'removed.jsonl'}"
+        )
 
 
 def _days(text: str) -> list[str]:

@@ -3,6 +3,7 @@
     <folder>/data/            what is landed, written by exactly one query
     <folder>/checkpoint/      where that query stands
     <folder>/progress.jsonl   what each batch read and landed, a line a batch
+    <folder>/removed.jsonl    days that maintain_landing has removed, a line a time
     <folder>/query.json       which job and source the folder belongs to
     <folder>/lock             held by the job that writes
 
@@ -24,11 +25,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
 from spark_jobs.runtime import session
-from spark_jobs.runtime.claims import claimed, replace_text
+from spark_jobs.runtime.claims import claimed, held, replace_text
 from spark_jobs.runtime.leases import Lease
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
 from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
-from spark_jobs.runtime.words import Place, Refused, Words
+from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
 # Where each landed row came from; `recount` finds a batch's rows by it.
 PLACE = ("topic", "partition", "offset", "file")
@@ -51,6 +52,7 @@ class Landing:
         self.folder = self.data.parent
         self.checkpoint = self.folder / "checkpoint"
         self.progress = self.folder / "progress.jsonl"
+        self.removed = self.folder / "removed.jsonl"
 
     @contextmanager
     def locked(self, job: str, source: Place, run: str) -> Iterator[str]:
@@ -59,6 +61,25 @@ class Landing:
         with claimed(self.folder, self.checkpoint, run, about) as query:
             self._check_whole()
             yield query
+
+    @contextmanager
+    def maintained(self, job: str, run: str) -> Iterator[None]:
+        """Hold the folder to change how its data lie; the query and its checkpoint stay.
+
+        Raises NotNow when a batch is landed that nobody has counted: its days are not known.
+        """
+        with held(self.folder, job, run):
+            self._check_whole()
+            landed, counted = last_batch(self.data), {b["batch"] for b in self.batches()}
+            if landed is not None and not self._committed() | {landed} <= counted:
+                raise NotNow(
+                    f"{self.data}: a batch was landed that nobody has counted, as after a kill; run "
+                    "the job that lands there, then this again"
+                )
+            yield
+
+    def _committed(self) -> set[int]:
+        return {int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")}
 
     def _check_whole(self) -> None:
         has_data = any((self.data / "_spark_metadata").glob("[0-9]*"))
@@ -78,15 +99,7 @@ class Landing:
 
     def batches(self) -> list[dict[str, Any]]:
         """What is recorded of each batch, oldest first; a torn last line is not a record."""
-        if not self.progress.is_file():
-            return []
-        found: dict[int, dict[str, Any]] = {}
-        for line in self.progress.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            found[record["batch"]] = record
+        found = {record["batch"]: record for record in _records(self.progress)}
         return [found[batch] for batch in sorted(found)]
 
     def recount(self, spark: SparkSession, run: str) -> None:
@@ -96,8 +109,7 @@ class Landing:
         and Spark skips the rows of one that it finds landed already. Their rows are counted where
         they lie, by the offsets or the files that the checkpoint gives for the batch.
         """
-        committed = {int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")}
-        for batch in sorted(committed - {record["batch"] for record in self.batches()}):
+        for batch in sorted(self._committed() - {record["batch"] for record in self.batches()}):
             rows = self._rows_of(spark, batch)
             good, bad, undated, days = rows.agg(
                 F.count_if(F.col("bad_reason").isNull()),
@@ -234,6 +246,11 @@ def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
     return spark.read.parquet(str(folder))
 
 
+def removed_days(folder: Path) -> list[dict[str, Any]]:
+    """What maintain_landing has removed from the landing `folder`, oldest first: `day`, `run`, …"""
+    return list(_records(folder / "removed.jsonl"))
+
+
 def last_batch(folder: Path) -> int | None:
     """The last batch that the landing's `_spark_metadata` lists."""
     log = (folder / "_spark_metadata").glob("[0-9]*")
@@ -252,6 +269,15 @@ def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any
         )
     days = sorted({day for b in batches for day in b["days"] if day != "None"})
     return {"run": run, **about, **total, "days": days, "batches": batches}
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file of JSON lines; a torn line is none."""
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def _offsets(text: Any) -> Any:

@@ -132,3 +132,33 @@ def test_the_generated_pages_are_as_the_code_says():
     assert (PROJECT / "docs" / "settings.md").read_text().endswith(settings_table()), "make docs"
     streams = (PROJECT / "docs" / "streams.md").read_text()
     assert streams == with_tables(streams), "make docs"
+
+
+def test_the_lake_is_maintained_as_planned_and_by_one_writer_a_landing(dag_bag):
+    from types import SimpleNamespace
+
+    from airflow.sdk import DAG
+
+    dag: DAG = dag_bag.dags["maintain_lake"]
+    assert dag.params["dry_run"] is True
+    found = {"remove_days": ["2026-01-01", "2026-01-02"], "undated_before": "2026-03-01",
+             "through_batch": 7}  # fmt: skip
+    nothing = {"remove_days": [], "undated_before": "", "through_batch": -1}
+    plan = {"dry_run": False, "landings": {
+        "access_log_kafka": found, "access_log_files": nothing, "clickstream_kafka": nothing,
+    }}  # fmt: skip
+    given = {}
+    for name in plan["landings"]:
+        job = dag.get_task(f"maintain_{name}")
+        assert job.pool == f"landing_{name.rpartition('_')[0]}"
+        assert dag.get_task("plan").downstream_task_ids >= {job.task_id}
+        assert job.downstream_task_ids == {"finish"}
+        pulled = SimpleNamespace(xcom_pull=lambda task_ids: plan)
+        args = job.render_template(job.application_args, {"ti": pulled, "run_id": "r"})
+        given[name] = dict(zip(args[::2], args[1::2], strict=True))
+    assert given["access_log_kafka"]["--remove-days"] == "2026-01-01,2026-01-02"
+    assert given["access_log_kafka"]["--undated-before"] == "2026-03-01"
+    assert given["access_log_kafka"]["--dry-run"] == "false"
+    assert given["access_log_files"]["--remove-days"] == "none"
+    assert given["clickstream_kafka"]["--undated-before"] == "none"
+    assert given["clickstream_kafka"]["--through-batch"] == "-1"

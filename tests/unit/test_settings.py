@@ -17,6 +17,10 @@ def test_the_local_broker_follows_its_port():
     assert load_settings({"TIDEMARK_KAFKA_PORT": "1234"}).kafka_servers == "127.0.0.1:1234"
 
 
+def test_nothing_is_a_number_where_it_means_for_ever():
+    assert load_settings({"TIDEMARK_KEEP_LANDING_DAYS": "0"}).keep_landing_days == 0
+
+
 def test_values_have_their_types():
     settings = load_settings({
         "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_NIGHT": "2026-02-03",
@@ -32,6 +36,7 @@ def test_values_have_their_types():
     [
         ("TIDEMARK_KAFKA_PORT", "many", "a number from 1 to 65535"),
         ("TIDEMARK_KAFKA_PORT", "70000", "a number from 1 to 65535"),
+        ("TIDEMARK_KEEP_LANDING_DAYS", "-1", "a number from 0 to 36500"),
         ("TIDEMARK_TIME_ZONE", "Mars/Olympus", "the name of a time zone"),
         ("TIDEMARK_TIME_ZONE", "../etc/passwd", "the name of a time zone"),
         ("TIDEMARK_FIRST_NIGHT", "yesterday", "a date"),

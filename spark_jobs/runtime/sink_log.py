@@ -1,0 +1,122 @@
+"""What a landing's readers see: the log of Spark's file sink, read and changed safely.
+
+`data/_spark_metadata/` has a file for each batch, `N`, and every tenth is `N.compact`, which lists the
+files of all batches before it too: readers take the last `.compact` and those after it. Here a log file
+is only ever replaced by one of the same name, so Spark counts its batches on as before, and each is
+replaced in one rename: whoever reads meanwhile has the old list of that file or the new one.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from spark_jobs.runtime.words import Refused
+
+HEADER = "v1"
+NO_DAY = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A data file as the log lists it; `landed_at` in milliseconds since 1970."""
+
+    path: Path
+    size: int
+    landed_at: int
+
+    @property
+    def day(self) -> str | None:
+        """The day of its rows, by its folder; None for rows without one."""
+        value = self.path.parent.name.partition("=")[2]
+        return None if value == NO_DAY else value
+
+    @property
+    def landed_on(self) -> str:
+        return datetime.fromtimestamp(self.landed_at / 1000, UTC).date().isoformat()
+
+
+Lists = dict[str, list[LandedFile]]
+
+
+def listed(data: Path) -> Lists:
+    """Log file -> the data files in it, for the log files that readers take.
+
+    Raises Refused if the log is not whole or a file that it lists is not there: what it does not
+    list would then be no leftover.
+    """
+    log = data / "_spark_metadata"
+    names = {int(p.name.removesuffix(".compact")): p.name for p in sorted(log.glob("[0-9]*"))}
+    if not names:
+        return {}
+    compact = max((n for n, name in names.items() if name.endswith(".compact")), default=0)
+    found: Lists = {}
+    for batch in range(compact, max(names) + 1):
+        if batch not in names:
+            raise Refused(
+                f"{log} lacks batch {batch}; put it back from a copy, nothing was changed"
+            )
+        found[names[batch]] = _read(log / names[batch])
+    for file in (file for files in found.values() for file in files):
+        if not file.path.is_file() or not file.path.resolve().is_relative_to(data.resolve()):
+            raise Refused(
+                f"{log} lists {file.path}, which is not there: the landing was moved, or is damaged; "
+                "put it back where it was, nothing was changed"
+            )
+    return found
+
+
+def rewrite(data: Path, name: str, files: list[LandedFile]) -> None:
+    """Let the log file `name` list `files`; on disk when this returns."""
+    log = data / "_spark_metadata"
+    entries = [
+        {
+            "path": "file://" + quote(str(file.path), safe="/="), "size": file.size, "isDir": False,
+            "modificationTime": file.landed_at, "blockReplication": 1, "blockSize": 33554432,
+            "action": "add",
+        } for file in files
+    ]  # fmt: skip
+    part = log / f".{name}.{os.getpid()}"
+    part.write_text("\n".join([HEADER, *(json.dumps(entry) for entry in entries)]))
+    sync(part)
+    # Its checksum would not fit the new text; without one, Spark reads it unchecked.
+    (log / f".{name}.crc").unlink(missing_ok=True)
+    part.replace(log / name)
+    sync(log)
+
+
+def unlisted(data: Path, lists: Lists) -> list[Path]:
+    """Data files that no reader sees: of tasks that were killed, or replaced by others.
+
+    Whoever asks must hold the landing: the batch that is being written is not listed yet either.
+    """
+    known = {file.path.resolve() for files in lists.values() for file in files}
+    folders = data.glob("event_date=*")
+    return [p for f in folders for p in sorted(f.glob("[!.]*")) if p.resolve() not in known]
+
+
+def sync(path: Path) -> None:
+    """Return when the file or folder is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> list[LandedFile]:
+    header, *lines = path.read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    if header != HEADER or any(entry["action"] != "add" for entry in entries):
+        raise Refused(
+            f"{path} is not as Spark 4.2 writes it (expected {HEADER!r} and only 'add'); "
+            "nothing was changed"
+        )
+    return [
+        LandedFile(
+            Path(unquote(urlsplit(entry["path"]).path)), entry["size"], entry["modificationTime"]
+        )
+        for entry in entries
+    ]

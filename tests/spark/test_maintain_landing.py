@@ -1,0 +1,277 @@
+"""A landing that is made smaller: the rows that stay are the same, at any moment and after a kill."""
+
+import json
+import os
+import shutil
+import signal
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from include.contracts import ACCESS_LOG_DDL
+from spark_jobs import maintain_landing
+from spark_jobs.runtime import sink_log
+from spark_jobs.runtime.landing import read_landing
+from spark_jobs.runtime.words import Refused
+from tests.builders import a_line
+
+FIRST = date(2026, 3, 1)
+DAYS = [(FIRST + timedelta(n)).isoformat() for n in range(4)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "landing" / "data"
+
+
+@pytest.fixture
+def land(job, tmp_path, data):
+    """Land files 1 by 1, a batch each: `numbers` name them and say what is in them."""
+
+    def landed(numbers, run="run"):
+        inbox = tmp_path / "inbox"
+        inbox.mkdir(exist_ok=True)
+        for n in numbers:
+            times = [
+                (FIRST + timedelta(day)).strftime(f"%d/%b/%Y:{(n + day) % 24:02}:00:00 +0000")
+                for day in ((0, 1, 2) if n < 22 else (1, 2, 3))
+            ]
+            lines = [a_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
+            part = inbox / f".{n}.log"
+            part.write_text("\n".join([*lines, lines[0], f"bad {n} [{times[1]}]", f"junk {n}"]))
+            part.rename(inbox / f"{n}.log")
+            os.utime(inbox / f"{n}.log", (1_700_000_000 + n, 1_700_000_000 + n))
+        code, said = job("land_access_log", "--source", f"text:{inbox}", "--sink", f"parquet:{data}",
+                         "--run-id", run, "--max-files-per-trigger", 1,
+                         "--manifest", tmp_path / f"{run}.json")  # fmt: skip
+        assert code == 0, said
+        return json.loads((tmp_path / f"{run}.json").read_text())
+
+    return landed
+
+
+@pytest.fixture
+def maintain(job, tmp_path, data):
+    def maintained(*flags, run="keep", dry_run="false", code=0):
+        found, said = job("maintain_landing", "--source", f"parquet:{data}", "--run-id", run,
+                          "--dry-run", dry_run, "--manifest", tmp_path / "keep.json", *flags)  # fmt: skip
+        assert found == code, said
+        return json.loads((tmp_path / "keep.json").read_text()) if not code else said
+
+    return maintained
+
+
+@pytest.fixture
+def rows(spark, data):
+    """All that a plain reader finds, as a multiset, without days that were to go."""
+
+    def read(*without):
+        found = spark.read.parquet(str(data)).select(
+            *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")]
+        )
+        return Counter(repr(r) for r in found.collect() if str(r.event_date) not in without)
+
+    return read
+
+
+def tree(folder):
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def data_files(data):
+    return sorted(data.glob("event_date=*/part-*"))
+
+
+def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_the_log(
+    spark, tmp_path, data, land, maintain, rows
+):
+    land(range(25))
+    before, files = rows(), data_files(data)
+    assert (data / "_spark_metadata" / "19.compact").is_file()
+    told = maintain()
+    assert rows() == before
+    assert Counter(repr(r) for r in read_landing(spark, data, ACCESS_LOG_DDL).collect()) == before
+    assert len(data_files(data)) < len(files) / 3
+    assert data_files(data) == sorted(
+        f.path for listed in sink_log.listed(data).values() for f in listed
+    ), "nothing lies there that is not read"
+    merged = {each["day"]: each for each in told["merged"]}
+    assert (merged[DAYS[0]]["before"]["files"], merged[DAYS[0]]["after"]["files"]) == (20, 1)
+    of_a_day = [path for path in data_files(data) if DAYS[0] in path.parent.name]
+    largest = max(of_a_day, key=lambda path: path.stat().st_size)
+    times = [row.timestamp for row in spark.read.parquet(str(largest)).collect()]
+    assert times == sorted(times)
+    assert len(times) == 40
+    for first in range(25, 49, 3):  # over 29.compact and 39.compact, merged between
+        told = land(range(first, first + 3), f"run{first}")
+        assert (told["read"], told["bad"]) == (18, 6)
+        if first % 2 == 0:
+            maintain(run=f"keep{first}")
+    compacts = {path.name for path in (data / "_spark_metadata").glob("*.compact")}
+    assert compacts >= {"19.compact", "29.compact", "39.compact"}
+    assert sum(rows().values()) == 49 * 6
+    assert {name: rows()[name] for name in before} == before
+    assert land((), "nothing new")["read"] == 0
+
+
+def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path, data, land, maintain):
+    land(range(3))
+    (data / f"event_date={DAYS[1]}" / "part-killed.parquet").write_bytes(b"half")
+    before = tree(data.parent)
+    told = maintain("--remove-days", DAYS[0], dry_run="true")
+    assert tree(data.parent) == before
+    assert told["dry_run"]
+    assert told["removed"][DAYS[0]]["files"] == 3
+    assert (told["removed"][DAYS[0]]["good"], told["removed"][DAYS[0]]["bad"]) == (6, 0)
+    assert told["leftovers"] == {"files": 1, "bytes": 4}
+
+
+def test_days_that_go_leave_the_others_as_they_are(tmp_path, data, land, maintain, rows):
+    land(range(25))
+    kept = rows(DAYS[0])
+    replayed = data.parent / "replayed" / "run-1"
+    for day in DAYS[:2]:
+        (replayed / f"event_date={day}").mkdir(parents=True)
+        (replayed / f"event_date={day}" / "part-0.parquet").write_bytes(b"rows")
+    said = maintain("--remove-days", DAYS[0], dry_run="true")
+    told = maintain("--remove-days", DAYS[0])
+    assert told["removed"] == said["removed"]
+    assert told["removed"][DAYS[0]]["good"] == 44
+    assert rows() == kept
+    assert not (data / f"event_date={DAYS[0]}").exists()
+    assert [path.name for path in replayed.iterdir()] == [f"event_date={DAYS[1]}"]
+    assert maintain("--remove-days", DAYS[0], run="again")["removed"] == {}
+    land([25], "next")
+    assert sum(rows().values()) == sum(kept.values()) + 6
+
+
+def test_lines_without_a_day_go_by_the_day_they_were_landed_on(data, land, maintain, rows):
+    land(range(3))
+    tomorrow = (date.today() + timedelta(2)).isoformat()
+    assert maintain("--undated-before", FIRST.isoformat())["removed"] == {}
+    told = maintain("--undated-before", tomorrow, run="later")
+    ((name, counts),) = told["removed"].items()
+    assert name.startswith("undated, landed on ")
+    assert (counts["good"], counts["bad"]) == (0, 3)
+    assert sum(rows().values()) == 3 * 5
+
+
+def test_a_day_that_got_lines_after_it_was_chosen_stays(data, land, maintain, rows):
+    land(range(3))
+    before = rows()
+    told = maintain("--remove-days", DAYS[0], "--through-batch", 1)
+    assert told["stay"] == {DAYS[0]: "lines came after the days were chosen"}
+    assert told["removed"] == {}
+    assert rows() == before
+
+
+def test_all_days_at_once_are_refused(land, maintain, rows):
+    land(range(2))
+    before = rows()
+    assert "all its days would go" in maintain("--remove-days", ",".join(DAYS), code=2)
+    assert rows() == before
+
+
+def test_a_landing_that_was_moved_or_is_held_or_not_counted_is_left_alone(
+    tmp_path, data, land, maintain, monkeypatch
+):
+    land(range(2))
+    progress = (data.parent / "progress.jsonl").read_text()
+    (data.parent / "progress.jsonl").write_text(progress.splitlines()[0] + "\n")
+    assert "a batch was landed that nobody has counted" in maintain(code=os.EX_TEMPFAIL)
+    (data.parent / "progress.jsonl").write_text(progress)
+    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0.3)
+    from spark_jobs.runtime.claims import held
+
+    with held(data.parent, "land_access_log", "night"):
+        assert "is being written by land_access_log, run night" in maintain(code=os.EX_TEMPFAIL)
+    gone = data_files(data)[0]
+    gone.rename(tmp_path / "away")
+    assert "which is not there" in maintain("--remove-days", DAYS[0], code=2)
+    (tmp_path / "away").rename(gone)
+    (data / "_spark_metadata" / "0").unlink()
+    assert "lacks batch 0" in maintain(code=2)
+
+
+def test_nothing_landed_is_nothing_to_do(tmp_path, data, maintain):
+    maintain()
+    assert not data.parent.exists()
+
+
+def test_a_day_that_was_removed_is_not_summarised_from_what_is_left(
+    tmp_path, data, land, maintain, job
+):
+    land(range(2))
+    maintain("--remove-days", DAYS[0])
+    land([2], "late")
+    code, said = job("summarise_access_log", "--source", f"parquet:{data}", "--source-kind", "files",
+                     "--sink", f"summary:{tmp_path / 'summary'}", "--days", DAYS[0])  # fmt: skip
+    assert code == 2
+    assert f"{DAYS[0]} was removed from" in said
+
+
+CHANGES = ("replace", "unlink", "rmdir")
+
+
+def killed_at(count, action):
+    """Run `action` in a child that SIGKILLs itself before its change number `count` of the disk."""
+    child = os.fork()
+    if child == 0:
+        left = [count]
+
+        def counted(change):
+            def call(*arguments, **named):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return change(*arguments, **named)
+
+            return call
+
+        for name in CHANGES:
+            setattr(Path, name, counted(getattr(Path, name)))
+        shutil.rmtree = counted(shutil.rmtree)
+        maintain_landing.append_line = counted(maintain_landing.append_line)
+        try:
+            action()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
+    tmp_path, data, land, maintain, rows, monkeypatch
+):
+    land(range(12))
+    kept, whole = rows(DAYS[0]), maintain("--remove-days", DAYS[0], dry_run="true")["removed"]
+    copy, kills = tmp_path / "copy", []
+    shutil.copytree(data.parent, copy)
+    carry_out = maintain_landing.carry_out
+
+    def in_a_child(*arguments):
+        kills.append(killed_at(count, lambda: carry_out(*arguments)))
+        raise Refused("killed")
+
+    for count in (0, 2, 4, 6, 7, 8, 10, 12, 30, 500):
+        run = f"keep{count}"
+        monkeypatch.setattr(maintain_landing, "carry_out", in_a_child)
+        assert "killed" in maintain("--remove-days", DAYS[0], run=run, code=2)
+        assert rows(DAYS[0]) == kept, count
+        monkeypatch.setattr(maintain_landing, "carry_out", carry_out)
+        told = maintain("--remove-days", DAYS[0], run=run)
+        assert rows() == kept, count
+        if kills[-1]:
+            assert told["removed"] == whole, count
+        listed = [f.path for files in sink_log.listed(data).values() for f in files]
+        assert data_files(data) == sorted(listed), count
+        shutil.rmtree(data.parent)
+        shutil.copytree(copy, data.parent)
+    assert kills[0]
+    assert not kills[-1]
