@@ -11,8 +11,8 @@ PAGE = PROJECT / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Written by `make bench-latency`; every number here is of one run on one machine, so compare numbers of a
-run with each other, not with another machine's.
+Written by `make bench-latency` and `make bench-bulk`; every number here is of one run on one machine, so
+compare numbers of a run with each other, not with another machine's.
 """
 COLOURS = {"micro-batch": "#a8480f", "continuous": "#56666f", "real-time": "#0b6e8a"}
 
@@ -20,7 +20,7 @@ COLOURS = {"micro-batch": "#a8480f", "continuous": "#56666f", "real-time": "#0b6
 def write_page(name: str, rows: list[dict[str, Any]]) -> None:
     """Put the section `name`, made of `rows`, into the page; the others stay."""
     text = PAGE.read_text() if PAGE.is_file() else HEAD
-    made = {"latency": latency_section}[name](rows)
+    made = {"latency": latency_section, "bulk": bulk_section}[name](rows)
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     if begin in text:
         before, _, rest = text.partition(begin)
@@ -71,6 +71,41 @@ def latency_section(rows: list[dict[str, Any]]) -> str:
         "The seconds of real-time are how often the position is kept. Between two such batches a line "
         "waits for a tenth to a quarter of a second (planning, two log files, new tasks): of 5 seconds "
         "that is more than one line in a hundred, of 30 seconds less.",
+    ]
+    return "\n".join(lines) + "\n\n"
+
+
+def bulk_section(rows: list[dict[str, Any]]) -> str:
+    """A table of the cases, the cost as fixed and a million lines, and the memory's verdict."""
+    lines = [
+        "## A backfill in bulk",
+        "",
+        f"`make bench-bulk`, {date.today().isoformat()}, {os.cpu_count()} cores, {platform.machine()}. "
+        "Archives (gz) of generated traffic; the steps of `backfill_access_logs` without Airflow's own "
+        "time, Spark jobs as whole processes; seconds. Memory is the peak of JVM and Python together, MiB.",
+        "",
+        "| Days | Files | Lines | MB | inventory | land | MiB | summarise | MiB | validate | publish | s |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    steps = ("inventory", "land", "summarise", "validate", "publish")
+    for row in rows:
+        total = sum(row[step] for step in steps)
+        lines.append(
+            f"| {row['days']} | {row['files']:,} | {row['lines']:,} | {row['mb']:,.1f} | "
+            f"{row['inventory']:,.0f} | {row['land']:,.0f} | {row['land_mib']:,.0f} | "
+            f"{row['summarise']:,.0f} | {row['summarise_mib']:,.0f} | {row['validate']:,.1f} | "
+            f"{row['publish']:,.0f} | {total:,.0f} |"
+        )
+    most, least = rows[0], rows[-1]
+    seconds = [sum(row[step] for step in steps) for row in (most, least)]
+    million = (seconds[0] - seconds[1]) / (most["lines"] - least["lines"]) * 1e6
+    fixed = seconds[1] - million * least["lines"] / 1e6
+    peak = max(row[f"{step}_mib"] for row in rows for step in ("land", "summarise"))
+    lines += [
+        "",
+        f"So about {fixed:,.0f} s fixed and {million:,.0f} s a million lines, and "
+        f"{most['bytes_a_line']:,.0f} bytes on disk a line beside the archives. "
+        f"Memory at most 2 GiB: {peak:,.0f} MiB {'✓' if peak <= 2048 else '✗'}.",
     ]
     return "\n".join(lines) + "\n\n"
 

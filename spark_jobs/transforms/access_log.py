@@ -270,10 +270,13 @@ def count_by_status(requests: DataFrame) -> DataFrame:
     return requests.groupBy("status").count()
 
 
-def landed_lines(lines: DataFrame, time_zone: str) -> DataFrame:
-    """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order."""
+def landed_lines(lines: DataFrame, time_zone: str, keep: tuple[str, ...] = ()) -> DataFrame:
+    """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
+
+    Columns to `keep` come before them.
+    """
     parsed = lines.transform(parse_lines).transform(with_event_date, time_zone)
-    return parsed.select(*[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
+    return parsed.select(*keep, *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
 
 
 def _groups(text: Column, pattern: str, count: int) -> Column:

@@ -3,82 +3,25 @@
 import gzip
 import json
 import os
-import shutil
 import sys
 import threading
-from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
-from include.local_stack.processes import StackError, listener
-from include.settings import load_settings
+from include.local_stack.processes import StackError
 from producers.clickstream.events import events
 from producers.lines import serve
-from tests.conftest import run
+from tests.conftest import eventually, run
+from tests.whole.conftest import QUIET, report, run_dags
 
 # What the generator writes with its default seed; the same on every machine and every day.
 GENERATED = {
     "lines": {"read": 19995, "good": 19991, "bad": 4, "repeated": 0},
     "requests": 19991,
 }
-
-
-@pytest.fixture(scope="module")
-def env(jars, tmp_path_factory):
-    """Settings of a stack of its own, on free ports, as environment variables."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "jars").symlink_to(jars)
-    names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
-    found, port = {"TIDEMARK_HOME": str(home)}, 39000
-    for name in names:
-        port = free_port(port + 1)
-        found[f"TIDEMARK_{name}_PORT"] = str(port)
-    return found
-
-
-@pytest.fixture(scope="module")
-def settings(env):
-    return load_settings(env)
-
-
-@pytest.fixture(scope="module")
-def stack(env):
-    """Runs a command of the local stack; at the end everything is down again."""
-
-    def call(*arguments, seconds=420):
-        command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
-        return run(command, seconds=seconds, env_changes=env)
-
-    yield call
-    done = call("down")
-    assert done.returncode == 0, done.stdout
-    for name, port in load_settings(env).ports.items():
-        assert listener(port) is None, f"{name} is still listened on after `down`"
-
-
-@pytest.fixture(scope="module")
-def first_demo(stack):
-    done = stack("demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def report(settings, day):
-    path = settings.lake / "reports" / "access_log" / day / "report.json"
-    return {k: v for k, v in json.loads(path.read_text()).items() if k != "provenance"}
-
-
-def run_dags(settings, conf, day=None):
-    """Trigger both DAGs as the web page would; give the analysis' run id."""
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
-    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), quiet)
-    analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
-    follow(api, "analyse_access_log", analysis, quiet)
-    return analysis
 
 
 def test_the_demo_ends_with_totals_report_address_and_login(first_demo, settings):
@@ -142,7 +85,7 @@ def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
     first_demo, settings, shared
 ):
     """Hourly archives, one of them damaged and one a copy, read as files."""
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    api = Api(settings)
     folder, by_hour = settings.lake / "inbox" / "access_log", {}
     for line in (shared / "data" / "apache_combined.log").read_bytes().splitlines(keepends=True):
         by_hour.setdefault(line.split(b"[")[1][:14], []).append(line)
@@ -153,7 +96,7 @@ def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
     (folder / "cut.gz").write_bytes((folder / "access.log.3.gz").read_bytes()[:-9])
     before = report(settings, "2015-05-17")
     run_id = api.trigger("analyse_access_log", {"source": "files", "day": "2015-05-17"})
-    follow(api, "analyse_access_log", run_id, quiet)
+    follow(api, "analyse_access_log", run_id, QUIET)
     after = report(settings, "2015-05-17")
     assert (before.pop("source"), after.pop("source")) == ("kafka", "files")
     assert after == before
@@ -229,23 +172,6 @@ def test_a_second_checkout_is_told_which_ports_are_taken_and_what_to_do(
     assert not (tmp_path / "run" / "kafka.json").exists()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium here: `apt-get install chromium` brings one")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                  "--disable-component-update", "--disable-sync", "--disable-quic"],
-        )  # fmt: skip
-        yield running
-        running.close()
-
-
 def fits(page):
     """On a desk and on a phone, nothing is wider than the window."""
     for width in (1280, 390):
@@ -284,26 +210,22 @@ def test_a_run_starts_from_the_web_pages_form_with_its_defaults(first_demo, sett
     page.get_by_test_id("trigger-dag-button").click(timeout=30_000)
     before = {r["dag_run_id"] for r in runs(api)}
     page.get_by_role("dialog").get_by_role("button", name="Trigger").click(timeout=30_000)
-    (made,) = wait_for(lambda: {r["dag_run_id"] for r in runs(api)} - before)
-    follow(api, "analyse_access_log", made, Console(file=Path(os.devnull).open("w")))
+    (made,) = eventually(
+        lambda: {r["dag_run_id"] for r in runs(api)} - before, 30, "the run that the form starts"
+    )
+    follow(api, "analyse_access_log", made, QUIET)
 
 
 def runs(api):
     return api.call("GET", "/dags/analyse_access_log/dagRuns")["dag_runs"]
 
 
-def wait_for(ready):
-    from tests.conftest import eventually
-
-    return eventually(ready, 30, "the run that the form starts")
-
-
 @pytest.fixture(scope="module")
 def clickstream(first_demo, settings):
     """Both topics of the clickstream have 600 events."""
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    api = Api(settings)
     for conf in ({"faults": 0.1}, {"mode": "batches"}):
-        follow(api, "produce_clickstream", api.trigger("produce_clickstream", conf), quiet)
+        follow(api, "produce_clickstream", api.trigger("produce_clickstream", conf), QUIET)
 
 
 FORMS = {
@@ -338,9 +260,9 @@ def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, setting
         lines = [b"the tide comes in", b"the tide goes out"]
         serving = {"target": serve, "args": (lines, "127.0.0.1", port), "kwargs": {"hold": True}}
         threading.Thread(daemon=True, **serving).start()
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    api = Api(settings)
     run_id = api.trigger("run_stream", conf)
-    follow(api, "run_stream", run_id, quiet)
+    follow(api, "run_stream", run_id, QUIET)
     run = f"/dags/run_stream/dagRuns/{run_id}"
     where = f"{run}/taskInstances/stream/logs/1"
     log = api.call("GET", where, headers={"Accept": "application/json"})["content"]
@@ -359,8 +281,8 @@ def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, setting
 def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_at_once(
     clickstream, settings, browser, tmp_path
 ):
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
-    follow(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), quiet)
+    api = Api(settings)
+    follow(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), QUIET)
     page = settings.lake / "reports" / "clickstream" / "index.html"
     found = json.loads((page.parent / "report.json").read_text())
     expected = list(events(600, 1, campaigns=3))
@@ -369,7 +291,7 @@ def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_
     assert found["clicks"] == sum(event["Clicks"] for event in expected)
     assert {row["campaign"] for row in found["by_campaign"]} == {f"campaign-{n}" for n in (1, 2, 3)}
     again = api.trigger("analyse_clickstream", {})
-    follow(api, "analyse_clickstream", again, quiet)
+    follow(api, "analyse_clickstream", again, QUIET)
     tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{again}/taskInstances")
     states = {task["task_id"]: task["state"] for task in tasks["task_instances"]}
     assert states["look"] == "success"
@@ -383,7 +305,7 @@ def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_
 
 
 def test_a_form_that_cannot_run_is_refused_by_its_first_task(first_demo, settings):
-    api, quiet = Api(settings), Console(file=Path(os.devnull).open("w"))
+    api = Api(settings)
     run_id = api.trigger("run_stream", {"output_mode": "append"})
     with pytest.raises(StackError, match="in its task plan:(.|\n)*use complete or update"):
-        follow(api, "run_stream", run_id, quiet)
+        follow(api, "run_stream", run_id, QUIET)

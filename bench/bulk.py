@@ -1,0 +1,142 @@
+"""Months of logs in bulk: what the tasks of `backfill_access_logs` cost, and the driver's memory.
+
+Each case in a lake of its own: archives into the inbox, then the DAG's steps one after the other as
+it runs them, Spark jobs as whole processes. Airflow's own time (a second or two a task) is not in it.
+
+    python -m bench.bulk               (make bench-bulk: 90 days of 100,000 lines, and 2,160 files)
+    python -m bench.bulk 3 1000 1      (3 days of 1,000 lines, an archive a day)
+"""
+
+import gzip
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from bench.pages import write_page
+from bench.stack import start_job
+from include.backfill import days_to_do, inventory, run_folder, validate
+from include.lake import inbox, landing, ready
+from include.local_stack.jars import ensure_jars
+from include.publishing import publish_days
+from include.settings import Settings, load_settings
+from producers.access_log.generator import generate
+
+FIRST = date(2026, 1, 1)
+CASES = [(90, 100_000, 1), (90, 10_000, 24), (9, 10_000, 1)]  # days, lines a day, archives a day
+DATASET = "access_log"
+RUN = "bench"
+
+
+def measure(cases: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
+    """A row a case: sizes, seconds of each step, and the peak memory of the driver in MiB."""
+    jars, says, rows = load_settings().jars, Console(stderr=True), []
+    ensure_jars(jars)
+    for days, lines, archives in cases:
+        with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
+            (Path(folder) / "jars").symlink_to(jars)
+            settings = load_settings({"TIDEMARK_HOME": folder})
+            packed = fill(settings, days, lines, archives)
+            row = {"days": days, "lines": days * lines, "files": days * archives,
+                   "mb": round(packed / 1e6, 1)} | steps(settings)  # fmt: skip
+            says.print(row)
+            rows.append(row)
+    return rows
+
+
+def fill(settings: Settings, days: int, lines: int, archives: int) -> int:
+    """Put archives of generated traffic into the inbox; give their size in bytes."""
+    begin = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
+    made = [line.text for line in generate(lines, 1, FIRST)]
+    folder, packed = inbox(settings, DATASET), 0
+    folder.mkdir(parents=True)
+    stamp = begin.strftime("%d/%b/%Y").encode()
+    for day in range(days):
+        date_of = (begin + timedelta(days=day)).strftime("%d/%b/%Y").encode()
+        for part in range(archives):
+            of_part = made[part * lines // archives : (part + 1) * lines // archives]
+            text = b"\n".join(of_part).replace(stamp, date_of) + b"\n"
+            path = folder / f"access-{day}-{part}.gz"
+            path.write_bytes(gzip.compress(text, 6))
+            packed += path.stat().st_size
+    time.sleep(2)  # a file that was just written is not taken yet
+    return packed
+
+
+def steps(settings: Settings) -> dict[str, float]:
+    """Run the DAG's steps; seconds of each and the drivers' peak memory in MiB."""
+    data = landing(settings, DATASET, "files") / "data"
+    folder, found = run_folder(settings, RUN), {}
+    found["inventory"], told = timed(lambda: inventory(settings, RUN, only_look=False))
+    land = ["--source", f"text:{ready(settings, DATASET)}", "--sink", f"parquet:{data}"]
+    found["land"], found["land_mib"] = timed(lambda: submitted(settings, "land_access_log", land))
+    days = days_to_do(settings, None, None)
+    summarise = ["--source", f"parquet:{data}", "--source-kind", "files", "--days", ",".join(days),
+                 "--sink", f"summary:{folder / 'summary'}", "--by-file", folder / "by_file.json"]  # fmt: skip
+    found["summarise"], found["summarise_mib"] = timed(
+        lambda: submitted(settings, "summarise_access_log", summarise)
+    )
+    found["validate"], checked = timed(lambda: validate(settings, RUN, days))
+    assert len(checked["publish"]) == len(days), checked
+    found["publish"], _ = timed(
+        lambda: publish_days(settings, days, RUN, anyway=True, staged=folder / "summary")
+    )
+    lake = sum(path.stat().st_size for path in settings.lake.rglob("*") if path.is_file())
+    sent = sum(p.stat().st_size for p in inbox(settings, DATASET).iterdir())
+    found["bytes_a_line"] = (lake - 2 * sent) / told["lines"]
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def timed(step: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.monotonic()
+    found = step()
+    return time.monotonic() - begun, found
+
+
+def submitted(settings: Settings, job: str, flags: list[Any]) -> float:
+    """Run the job to its end; give the peak of its processes' resident memory, together, in MiB."""
+    output, peak = settings.home / f"{job}.out", 0
+    started = start_job(settings, job, *flags, output=output)
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.2):
+            try:
+                process = psutil.Process(started.pid)
+                family = [process, *process.children(recursive=True)]
+                peak = max(peak, sum(member.memory_info().rss for member in family))
+            except psutil.NoSuchProcess:
+                continue
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    code = started.wait()
+    over.set()
+    watching.join()
+    if code:
+        raise SystemExit(f"{job} ended with {code}:\n{output.read_text()[-2000:]}")
+    return peak / 2**20
+
+
+def main() -> None:
+    given = [int(text) for text in sys.argv[1:]]
+    rows = measure([(given[0], given[1], given[2])] if given else CASES)
+    if given:
+        return
+    path = Path("var/bench/bulk.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=1))
+    write_page("bulk", rows)
+
+
+if __name__ == "__main__":
+    main()

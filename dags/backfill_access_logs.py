@@ -1,0 +1,132 @@
+"""
+### Backfill access logs
+
+Months of rotated logs in one go: land every file of the inbox once, summarise all their days in one
+Spark application, check everything, then replace the reports. A dry run, the default, changes
+nothing: it says what is there, and about how long it takes and how much disk it needs.
+
+**When** you trigger it; first as it is, then without `dry_run`.
+**Reads** the files in `var/lake/inbox/access_log/`.
+**Writes** `var/lake/landing/access_log/files/`; each day's summary and report; what it replaces goes to
+`var/lake/replaced/access_log/<run>/` (`make restore RUN=<run>` puts it back).
+**Then** open `var/lake/reports/access_log/index.html`. Days that would get fewer lines than are published
+wait for you under *Required Actions*.
+
+*If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is
+replaced. Clear the red task, or run it again: what was landed is not landed again.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Param, chain, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
+from include.backfill import run_folder
+from include.lake import landing, ready, run_manifest
+from include.settings import load_settings
+from include.spark_submit import spark_job
+
+SETTINGS = load_settings()
+DATASET = "access_log"
+POOL = {"pool": "landing_access_log"}
+LANDED = {
+    kind: "parquet:" + str(landing(SETTINGS, DATASET, kind) / "data") for kind in ("files", "kafka")
+}
+STAGED = "{{ ti.xcom_pull(task_ids='inventory') }}"
+DAY = {"type": ["null", "string"], "format": "date"}
+
+
+@dag(
+    schedule=None,
+    doc_md=__doc__,
+    tags=["access log", "spark", "report", "backfill"],
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    params={
+        "dry_run": Param(True, type="boolean", title="Only look",
+                         description="Say what is there and what it will cost; change nothing"),
+        "first_day": Param(None, **DAY, description="Nothing: from the first day of the files"),
+        "last_day": Param(None, **DAY, description="Nothing: to their last day"),
+        "publish_anyway": Param(False, type="boolean", title="Publish days that fail a check"),
+    },
+)  # fmt: skip
+def backfill_access_logs():
+    @task(pool="landing_access_log")
+    def inventory(params: dict[str, Any]) -> str:
+        from include.backfill import inventory
+        from include.preflight import check
+
+        settings, run = load_settings(), get_current_context()["run_id"]
+        check(settings, "files")
+        inventory(settings, run, only_look=params["dry_run"])
+        return str(run_folder(settings, run))
+
+    @task.short_circuit
+    def is_for_real(params: dict[str, Any]) -> bool:
+        return not params["dry_run"]
+
+    land = spark_job(
+        "land_access_log", source=f"text:{ready(SETTINGS, DATASET)}", sink=LANDED["files"],
+        trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
+        manifest=run_manifest(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
+        operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
+    )  # fmt: skip
+
+    @task
+    def choose_days(params: dict[str, Any]) -> list[str]:
+        from include.backfill import days_to_do
+
+        days = days_to_do(load_settings(), params["first_day"], params["last_day"])
+        if not days:
+            raise AirflowSkipException("no day of the files is new: every report has seen them")
+        return days
+
+    summarise = spark_job(
+        "summarise_access_log", source=LANDED["files"], source_kind="files", other=LANDED["kafka"],
+        sink=f"summary:{STAGED}/summary", by_file=f"{STAGED}/by_file.json",
+        days="{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
+        time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", operator=POOL,
+    )  # fmt: skip
+
+    @task(multiple_outputs=True)
+    def validate(days: list[str]) -> dict[str, Any]:
+        from include.backfill import validate
+
+        return validate(load_settings(), get_current_context()["run_id"], days)
+
+    @task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
+    def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
+        from include.publishing import publish_days
+        from include.quality import NotFit
+
+        context, settings = get_current_context(), load_settings()
+        context["day"] = day
+        staged = run_folder(settings, context["run_id"]) / "summary"
+        try:
+            return publish_days(
+                settings, [day], context["run_id"], anyway=params["publish_anyway"], staged=staged
+            )
+        except (NotFit, ValueError) as refused:
+            raise AirflowFailException(str(refused)) from None
+
+    @task.short_circuit
+    def has_fewer(days: list[str]) -> bool:
+        return bool(days)
+
+    approve_fewer_lines = ApprovalOperator(
+        task_id="approve_fewer_lines", subject="Replace published days with fewer lines?",
+        body="{{ ti.xcom_pull(task_ids='validate')['table'] }}",
+    )  # fmt: skip
+    days = choose_days()
+    checked = validate(days)
+    publish_fewer = publish.override(task_id="publish_fewer")
+    chain(inventory(), is_for_real(), land, days, summarise, checked)
+    publish.expand(day=checked["publish"])
+    fewer = checked["fewer"]
+    chain(has_fewer(fewer), approve_fewer_lines, publish_fewer.expand(day=fewer))
+
+
+backfill_access_logs()

@@ -1,0 +1,90 @@
+"""One stack for all of these tests: a real broker, a real Airflow, a browser."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from include.local_stack.airflow import Api
+from include.local_stack.demo import follow
+from include.local_stack.doctor import free_port
+from include.local_stack.processes import listener
+from include.settings import load_settings
+from tests.conftest import run
+
+QUIET = Console(file=Path(os.devnull).open("w"))
+
+
+@pytest.fixture(scope="session")
+def env(jars, tmp_path_factory):
+    """Settings of a stack of its own, on free ports, as environment variables."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "jars").symlink_to(jars)
+    names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
+    found, port = {"TIDEMARK_HOME": str(home)}, 39000
+    for name in names:
+        port = free_port(port + 1)
+        found[f"TIDEMARK_{name}_PORT"] = str(port)
+    return found
+
+
+@pytest.fixture(scope="session")
+def settings(env):
+    return load_settings(env)
+
+
+@pytest.fixture(scope="session")
+def stack(env):
+    """Runs a command of the local stack; at the end everything is down again."""
+
+    def call(*arguments, seconds=420):
+        command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
+        return run(command, seconds=seconds, env_changes=env)
+
+    yield call
+    done = call("down")
+    assert done.returncode == 0, done.stdout
+    for name, port in load_settings(env).ports.items():
+        assert listener(port) is None, f"{name} is still listened on after `down`"
+
+
+@pytest.fixture(scope="session")
+def first_demo(stack):
+    done = stack("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium here: `apt-get install chromium` brings one")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                  "--disable-component-update", "--disable-sync", "--disable-quic"],
+        )  # fmt: skip
+        yield running
+        running.close()
+
+
+def report(settings, day):
+    path = settings.lake / "reports" / "access_log" / day / "report.json"
+    return {k: v for k, v in json.loads(path.read_text()).items() if k != "provenance"}
+
+
+def run_dags(settings, conf, day=None):
+    """Trigger both DAGs as the web page would; give the analysis' run id."""
+    api = Api(settings)
+    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
+    analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
+    follow(api, "analyse_access_log", analysis, QUIET)
+    return analysis

@@ -1,0 +1,169 @@
+"""Months of logs from the web page: by the Backfill dialog, in bulk, and as the nights make them."""
+
+import gzip
+import json
+import shutil
+from functools import partial
+from itertools import count
+
+import pytest
+
+from include.local_stack.airflow import Api
+from include.local_stack.demo import follow
+from include.local_stack.processes import StackError
+from tests.conftest import eventually
+from tests.whole.conftest import QUIET, report
+
+DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
+DAG = "backfill_access_logs"
+LAKES = count(1)
+
+
+@pytest.fixture
+def lake(first_demo, settings):
+    """A lake of its own for one test; what producers have sent stays known."""
+    kept = settings.home / f"lake-{next(LAKES)}"
+    settings.lake.rename(kept)
+    settings.lake.mkdir()
+    if (kept / "ledger").is_dir():
+        (kept / "ledger").rename(settings.lake / "ledger")
+    yield settings.lake
+    shutil.rmtree(kept / "ledger", ignore_errors=True)
+    if (settings.lake / "ledger").is_dir():
+        (settings.lake / "ledger").rename(kept / "ledger")
+    settings.lake.rename(settings.home / f"{kept.name}-of-the-test")
+    kept.rename(settings.lake)
+
+
+def drop(lake, shared, days=DAYS):
+    """The reference log as a server rotates it: an archive an hour, under names that say nothing."""
+    inbox, by_hour = lake / "inbox" / "access_log", {}
+    inbox.mkdir(parents=True, exist_ok=True)
+    for line in (shared / "data" / "apache_combined.log").read_bytes().splitlines(keepends=True):
+        by_hour.setdefault(line.split(b"[")[1][:14], []).append(line)
+    months = {"May": "05"}
+    for number, (hour, lines) in enumerate(by_hour.items()):
+        day, month, year = hour.decode()[:11].split("/")
+        if f"{year}-{months[month]}-{day}" in days:
+            (inbox / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
+
+
+def backfill(settings, conf, first=DAYS[0], last=DAYS[-1], seconds=420):
+    """What the dialog sends; waits until all runs have ended, and gives their states by day."""
+    api = Api(settings)
+    for run in api.call("GET", "/dags/analyse_access_log/dagRuns?run_type=backfill")["dag_runs"]:
+        api.call("DELETE", f"/dags/analyse_access_log/dagRuns/{run['dag_run_id']}")
+    body = {"dag_id": "analyse_access_log", "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf}  # fmt: skip
+    made = api.call("POST", "/backfills", json=body)["id"]
+    eventually(
+        lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
+    )
+    runs = api.call("GET", "/dags/analyse_access_log/dagRuns?run_type=backfill")["dag_runs"]
+    return {run["logical_date"][:10]: run["state"] for run in runs}
+
+
+def bulk(settings, **conf):
+    api = Api(settings)
+    run_id = api.trigger(DAG, {"dry_run": False} | conf)
+    follow(api, DAG, run_id, QUIET)
+    return run_id
+
+
+def states(settings, run_id):
+    tasks = Api(settings).call("GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances")
+    return {(t["task_id"], t["map_index"]): t["state"] for t in tasks["task_instances"]}
+
+
+def days(settings):
+    """Each day's report, apart from where it comes from."""
+    found = {day: report(settings, day) for day in DAYS}
+    return {day: {k: v for k, v in told.items() if k != "source"} for day, told in found.items()}
+
+
+@pytest.fixture(scope="session")
+def by_bulk():
+    return {}
+
+
+def test_bulk_looks_first_then_makes_all_days(lake, settings, shared, by_bulk):
+    drop(lake, shared)
+    (lake / "inbox" / "access_log" / "copy.log.gz").write_bytes(
+        (lake / "inbox" / "access_log" / "access.log.3.gz").read_bytes()
+    )
+    before = sorted(path.name for path in (lake / "inbox" / "access_log").iterdir())
+    looked = bulk(settings, dry_run=True)
+    assert states(settings, looked)["land_access_log", -1] == "skipped"
+    (told,) = (json.loads(p.read_text()) for p in (lake / "runs" / DAG).glob("*/inventory.json"))
+    assert (told["lines"], told["first"][:13], told["last"][:13]) == (
+        10_000, "2015-05-17T10", "2015-05-20T21",
+    )  # fmt: skip
+    assert told["seconds"] > 0
+    assert sorted(path.name for path in (lake / "inbox" / "access_log").iterdir()) == before
+    assert not (lake / "landing").exists()
+    run_id = bulk(settings)
+    assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
+    by_bulk.update(days(settings))
+    assert [by_bulk[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
+    # Again: nothing is new, nothing changes.
+    again = bulk(settings)
+    assert states(settings, again)["summarise_access_log", -1] == "skipped"
+    assert days(settings) == by_bulk
+
+
+def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(lake, settings, shared, by_bulk):
+    drop(lake, shared)
+    assert backfill(settings, {"source": "files"}) == dict.fromkeys(DAYS, "success")
+    assert {report(settings, day)["source"] for day in DAYS} == {"files"}
+    by_files = days(settings)
+    # The same log through Kafka, as four nights. The days are now the topic's.
+    shutil.copy(shared / "data" / "apache_combined.log", lake / "inbox" / "access_log")
+    api = Api(settings)
+    conf = {"source": "file", "file": "apache_combined.log"}
+    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
+    assert backfill(settings, {}) == dict.fromkeys(DAYS, "success")
+    assert {report(settings, day)["source"] for day in DAYS} == {"kafka"}
+    assert days(settings) == by_files == by_bulk
+    page = (lake / "reports" / "access_log" / DAYS[0] / "index.html").read_text()
+    assert "The other source (files) has 1,632 lines" in " ".join(page.split())
+    for day in DAYS:
+        oracle = json.loads((shared / "oracle" / f"goaccess_apache_{day}.json").read_text())[
+            "general"
+        ]
+        assert by_files[day]["requests"] == oracle["total_requests"]
+        assert by_files[day]["visitors"] == oracle["unique_visitors"]
+        assert by_files[day]["bytes"] == oracle["bandwidth"]
+
+
+def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approves(
+    lake, settings, shared
+):
+    drop(lake, shared)
+    bulk(settings)
+    before = days(settings)
+    # The landing of files is lost, and somebody backfills half of what there was.
+    shutil.rmtree(lake / "landing" / "access_log" / "files")
+    shutil.rmtree(lake / "ready")
+    shutil.rmtree(lake / "inbox" / "access_log")
+    drop(lake, shared, days=DAYS[:1])
+    archives = sorted((lake / "inbox" / "access_log").iterdir())
+    archives[0].unlink()
+    api = Api(settings)
+    for answer, changed in (("Reject", False), ("Approve", True)):
+        run_id = api.trigger(DAG, {"dry_run": False, "first_day": DAYS[0], "last_day": DAYS[0]})
+        path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve_fewer_lines/-1/hitlDetails"
+        asked = eventually(partial(hitl, api, path), 240, "the question")
+        assert f"| {DAYS[0]} | files | 1,632 |" in asked["body"]
+        assert days(settings) == before
+        api.call("PATCH", path, json={"chosen_options": [answer]})
+        follow(api, DAG, run_id, QUIET)
+        assert (days(settings) != before) is changed
+    kept = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"
+    assert json.loads(kept.read_text())["requests"] == 1632
+
+
+def hitl(api, path):
+    try:
+        return api.call("GET", path)
+    except StackError:
+        return None
