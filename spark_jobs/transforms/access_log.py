@@ -111,9 +111,8 @@ def lines_of(rows: DataFrame, kind: str) -> DataFrame:
 def is_directive() -> Column:
     """Whether a line speaks about its W3C file, `#Fields: …`: it is no line of the log."""
     # The cheap question first.
-    return F.startswith("line", F.lit("#")) & F.coalesce(
-        F.col("file").rlike(W3C_FILE), F.lit(False)
-    )
+    begins = F.startswith("line", F.lit("#")) | F.startswith("line", F.lit("\ufeff#"))
+    return begins & F.coalesce(F.col("file").rlike(W3C_FILE), F.lit(False))
 
 
 def messages_of(rows: DataFrame, kind: str) -> DataFrame:
