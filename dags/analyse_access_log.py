@@ -6,9 +6,9 @@ day that ended, or the day you choose. Days that got late lines are reported aga
 Safe to run again: each line is landed once, and a report is replaced only by a whole one.
 
 **When** every midnight of the site; when you trigger it; when you backfill days.
-**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz or bz2, any
-names. Each is looked at first; a damaged one is moved to `_set_aside` there, copies are skipped, and of a
-file that has grown the new lines are taken.
+**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz, bz2, zst or xz, any
+names, in any format of docs/formats.md, also mixed. Each is looked at first; a damaged or unknown one is
+moved to `_set_aside` there, copies are skipped, and of a file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
 **Then** open `var/lake/reports/access_log/index.html`.
 
@@ -29,7 +29,7 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import changed_days, inbox, landing, ready, run_manifest, summaries
+from include.lake import changed_days, formats_of, inbox, landing, ready, run_manifest, summaries
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
@@ -40,6 +40,8 @@ SOURCE = (
     "{{ 'kafka:" + SETTINGS.access_log_topic + "' if params.source == 'kafka' "
     "else 'text:" + str(ready(SETTINGS, DATASET)) + "' }}"
 )
+# As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
+LOG_FORMAT = "{{ " + repr(SETTINGS.log_format) + " }}"
 LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "data")
 
 
@@ -71,18 +73,20 @@ def analyse_access_log():
         from include.preflight import check
 
         settings = load_settings()
+        master = check(settings, params["source"])
         if params["source"] == "files":
             clear_landed(
                 ready(settings, DATASET), landing(settings, DATASET, "files") / "checkpoint"
             )
-            found = take(inbox(settings, DATASET), ready(settings, DATASET))
+            found = take(inbox(settings, DATASET), ready(settings, DATASET), settings.log_format)
             print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
-        return check(settings, params["source"])
+        return master
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
+        log_format=LOG_FORMAT, w3c_fields=formats_of(ready(SETTINGS, DATASET)),
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
 

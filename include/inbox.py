@@ -35,6 +35,7 @@ from include.log_formats import (
     w3c_fields,
     w3c_id,
 )
+from include.lake import formats_of
 
 SETTLED_SECONDS = 2.0  # a file is whole when its size has not changed for so long
 MOST_UNPACKED = 200 * 2**30  # and
@@ -124,11 +125,6 @@ def records(ready: Path) -> list[dict[str, Any]]:
     return list(_Ledger(_ledger_of(ready)).records)
 
 
-def w3c_file(ready: Path) -> Path:
-    """Which fields the W3C files in `ready` have: {"w3c-1a2b3c4d": "date time c-ip …"}."""
-    return ready.with_name(f"{ready.name}.formats.json")
-
-
 def clear_landed(ready: Path, checkpoint: Path) -> int:
     """Remove from `ready` what the landing with this checkpoint has committed; give how many."""
     committed = max((int(p.name) for p in (checkpoint / "commits").glob("[0-9]*")), default=-1)
@@ -163,7 +159,7 @@ def _take_one(
             return
         about = look.about(given)
         if look.fields:
-            _remember(w3c_file(ready), about["format"], look.fields)
+            _remember(formats_of(ready), about["format"], look.fields)
         if kind in BY_SPARK:  # copied, not linked: a link would change with a file written over
             shutil.copyfile(path, part)
         target = ready / _ready_name(path, kind, look, about["format"])

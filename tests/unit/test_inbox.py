@@ -13,7 +13,8 @@ import pytest
 from backports import zstd
 
 from include import inbox as module
-from include.inbox import records, take, w3c_file
+from include.inbox import records, take
+from include.lake import formats_of
 from tests.builders import a_common_line, a_line
 
 TEXT = "".join(f"{a_common_line(request=f'GET /{n} HTTP/1.1')}\n" for n in range(1000)).encode()
@@ -187,7 +188,7 @@ def test_what_is_known_of_a_file_stands_in_the_ledger(folders):
     }
     assert {r["ready"] for r in records(ready)} == {p.name for p in ready.glob("[!.]*")}
     fields = "date time c-ip cs-method cs-uri-stem sc-status time-taken(ms)"
-    assert json.loads(w3c_file(ready).read_text()) == {known["iis.log.zst"][0]: fields}
+    assert json.loads(formats_of(ready).read_text()) == {known["iis.log.zst"][0]: fields}
     (name,) = (r["ready"] for r in records(ready) if r["name"] == "iis.log.zst")
     assert name.endswith(f"-iis.log.{known['iis.log.zst'][0]}.log.gz")
 
