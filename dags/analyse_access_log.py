@@ -6,9 +6,9 @@ day that ended, or the day you choose. Days that got late lines are reported aga
 Safe to run again: each line is landed once, and a report is replaced only by a whole one.
 
 **When** every midnight of the site; when you trigger it; when you backfill days.
-**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz or bz2, any
-names. Each is looked at first; a damaged one is moved to `_set_aside` there, copies are skipped, and of a
-file that has grown the new lines are taken.
+**Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz, bz2, zst or xz, any
+names, in any format of docs/formats.md, also mixed. Each is looked at first; a damaged or unknown one is
+moved to `_set_aside` there, copies are skipped, and of a file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
 **Then** open `var/lake/reports/access_log/index.html`.
 
@@ -31,7 +31,7 @@ from include.assets import (
 )
 from include.lake import changed_days, inbox, landing, ready, run_manifest, summaries
 from include.settings import load_settings
-from include.spark_submit import spark_job
+from include.spark_submit import parsing, spark_job
 
 SETTINGS = load_settings()
 DATASET = "access_log"
@@ -72,17 +72,18 @@ def analyse_access_log():
         from include.preflight import check
 
         settings = load_settings()
+        master = check(settings, params["source"])
         if params["source"] == "files":
             clear_landed(
                 ready(settings, DATASET), landing(settings, DATASET, "files") / "checkpoint"
             )
-            found = take(inbox(settings, DATASET), ready(settings, DATASET))
+            found = take(inbox(settings, DATASET), ready(settings, DATASET), settings.log_format)
             print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
-        return check(settings, params["source"])
+        return master
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
-        trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
+        trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip

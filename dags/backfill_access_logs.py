@@ -27,14 +27,13 @@ from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
 from include.backfill import run_folder
 from include.lake import landing, ready, run_manifest
 from include.settings import load_settings
-from include.spark_submit import spark_job
+from include.spark_submit import parsing, spark_job
 
 SETTINGS = load_settings()
 DATASET = "access_log"
 POOL = {"pool": "landing_access_log"}
-LANDED = {
-    kind: "parquet:" + str(landing(SETTINGS, DATASET, kind) / "data") for kind in ("files", "kafka")
-}
+FILES = "parquet:" + str(landing(SETTINGS, DATASET, "files") / "data")
+KAFKA = "parquet:" + str(landing(SETTINGS, DATASET, "kafka") / "data")
 STAGED = "{{ ti.xcom_pull(task_ids='inventory') }}"
 DAY = {"type": ["null", "string"], "format": "date"}
 
@@ -69,8 +68,8 @@ def backfill_access_logs():
         return not params["dry_run"]
 
     land = spark_job(
-        "land_access_log", source=f"text:{ready(SETTINGS, DATASET)}", sink=LANDED["files"],
-        trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
+        "land_access_log", source=f"text:{ready(SETTINGS, DATASET)}", sink=FILES,
+        trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
@@ -85,7 +84,7 @@ def backfill_access_logs():
         return days
 
     summarise = spark_job(
-        "summarise_access_log", source=LANDED["files"], source_kind="files", other=LANDED["kafka"],
+        "summarise_access_log", source=FILES, source_kind="files", other=KAFKA,
         sink=f"summary:{STAGED}/summary", by_file=f"{STAGED}/by_file.json",
         days="{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
         time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", operator=POOL,

@@ -23,7 +23,7 @@ ACCESS_LOG_DDL = """
 BAD_REASONS = {
     "empty": "nothing in the line",
     "too_long": f"longer than {MAX_LINE_BYTES:,} bytes",
-    "no_match": "neither common nor combined format",
+    "no_match": "in no known format",
     "bad_time": "no readable time",
     "bad_size": "a size that no server could have sent",
 }

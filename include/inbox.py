@@ -6,32 +6,57 @@ which each file comes once: whole, under a name that says what it is, and only w
 """
 
 import bz2
+import fcntl
 import gzip
 import hashlib
 import json
+import lzma
 import os
+import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
+
+from backports import zstd
+
+from include.contracts import MAX_LINE_BYTES
+from include.lake import formats_of
+from include.log_formats import (
+    Format,
+    compile_log_format,
+    compile_w3c,
+    instant,
+    recognise,
+    w3c_fields,
+    w3c_id,
+)
 
 SETTLED_SECONDS = 2.0  # a file is whole when its size has not changed for so long
 MOST_UNPACKED = 200 * 2**30  # and
 MOST_RATIO = 400  # of unpacked to packed, together: a bomb. A log packs 10 to 60 times smaller.
 PARTIAL = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".swp")
 BLOCK = 1 << 20
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open}
-MAGICS = {b"\x1f\x8b": ".gz", b"BZh": ".bz2"}
-UNREADABLE = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"PK\x03\x04": "zip",
-    b"\xfd7zXZ": "xz",
-    b"7z\xbc\xaf": "7z",
-}
+LOOKED_AT = 200  # lines, at the head of a file for its format and at its end for its last time
+OPENERS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open, ".bz2": bz2.open, ".zst": zstd.open, ".xz": lzma.open
+}  # fmt: skip
+MAGICS = {
+    b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz"
+}  # fmt: skip
+BY_SPARK = (".gz", ".bz2")  # Spark unpacks these itself; others get to `ready` as gz
+UNREADABLE = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
+DIRECTIVES = re.compile(
+    rb"^(?:\xef\xbb\xbf)?#(Fields|Software):([^\n]*)", re.MULTILINE | re.IGNORECASE
+)
+Reader = Callable[[str], tuple[str, datetime | None] | None]
+BAD_ARCHIVE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 
 
 class Damaged(Exception):
@@ -40,21 +65,27 @@ class Damaged(Exception):
 
 @dataclass
 class Inventory:
-    """What was found: file name -> what became of it."""
+    """What was found: file name -> what became of it, and the `records` of what was taken."""
 
     taken: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     set_aside: dict[str, str] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """One line a file, for a task's log."""
-        found = [f"taken      {name}: {what}" for name, what in self.taken.items()]
-        found += [f"skipped    {name}: {why}" for name, why in self.skipped.items()]
-        return found + [f"SET ASIDE  {name}: {why}" for name, why in self.set_aside.items()]
+        found = [f"taken      {_shown(name)}: {what}" for name, what in self.taken.items()]
+        found += [f"skipped    {_shown(name)}: {why}" for name, why in self.skipped.items()]
+        return found + [f"SET ASIDE  {_shown(name)}: {why}" for name, why in self.set_aside.items()]
 
 
-def take(inbox: Path, ready: Path) -> Inventory:
+def take(inbox: Path, ready: Path, log_format: str = "", *, only_look: bool = False) -> Inventory:
     """Bring what is new in `inbox` into `ready`; move what cannot be read to `inbox/_set_aside`.
+
+    With `only_look` say what would be done, and change nothing. One at a time: another waits.
+
+    A file must be in a format that is known, or in `log_format`, an Apache LogFormat (ValueError if
+    that cannot be read). What W3C files say of their fields goes into `<ready>.formats.json`.
 
     Files are known by name, size and time, and by the checksum of their unpacked content: a copy
     under another name, packed or not, is skipped. Of a plain file that has grown, the new lines are
@@ -62,7 +93,14 @@ def take(inbox: Path, ready: Path) -> Inventory:
     """
     ready.mkdir(parents=True, exist_ok=True)
     inbox.mkdir(parents=True, exist_ok=True)
-    ledger = _Ledger(ready.with_name(f"{ready.name}.jsonl"))
+    with ready.with_name(f".{ready.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _take(inbox, ready, log_format, only_look)
+
+
+def _take(inbox: Path, ready: Path, log_format: str, only_look: bool) -> Inventory:
+    ledger = _Ledger(_ledger_of(ready), only_look)
+    given = compile_log_format(log_format) if log_format else None
     found = Inventory()
     files = [path for path in sorted(inbox.iterdir()) if path.is_file() and _is_whole_name(path)]
     before = {path: path.stat().st_size for path in files}
@@ -73,13 +111,29 @@ def take(inbox: Path, ready: Path) -> Inventory:
             if path.stat().st_size != before[path]:
                 found.skipped[path.name] = "it is being written; the next run takes it"
             elif not ledger.knows(path):
-                _take_one(path, ready, ledger, found)
+                _take_one(path, ready, ledger, found, given)
         except Damaged as why:
-            _set_aside(path, str(why))
+            if not only_look:
+                _set_aside(path, str(why))
             found.set_aside[path.name] = f"{why}; it lies in {path.parent / '_set_aside'}"
         except FileNotFoundError:
             continue  # taken away in between
+        except PermissionError as why:
+            found.skipped[path.name] = (
+                f"it cannot be read ({why.strerror}); give the user who runs this the right to"
+            )
     return found
+
+
+def records(ready: Path) -> list[dict[str, Any]]:
+    """What was taken into `ready`, a record a file, oldest first.
+
+    `name`, `packed` and `modified` as in the inbox; `sha256` and `size` of the unpacked content;
+    `what` (`taken` or `copy`). Of what was taken also: `ready`, the name there; `lines` that Spark
+    reads there; `format`; `first` and `last`, the times in its first and last line as ISO instants or
+    None. Records from before these were kept lack them.
+    """
+    return list(_Ledger(_ledger_of(ready)).records)
 
 
 def clear_landed(ready: Path, checkpoint: Path) -> int:
@@ -96,92 +150,230 @@ def clear_landed(ready: Path, checkpoint: Path) -> int:
     return cleared
 
 
-def _take_one(path: Path, ready: Path, ledger: "_Ledger", found: Inventory) -> None:
+def _take_one(
+    path: Path, ready: Path, ledger: "_Ledger", found: Inventory, given: Format | None
+) -> None:
     state, kind = path.stat(), _kind(path)
-    checksum, size = _read_through(path, kind)
-    if not size:
-        found.skipped[path.name] = "it is empty"
-        return
-    if other := ledger.name_of(checksum):
-        found.skipped[path.name] = f"a copy of {other}, which was taken before"
-        ledger.add(path, state, checksum, size, "copy")
-        return
     begin = ledger.prefix_of(path, kind)
-    stem = path.name.removesuffix(kind) if kind else path.name
-    target = ready / f"{checksum[:12]}-{stem}{kind or '.log'}"
-    part = ready / f".{target.name}"
-    part.unlink(missing_ok=True)
-    end = size
-    if kind:  # copied, not linked: a link would change with a file that is written over
-        shutil.copyfile(path, part)
-    else:
-        end = _copy_lines(path, part, begin)
-        if end == begin:
-            part.unlink()
+    part = ready / f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.part"
+    try:
+        look = _read_through(path, kind, begin, part)
+        if not look.size:
+            found.skipped[path.name] = "it is empty"
+            return
+        if other := ledger.name_of(look.checksum):
+            found.skipped[path.name] = f"a copy of {other}, which was taken before"
+            ledger.add(path, state, look.checksum, look.size, "copy")
+            return
+        if look.end <= begin:
             found.skipped[path.name] = "no whole line is new"
             return
-        if begin or end < size:
-            with path.open("rb") as file:
-                checksum = _digest(file, end)
-    part.replace(target)
-    ledger.add(path, state, checksum, end, "taken")
-    what = f"{end - begin:,} bytes"
-    found.taken[path.name] = f"{what} that are new after {begin:,}" if begin else what
+        about = look.about(given)
+        target = ready / _ready_name(path, kind, look, about["format"])
+        if not ledger.only_look:
+            if look.fields:
+                _remember(formats_of(ready), about["format"], look.fields)
+            if kind in BY_SPARK:  # copied, not linked: a link would change with a file written over
+                shutil.copyfile(path, part)
+            part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    found.files.append(
+        ledger.add(path, state, look.checksum_of_end, look.end, "taken", ready=target.name, **about)
+    )
+    what = f"{look.end - begin:,} bytes"
+    what = f"{what} that are new after {begin:,}" if begin else what
+    found.taken[path.name] = f"{what}, {about['lines']:,} lines, {about['format']}"
+
+
+def _ready_name(path: Path, kind: str, look: "_Look", format_: str) -> str:
+    """A name that Spark can read, whatever the file is called: it says what is in it."""
+    stem = path.name.removesuffix(kind) if kind else path.name
+    # A colon ends a scheme for Hadoop, and what looks like the id of W3C fields must be one.
+    stem = re.sub(r"[^A-Za-z0-9._ ()%+=@,-]", "_", stem)[:150].replace(".w3c-", "_w3c-")
+    packed = kind if kind in BY_SPARK else ".gz" if kind else ""
+    if look.fields:
+        return f"{look.checksum_of_end[:12]}-{stem}.{format_}.log{packed}"
+    return f"{look.checksum_of_end[:12]}-{stem}{packed or '.log'}"
 
 
 def _kind(path: Path) -> str:
-    """`.gz`, `.bz2` or nothing for plain text, by content: names lie."""
+    """How it is packed, a suffix of OPENERS; nothing for plain text. By content: names lie."""
     with path.open("rb") as file:
         head = file.read(6)
     for magic, name in UNREADABLE.items():
         if head.startswith(magic):
-            raise Damaged(f"it is {name}; unpack it, or pack it as gz or bz2")
+            raise Damaged(f"it is {name}; unpack it, or pack it as gz, bz2, zst or xz")
     kind = next((kind for magic, kind in MAGICS.items() if head.startswith(magic)), "")
     if not kind and b"\0" in head:
         raise Damaged("it is no text")
     return kind
 
 
-def _read_through(path: Path, kind: str) -> tuple[str, int]:
-    """Checksum (SHA-256) and size of the unpacked content, all of it read."""
-    digest, size, packed = hashlib.sha256(), 0, path.stat().st_size
-    opened: IO[bytes] = OPENERS.get(kind, open)(path, "rb")
+class _Look:
+    """What is gathered of a file's content while it is read through once, whole line by whole line."""
+
+    def __init__(self, begin: int) -> None:
+        self._begin = begin  # what lies before was taken already
+        self._digest = hashlib.sha256()
+        self._rest = self._head = self._tail = b""
+        self._lines = self._comments = 0
+        self._directives: list[tuple[str, str]] = []
+        self._is_w3c = False
+        self.size = self.end = 0  # of the content, and of its whole lines
+        self.checksum = self.checksum_of_end = ""
+
+    def feed(self, block: bytes) -> bytes:
+        """Take the next bytes; give the whole lines that are new."""
+        if not self.size:
+            self._is_w3c = block.removeprefix(b"\xef\xbb\xbf").startswith(b"#")
+        self.size += len(block)
+        data = self._rest + block
+        cut = data.rfind(b"\n") + 1
+        if len(data) - cut > 2 * MAX_LINE_BYTES:
+            cut = len(data)  # no line of a log
+        whole, self._rest = data[:cut], data[cut:]
+        return self._take(whole)
+
+    def finish(self, is_whole: bool) -> bytes:
+        """The end: the last line, without its newline, is one if `is_whole`; give it then."""
+        last = self._take(self._rest) if is_whole else b""
+        self.checksum_of_end = self._digest.hexdigest()
+        if not is_whole:
+            self._digest.update(self._rest)
+        self.checksum = self._digest.hexdigest()
+        self._lines += bool(self._tail) and not self._tail.endswith(b"\n")
+        return last
+
+    def _take(self, whole: bytes) -> bytes:
+        self._digest.update(whole)
+        if self._is_w3c:
+            self._directives += [
+                (name.decode().lower(), text.decode("utf-8", "replace").strip())
+                for name, text in DIRECTIVES.findall(whole)
+            ]
+        new = whole[max(0, self._begin - self.end) :]
+        self.end += len(whole)
+        self._lines += new.count(b"\n")
+        self._comments += new.count(b"\n#") + new.startswith((b"#", b"\xef\xbb\xbf#"))
+        self._head += new[: BLOCK - len(self._head)]
+        self._tail = (self._tail + new)[-BLOCK:]
+        return new
+
+    @property
+    def fields(self) -> str:
+        """What the W3C file says of its fields; empty for other files."""
+        found = dict.fromkeys(text for name, text in self._directives if name == "fields")
+        if not found:
+            return ""
+        if len(found) > 1:
+            raise Damaged(
+                f"its fields change within it, to '#Fields: {_shown([*found][1][:200])}'; split it there"
+            )
+        software = next((text for name, text in self._directives if name == "software"), "")
+        return w3c_fields(next(iter(found)), software)
+
+    def about(self, given: Format | None) -> dict[str, Any]:
+        """What the ledger says of the new lines. Raises Damaged if nobody could read them."""
+        fields, lines = self.fields, self._lines
+        read: Reader
+        if fields:
+            lines -= self._comments
+            try:
+                read = _reader_of_w3c(fields)
+            except ValueError as why:
+                raise Damaged(str(why)) from None
+        else:
+            read = partial(recognise, given=given)
+        head = _texts(self._head, is_w3c=bool(fields))[:LOOKED_AT]
+        found = [read(line) for line in head]
+        names = {one[0] for one in found if one}
+        if head and not names and not self._begin:
+            three = "".join(f"\n  {_shown(line[:200])}" for line in head[:3])
+            raise Damaged(
+                "not recognised as an access log; set TIDEMARK_LOG_FORMAT if an Apache LogFormat "
+                f"describes it (docs/formats.md). Its first three lines:{three}"
+            )
+        tail = _texts(self._tail, is_w3c=bool(fields))[: -LOOKED_AT - 1 : -1]
+        last = (read(line) for line in tail)
+        return {
+            "lines": lines,
+            "first": next((one[1].isoformat() for one in found if one and one[1]), None),
+            "last": next((one[1].isoformat() for one in last if one and one[1]), None),
+            "format": names.pop() if len(names) == 1 else "mixed",
+        }
+
+
+def _reader_of_w3c(fields: str) -> Reader:
+    known, name = compile_w3c(fields), w3c_id(fields)
+
+    def read(line: str) -> tuple[str, datetime | None] | None:
+        found = known.read(line)
+        return (name, instant(found)) if found else None
+
+    return read
+
+
+def _texts(content: bytes, is_w3c: bool) -> list[str]:
+    """The lines of a piece of a file that say something, directives left out."""
+    lines = [
+        line.decode("utf-8", "replace").rstrip("\r").lstrip("\ufeff")
+        for line in content.split(b"\n") if len(line) <= MAX_LINE_BYTES
+    ]  # fmt: skip
+    return [line for line in lines if line.strip() and not (is_w3c and line.startswith("#"))]
+
+
+def _shown(text: str) -> str:
+    """Text of anybody for a person's eyes: what is not printable is escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def _read_through(path: Path, kind: str, begin: int, part: Path) -> _Look:
+    """Read all of the file once; write its new whole lines to `part`, unless Spark unpacks it."""
+    look = _Look(begin)
+    is_quiet = time.time() - path.stat().st_mtime > SETTLED_SECONDS * 30
+    with _writer(part, kind) as out:
+        for block in _blocks(path, kind):
+            out.write(look.feed(block))
+        # The last line may lack its newline if nobody has written for a while: then it is whole.
+        out.write(look.finish(is_whole=bool(kind) or is_quiet))
+    return look
+
+
+def _writer(part: Path, kind: str) -> Any:
+    if kind in BY_SPARK:
+        return Path(os.devnull).open("wb")
+    return gzip.open(part, "wb", compresslevel=1) if kind else part.open("wb")
+
+
+def _blocks(path: Path, kind: str) -> Iterator[bytes]:
+    """The unpacked content of a file, bounded. Raises Damaged."""
+    size, packed = 0, path.stat().st_size
     try:
-        with opened as file:
+        with OPENERS.get(kind, open)(path, "rb") as file:
             while block := file.read(BLOCK):
-                digest.update(block)
                 size += len(block)
                 if size > MOST_UNPACKED or size > max(100 * BLOCK, packed * MOST_RATIO):
                     raise Damaged(f"{packed:,} bytes unpack to more than {size:,}: no log does")
-    except (EOFError, OSError, zlib.error) as error:
+                yield block
+    except BAD_ARCHIVE as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise Damaged(f"it is damaged ({error})") from None
-    return digest.hexdigest(), size
 
 
-def _copy_lines(path: Path, part: Path, begin: int) -> int:
-    """Copy the whole lines from byte `begin` on; give the byte after the last one.
+def _remember(file: Path, name: str, fields: str) -> None:
+    """Add to the fields of W3C files that are known; a reader sees all of the file or the old one."""
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(json.dumps(known | {name: fields}, indent=1))
+    part.replace(file)
 
-    The last line may lack its newline if nobody has written for a while: then it is whole, too.
-    """
-    quiet = time.time() - path.stat().st_mtime > SETTLED_SECONDS * 30
-    with path.open("rb") as file, part.open("wb") as out:
-        file.seek(begin)
-        shutil.copyfileobj(file, out, BLOCK)
-    size = part.stat().st_size
-    with part.open("rb+") as out:
-        end, at = size, size
-        while not quiet and at > 0:  # back to the last newline
-            step = min(BLOCK, at)
-            out.seek(at - step)
-            newline = out.read(step).rfind(b"\n")
-            at -= step
-            end = at + newline + 1 if newline >= 0 else 0
-            if newline >= 0:
-                break
-        out.truncate(end)
-    return begin + end
+
+def _ledger_of(ready: Path) -> Path:
+    return ready.with_name(f"{ready.name}.jsonl")
 
 
 def _set_aside(path: Path, why: str) -> None:
@@ -211,29 +403,29 @@ def _digest(file: IO[bytes], size: int) -> str:
 class _Ledger:
     """What was taken: a JSON line a file, beside the folder `ready`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._records: list[dict[str, Any]] = []
+    def __init__(self, path: Path, only_look: bool = False) -> None:
+        self._path, self.only_look = path, only_look
+        self.records: list[dict[str, Any]] = []
         if path.is_file():
             for line in path.read_text().splitlines():
                 try:
-                    self._records.append(json.loads(line))
+                    self.records.append(json.loads(line))
                 except ValueError:
                     continue  # torn by a kill: that file is looked at again, and known by checksum
 
     def knows(self, path: Path) -> bool:
         state = path.stat()
         key = (path.name, state.st_size, state.st_mtime_ns)
-        return any((r["name"], r["packed"], r["modified"]) == key for r in self._records)
+        return any((r["name"], r["packed"], r["modified"]) == key for r in self.records)
 
     def name_of(self, checksum: str) -> str:
-        return next((r["name"] for r in self._records if r["sha256"] == checksum), "")
+        return next((r["name"] for r in self.records if r["sha256"] == checksum), "")
 
     def prefix_of(self, path: Path, kind: str) -> int:
         """How many bytes of this plain file were taken under its name before, if they are the same."""
         if kind:
             return 0
-        sizes = {r["size"]: r["sha256"] for r in self._records if r["name"] == path.name}
+        sizes = {r["size"]: r["sha256"] for r in self.records if r["name"] == path.name}
         for size in sorted(sizes, reverse=True):
             if size <= path.stat().st_size:
                 with path.open("rb") as file:
@@ -241,11 +433,16 @@ class _Ledger:
                         return int(size)
         return 0
 
-    def add(self, path: Path, state: os.stat_result, sha256: str, size: int, what: str) -> None:
+    def add(
+        self, path: Path, state: os.stat_result, sha256: str, size: int, what: str, **about: Any
+    ) -> dict[str, Any]:
         record = {"name": path.name, "packed": state.st_size, "modified": state.st_mtime_ns,
-                  "sha256": sha256, "size": size, "what": what}  # fmt: skip
-        self._records.append(record)
+                  "sha256": sha256, "size": size, "what": what, **about}  # fmt: skip
+        self.records.append(record)
+        if self.only_look:
+            return record
         with self._path.open("a") as file:
             file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        return record

@@ -22,6 +22,11 @@ def ready(settings: Settings, dataset: str) -> Path:
     return settings.lake / "ready" / dataset
 
 
+def formats_of(ready_folder: Path) -> Path:
+    """Which fields the W3C files in `ready` have: {"w3c-1a2b3c4d": "date time c-ip …"}."""
+    return ready_folder.with_name(f"{ready_folder.name}.formats.json")
+
+
 def summaries(settings: Settings, dataset: str) -> Path:
     return settings.lake / "summary" / dataset
 

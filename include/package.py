@@ -1,4 +1,4 @@
-"""Zip what a Spark driver needs of this project: `spark_jobs/` and `include/contracts.py`."""
+"""Zip what a Spark driver needs of this project: `spark_jobs/`, and of `include/` what it may import."""
 
 import os
 import zipfile
@@ -11,7 +11,9 @@ from include.settings import PROJECT, load_settings
 def package_jobs(target: Path) -> Path:
     """Write the zip, unless it already holds just this; the same source gives the same bytes."""
     files = [*sorted((PROJECT / "spark_jobs").rglob("*.py"))]
-    files += [PROJECT / "include" / name for name in ("__init__.py", "contracts.py")]
+    files += [
+        PROJECT / "include" / name for name in ("__init__.py", "contracts.py", "log_formats.py")
+    ]
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:

@@ -7,6 +7,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from include.local_stack.jars import version_mismatches, wrong_jars
+from include.log_formats import compile_log_format
 from include.package import package_jobs
 from include.settings import Settings
 from include.spark_submit import CONNECTION
@@ -20,6 +21,11 @@ def check(settings: Settings, source: str) -> str:
     master = _spark_master()
     if shutil.which("java") is None:
         raise AirflowFailException("there is no `java` here; install Java 17 or 21 (`make doctor`)")
+    try:
+        if settings.log_format:
+            compile_log_format(settings.log_format)
+    except ValueError as why:
+        raise AirflowFailException(f"TIDEMARK_LOG_FORMAT={settings.log_format!r}: {why}") from None
     problems = version_mismatches()
     if source == "kafka" and (wrong := wrong_jars(settings.jars)):
         problems.append(f"jars that are not as recorded: {', '.join(wrong)}; run `make setup`")

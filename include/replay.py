@@ -17,7 +17,8 @@ def show(settings: Settings, source: str, run: str) -> dict[str, Any]:
     path = settings.lake / "runs" / "replay_bad_lines" / f"{run}.json"
     told = json.loads(path.read_text())
     folder, kept = landing(settings, DATASET, source), summaries(settings, DATASET)
-    days, others = [], []
+    days: list[str] = []
+    others: list[str] = []
     for day in told["days"]:
         summary = kept / day / "summary.json"
         (others if summary.is_file() and not is_of(summary, folder) else days).append(day)
@@ -33,6 +34,8 @@ def show(settings: Settings, source: str, run: str) -> dict[str, Any]:
         f"Days that will be redone: {', '.join(days) or 'none'}.",
         *([f"Published from the other source, and left so: {', '.join(others)}."] if others else []),
         *(["", "Samples of what can be read now:", "", *samples] if samples else []),
+        *(["", f"**{told['lines_before'] - told['readable']:,} lines that were replayed before could not be read "
+           "any more, and would be bad again.**"] if told["readable"] < told["lines_before"] else []),
         "", f"All bad lines: {path.with_suffix('.csv')}",
     ])  # fmt: skip
     print(text)  # noqa: T201

@@ -43,6 +43,9 @@ class Settings:
         "local[*]", "host that `make up` gives the connection spark_default"
     )
     driver_memory: str = _setting("1g", "heap of a Spark driver")
+    log_format: str = _setting(
+        "", "Apache LogFormat string of the log, if it is none of those that are recognised"
+    )
     bad_share_warn: float = _setting(0.01, "share of bad lines from which a report warns")
     bad_share_fail: float = _setting(0.5, "share of bad lines from which a day is not published")
     repeat_share_warn: float = _setting(0.5, "share of lines that came again, to warn")
@@ -166,5 +169,9 @@ def _read_env_file(path: Path) -> dict[str, str]:
             continue
         if not equals:
             raise ValueError(f"{path}, line {number}: expected NAME=value, found {line!r}")
-        pairs[name.strip()] = value.strip().strip("'\"")
+        value = value.strip()
+        # A pair around it, and no other: a LogFormat may well end with a quote of its own.
+        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        pairs[name.strip()] = value
     return pairs

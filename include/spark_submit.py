@@ -7,6 +7,7 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import RetryDecision, RetryPolicy
 
+from include.lake import formats_of, ready
 from include.settings import PROJECT, Settings, load_settings
 
 CONNECTION = "spark_default"
@@ -61,6 +62,16 @@ def spark_job(
         application_args=arguments.pop("application_args", None) or flags(arguments),
         **operator,
     )
+
+
+def parsing(settings: Settings) -> dict[str, str]:
+    """The flags by which access-log lines are read: for landing them, and replaying bad ones."""
+    return {
+        "time_zone": settings.time_zone,
+        # As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
+        "log_format": "{{ " + repr(settings.log_format) + " }}",
+        "w3c_fields": str(formats_of(ready(settings, "access_log"))),
+    }
 
 
 def flags(arguments: dict[str, Any]) -> list[str]:

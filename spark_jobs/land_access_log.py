@@ -1,7 +1,7 @@
 """Land the access log: lines from Kafka or files -> files, good and bad lines together.
 
-Reads   raw access-log lines, combined or common format, one or more a Kafka message; from csv,
-        json, orc and parquet the column `value`
+Reads   raw access-log lines in any format of docs/formats.md, one or more a Kafka message; from
+        csv, json, orc and parquet the column `value`
 Writes  <sink>/event_date=YYYY-MM-DD/*, each line once; beside it checkpoint and progress
 Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/land_access_log.py \\
             --source kafka:access-log --servers 127.0.0.1:9092 \\
@@ -13,8 +13,9 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import stream_arguments
 from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.runtime.landing import land
+from spark_jobs.runtime.parsing import add_parsing, lines_reader
 from spark_jobs.runtime.words import parse_words
-from spark_jobs.transforms.access_log import landed_lines, lines_of
+from spark_jobs.transforms.access_log import lines_of
 
 JOB = "land_access_log"
 # A socket cannot be read again after a crash, and rate is for trying things.
@@ -23,12 +24,12 @@ SOURCES = ("kafka", *FILE_SOURCES)
 
 def main(argv: list[str] | None = None) -> None:
     parser = stream_arguments(__doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS)
-    parser.add_argument("--time-zone", default="UTC", help="zone of event_date's midnight")
+    add_parsing(parser)
     args = parser.parse_args(argv)
     words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
     land(
-        JOB, words, args, ACCESS_LOG_DDL, lambda lines: landed_lines(lines, args.time_zone),
-        "value STRING", lambda rows: lines_of(rows, words.source.kind),
+        JOB, words, args, ACCESS_LOG_DDL, lines_reader(args), "value STRING",
+        lambda rows: lines_of(rows, words.source.kind),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/replay_bad_lines.p
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments
 from spark_jobs.runtime.claims import held, replace_text
 from spark_jobs.runtime.landing import Landing, read_landing
+from spark_jobs.runtime.parsing import add_parsing, lines_reader
 from spark_jobs.runtime.replayed import IDENTITY, bad_rows, current, days_of, write_replayed
 from spark_jobs.runtime.words import Place, Refused
-from spark_jobs.transforms.access_log import landed_lines
 
 JOB = "replay_bad_lines"
 SAMPLES = 3
@@ -33,7 +34,7 @@ PLACE = ("line_id", "topic", "partition", "offset", "file")
 def main(argv: list[str] | None = None) -> None:
     parser = arguments(__doc__)
     parser.add_argument("--source", required=True, help="parquet:DIR, a landing's data folder")
-    parser.add_argument("--time-zone", default="UTC", help="zone of event_date's midnight")
+    add_parsing(parser)
     parser.add_argument(
         "--look", action="store_true", help="change nothing, only say what would come"
     )
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     spark = session.start(JOB)
     landed = read_landing(spark, landing.data, ACCESS_LOG_DDL)
     bad = bad_rows(landed).persist()
-    readable = readable_now(bad, args.time_zone).persist()
+    readable = readable_now(bad, lines_reader(args)).persist()
     folder = landing.folder / "replayed"
     before, days = current(folder), days_of(readable)
     told = told_of(bad, readable) | {
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def readable_now(bad: DataFrame, time_zone: str) -> DataFrame:
+def readable_now(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFrame:
     """Bad rows (`bad_row` beside the landed columns) -> the good rows that some of them make now.
 
     What was cut when it was landed is no line any more, and stays bad.
@@ -80,7 +81,7 @@ def readable_now(bad: DataFrame, time_zone: str) -> DataFrame:
     lines = bad.where(F.length("raw") < MAX_RAW_CHARACTERS).select(
         "bad_row", F.col("event_date").alias("bad_event_date"), F.col("raw").alias("line"), *PLACE
     )
-    parsed = landed_lines(lines, time_zone, keep=("bad_row", "bad_event_date"))
+    parsed = reader(lines, keep=("bad_row", "bad_event_date"))
     return parsed.where(F.col("bad_reason").isNull())
 
 

@@ -1,45 +1,47 @@
-r"""Access-log lines, step by step: pure DataFrame -> DataFrame, the same in batch and in streaming.
+"""Access-log lines, step by step: pure DataFrame -> DataFrame, the same in batch and in streaming.
 
-Reads common and combined format, both with or without the virtual host in front, told apart per line,
-as Apache documents them (mod_log_config: "%v:%p %h %l %u %t \"%r\" %>s %b", and then
-\"%{Referer}i\" \"%{User-agent}i\").
+Which format a line is in is found out line by line, except for W3C, whose files say it at their head
+(`include.log_formats`, docs/formats.md).
 Built-in functions only, so that every trigger can run it. Functions that could raise in ANSI mode
 have their `try_` form here: one line must never stop a query.
 """
+
+from collections.abc import Mapping
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
-
-# Between the fields, once the pattern has found them. Servers escape control characters;
-# a line that holds this one all the same has it replaced first.
-SEPARATOR = "\u0001"
-
-TIME = (
-    r"(0[1-9]|[12]\d|3[01])/([A-Z][a-z]{2})/((?:19|20)\d{2})"
-    r":([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60) ([+-])([01]\d)([0-5]\d)"
+from include.log_formats import (
+    ALB,
+    ALB_BEGINS,
+    APACHE,
+    EPOCH,
+    FIELDS,
+    ISO_GROUPS,
+    ISO_TIME,
+    JSON_HEADERS,
+    JSON_NAMES,
+    JSON_NEEDS,
+    MONTHS,
+    REQUEST,
+    SEPARATOR,
+    TIME,
+    TIME_FIELDS,
+    TIME_GROUPS,
+    W3C_FILE,
+    Format,
+    compile_log_format,
+    compile_w3c,
 )
-# A quote ends the request when status and size follow it, and the referrer when another quoted
-# field does: one that the server forgot to escape stays inside. A backslash always takes the next
-# character with it, or a visitor could write a status into the log. Possessive throughout:
-# the usual `(?:[^"\\]|\\.)*` overflows the stack at 2,000 characters.
-REQUEST = r'((?:[^"\\]++|\\.|"(?! (?:\d{3}|-) (?:\d+|-)(?:\s|$)))*+)'
-REFERRER = r'((?:[^"\\]++|\\.|"(?!\s+"|\s*$))*+)'
-USER_AGENT = r'((?:[^"\\]++|\\.|"(?!\s|$))*+)'
-# Apache's vhost_combined begins with the server's name and port. An IPv6 host is no such name.
-VHOST = r"(?:((?:[^\s:\[\]]++|\[[0-9A-Fa-f:.]++\]):\d{1,5}) (?!- ))?"
-LINE = (
-    rf'(?s)^{VHOST}(\S+) \S+ (.*?) \[{TIME}\] "{REQUEST}" (\d{{3}}|-) (\d+|-)'
-    rf'(?:\s+(")(?:{REFERRER}"\s+"{USER_AGENT}"?|{REFERRER}"?))?(?:\s.*)?$'
-)
-FIELDS = [
-    "vhost", "host", "user",
-    "day", "month", "year", "hour", "minute", "second", "sign", "zone_hours", "zone_minutes",
-    "request", "status", "content_size", "quote", "referrer", "user_agent", "only_referrer",
-]  # fmt: skip
-TIME_FIELDS = FIELDS[3:12]
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+JSON_KEYS = sorted({key for keys in JSON_NAMES.values() for key in keys})
+JSON_DDL = ", ".join(f"`{key}` STRING" for key in JSON_KEYS)
+# Caddy's object `request`; of a header there is a list.
+REQUEST_DDL = f"{JSON_DDL}, headers STRUCT<" + ", ".join(
+    f"`{header}`: ARRAY<STRING>" for header in JSON_HEADERS.values()
+) + ">"  # fmt: skip
 
 
 def kafka_lines(messages: DataFrame) -> DataFrame:
@@ -103,7 +105,14 @@ def lines_of(rows: DataFrame, kind: str) -> DataFrame:
         F.lit(None).cast("int").alias("partition"),
         F.lit(None).cast("bigint").alias("offset"),
         (F.col("_metadata.file_path") if is_file else F.lit(None).cast("string")).alias("file"),
-    )
+    ).where(~is_directive() if is_file else F.lit(True))
+
+
+def is_directive() -> Column:
+    """Whether a line speaks about its W3C file, `#Fields: …`: it is no line of the log."""
+    # The cheap question first.
+    begins = F.startswith("line", F.lit("#")) | F.startswith("line", F.lit("\ufeff#"))
+    return begins & F.coalesce(F.col("file").rlike(W3C_FILE), F.lit(False))
 
 
 def messages_of(rows: DataFrame, kind: str) -> DataFrame:
@@ -124,15 +133,19 @@ def made_up_line() -> Column:
     )  # fmt: skip
 
 
-def parse_lines(lines: DataFrame) -> DataFrame:
+def parse_lines(
+    lines: DataFrame, log_format: str = "", w3c: Mapping[str, str] | None = None
+) -> DataFrame:
     """Task 1 of the course: every field of every line; a line that cannot be read says why.
 
-    Takes `line` (STRING) beside any other columns, which stay. Adds host, user, timestamp, method,
+    Takes `line` (STRING) beside any other columns, which stay, and for W3C `file`. `log_format` is an
+    Apache LogFormat that is tried before all others; `w3c` says which fields the files have in whose
+    name such an id stands, {"w3c-1a2b3c4d": "date time c-ip …"}. Adds host, user, timestamp, method,
     endpoint, query, protocol, status, content_size, referrer, user_agent, vhost, seconds_taken,
     log_format, bad_reason and raw, typed as in `include.contracts.ACCESS_LOG_DDL`.
     """
     return (
-        lines.transform(with_fields)
+        lines.transform(with_fields, log_format, w3c or {})
         .transform(with_timestamp)
         .transform(with_bad_reason)
         .transform(with_request)
@@ -140,7 +153,7 @@ def parse_lines(lines: DataFrame) -> DataFrame:
     )
 
 
-def with_fields(lines: DataFrame) -> DataFrame:
+def with_fields(lines: DataFrame, log_format: str, w3c: Mapping[str, str]) -> DataFrame:
     """Add `text`, the line as valid UTF-8, and `field`, its FIELDS; null if no format fits."""
     # The look behind keeps a line of a million carriage returns from costing a million squared.
     text = F.regexp_replace(F.make_valid_utf8("line"), r"(?<!\r)\r++\z", "")
@@ -150,9 +163,24 @@ def with_fields(lines: DataFrame) -> DataFrame:
         F.when(F.contains("text", F.lit(SEPARATOR)), F.replace("text", F.lit(SEPARATOR), F.lit("\ufffd")))
         .otherwise(F.col("text")),
     )  # fmt: skip
-    field = _groups(F.col("text"), LINE, len(FIELDS))
-    return with_text.withColumn("field", field).withColumn(
-        "field", F.when(F.size("field") == len(FIELDS), F.col("field"))
+    formats = [compile_log_format(log_format), APACHE] if log_format else [APACHE]
+    for one in formats:  # a step each: what was found is not looked for again
+        with_text = with_text.transform(_with_field_of, one)
+    text = F.col("text")
+    others = F.when(F.startswith(text, F.lit("{")), _json_fields(text)).when(
+        text.rlike(ALB_BEGINS), _fields(text, ALB)
+    )
+    found = with_text.withColumn("field", F.coalesce("field", others))
+    if not w3c:
+        return found
+    by_file = reduce(
+        lambda chain, each: chain.when(
+            F.contains("file", F.lit(f".{each[0]}.")), _fields(text, compile_w3c(each[1]))
+        ),
+        w3c.items(), F.when(F.lit(False), F.array().cast("array<string>")),
+    )  # fmt: skip
+    return found.withColumn(
+        "field", F.when(F.col("file").rlike(W3C_FILE), by_file).otherwise(F.col("field"))
     )
 
 
@@ -161,8 +189,13 @@ def with_timestamp(lines: DataFrame) -> DataFrame:
     shown = F.regexp_extract("text", rf"\[{TIME}\]", 0)
     pieces = F.when(
         F.col("field").isNotNull(), F.slice("field", FIELDS.index("day") + 1, len(TIME_FIELDS))
-    ).when(F.length(shown) > 0, _groups(shown, rf"\[{TIME}\]", len(TIME_FIELDS)))
-    return lines.withColumn("pieces", pieces).withColumn("timestamp", _instant()).drop("pieces")
+    ).when(F.length(shown) > 0, _pieces(shown, rf"\[{TIME}\]", TIME_GROUPS))
+    return (
+        lines.withColumn("pieces", pieces)
+        .withColumn("epoch", _field("epoch"))
+        .withColumn("timestamp", _instant())
+        .drop("pieces", "epoch")
+    )
 
 
 def with_bad_reason(lines: DataFrame) -> DataFrame:
@@ -173,9 +206,9 @@ def with_bad_reason(lines: DataFrame) -> DataFrame:
         "bad_reason",
         F.when(F.octet_length("line") > MAX_LINE_BYTES, "too_long")
         .when(~F.col("text").rlike(r"\S"), "empty")
-        .when(F.col("timestamp").isNull() & looks_right, "bad_time")
+        .when(F.col("timestamp").isNull() & (F.col("field").isNotNull() | looks_right), "bad_time")
         .when(F.col("field").isNull(), "no_match")
-        .when((size != "-") & size.try_cast("bigint").isNull(), "bad_size"),
+        .when(_present(size).isNotNull() & size.try_cast("bigint").isNull(), "bad_size"),
     ).withColumn("field", F.when(F.col("bad_reason").isNull(), F.col("field")))
 
 
@@ -195,15 +228,16 @@ def with_request(lines: DataFrame) -> DataFrame:
         has_method, F.substring(request, before + 1, F.length(request) - before - after)
     ).otherwise(request)
     question = F.instr("target", "?")
+    written = F.when(_field("format") == "w3c", F.trim(_field("request")))
     return (
-        lines.withColumn("request", _unescaped(_field("request")))
+        lines.withColumn("request", F.coalesce(written, _unescaped(_field("request"))))
         .withColumn("target", target)
         .select(
             *lines.columns,
             F.when(has_method, first).alias("method"),
             _present(F.substring_index("target", "?", 1)).alias("endpoint"),
             F.when(question > 0, F.substring("target", question + 1, F.length("target")))
-            .alias("query"),
+            .otherwise(_present(_field("query"))).alias("query"),
             F.when(has_protocol, last).alias("protocol"),
         )
     )  # fmt: skip
@@ -213,22 +247,25 @@ def select_parsed(lines: DataFrame) -> DataFrame:
     """The parsed columns, in the order of the contract, after what the line came with."""
     added = {"line", "text", "field", "timestamp", "bad_reason", "method", "endpoint", "query",
              "protocol"}  # fmt: skip
-    referrer = F.concat(_field("referrer"), _field("only_referrer"))
+    vhost, name = _present(_field("vhost")), _field("format")
     return lines.select(
         *[name for name in lines.columns if name not in added],
-        _field("host").alias("host"),
+        F.when(_field("host") != "", _field("host")).alias("host"),
         _unescaped(_present(_field("user"))).alias("user"),
         "timestamp", "method", "endpoint", "query", "protocol",
         _field("status").try_cast("int").alias("status"),
         _field("content_size").try_cast("bigint").alias("content_size"),
-        _unescaped(_present(referrer)).alias("referrer"),
-        _unescaped(_present(_field("user_agent"))).alias("user_agent"),
-        _present(_field("vhost")).alias("vhost"),
-        F.lit(None).cast("double").alias("seconds_taken"),
-        F.concat(
-            F.when(_field("vhost") == "", "").when(_field("vhost") != "", "vhost_"),
-            F.when(_field("quote") == "", "common").when(_field("quote") != "", "combined"),
-        ).alias("log_format"),
+        _without_plus(_unescaped(_present(_field("referrer")))).alias("referrer"),
+        _without_plus(_unescaped(_present(_field("user_agent")))).alias("user_agent"),
+        vhost.alias("vhost"),
+        _seconds_taken().alias("seconds_taken"),
+        F.when(
+            name.isin("", '"'),
+            F.concat(
+                F.when(vhost.isNotNull(), "vhost_").otherwise(""),
+                F.when(name == "", "common").otherwise("combined"),
+            ),
+        ).otherwise(name).alias("log_format"),
         "bad_reason",
         F.when(F.col("bad_reason").isNotNull(), _readable(F.col("line"))).alias("raw"),
     )  # fmt: skip
@@ -270,21 +307,80 @@ def count_by_status(requests: DataFrame) -> DataFrame:
     return requests.groupBy("status").count()
 
 
-def landed_lines(lines: DataFrame, time_zone: str, keep: tuple[str, ...] = ()) -> DataFrame:
+def landed_lines(
+    lines: DataFrame, time_zone: str, log_format: str = "", w3c: Mapping[str, str] | None = None,
+    keep: tuple[str, ...] = (),
+) -> DataFrame:  # fmt: skip
     """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
 
     Columns to `keep` come before them.
     """
-    parsed = lines.transform(parse_lines).transform(with_event_date, time_zone)
+    parsed = lines.transform(parse_lines, log_format, w3c).transform(with_event_date, time_zone)
     return parsed.select(*keep, *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
 
 
-def _groups(text: Column, pattern: str, count: int) -> Column:
-    """The pattern's groups as an array; an array of one, the text, if it does not match."""
-    return F.split(
-        F.regexp_replace(text, pattern, SEPARATOR.join(f"${n}" for n in range(1, count + 1))),
-        SEPARATOR,
+def _with_field_of(lines: DataFrame, one: Format) -> DataFrame:
+    """Add `field`, the FIELDS of the lines that fit; keep it where it is there already."""
+    found = F.split(F.regexp_replace("text", one.pattern, one.template), SEPARATOR)
+    if "field" in lines.columns:
+        found = F.when(F.col("field").isNull(), found).otherwise(F.col("field"))
+    # Two steps, or Spark would make the array twice.
+    return lines.withColumn("field", found).withColumn(
+        "field", F.when(F.size("field") == len(FIELDS), F.col("field"))
     )
+
+
+def _fields(text: Column, one: Format) -> Column:
+    """The FIELDS of a line; null if it is not in this format."""
+    return _only(F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR), len(FIELDS))
+
+
+def _pieces(text: Column, pattern: str, groups: Mapping[str, str]) -> Column:
+    """The TIME_FIELDS of a text that is a time; null if it is not."""
+    template = SEPARATOR.join(groups[name] for name in TIME_FIELDS)
+    return _only(F.split(F.regexp_replace(text, pattern, template), SEPARATOR), len(TIME_FIELDS))
+
+
+def _only(array: Column, size: int) -> Column:
+    # In an array of its own, or Spark would make it twice.
+    return F.get(F.filter(F.array(array), lambda found: F.size(found) == size), 0)
+
+
+def _json_fields(text: Column) -> Column:
+    """The FIELDS of a JSON line; null if it is none, or lacks a time, a host or a status."""
+    # `{"a":1}{"a":2}` would be read as its first half.
+    whole = F.when(F.json_array_length(F.concat(F.lit("["), text, F.lit("]"))) == 1, text)
+    line = F.from_json(whole, JSON_DDL)
+    inner = F.from_json(
+        F.when(F.startswith(line["request"], F.lit("{")), line["request"]), REQUEST_DDL
+    )
+    value = {
+        name: F.coalesce(*[_present(place[key]) for key in keys for place in (line, inner)])
+        for name, keys in JSON_NAMES.items()
+    }
+    for name, header in JSON_HEADERS.items():
+        value[name] = F.coalesce(value[name], F.get(inner["headers"][header], 0))
+    target = F.concat_ws(" ", value["method"], value["target"], value["protocol"])
+    value["request"] = F.when(inner.isNull(), value["request"])
+    time = value["time"]
+    nothing = F.array(*[F.lit("")] * len(TIME_FIELDS))
+    pieces = F.coalesce(
+        _pieces(time, f"^{TIME}$", TIME_GROUPS), _pieces(time, f"^{ISO_TIME}$", ISO_GROUPS), nothing
+    )
+    has_all = reduce(
+        lambda one, other: one & other, [value[name].isNotNull() for name in JSON_NEEDS]
+    )
+    known = {
+        **value, "request": F.coalesce(value["request"], target), "unit": F.lit("1"),
+        "epoch": F.when(time.rlike(EPOCH), time), "format": F.lit("json"),
+    }  # fmt: skip
+    before = [known[name] for name in FIELDS[: FIELDS.index("day")]]
+    after = [known[name] for name in FIELDS[FIELDS.index("epoch") :]]
+    return F.when(
+        has_all,
+        F.concat(*[F.array(*[F.coalesce(one, F.lit("")) for one in part]) if isinstance(part, list)
+                   else part for part in (before, pieces, after)]),
+    )  # fmt: skip
 
 
 def _field(name: str) -> Column:
@@ -297,18 +393,43 @@ def _present(text: Column) -> Column:
 
 
 def _unescaped(text: Column) -> Column:
-    r"""Undo Apache's `\"` and `\\`. Its `\xhh` stays as it is: those bytes are not for reading."""
+    r"""Undo Apache's `\"` and `\\`. Its `\xhh` stays as it is: those bytes are not for reading.
+
+    What other servers write has no such escapes, or none any more.
+    """
     return F.when(
-        F.contains(text, F.lit("\\")), F.regexp_replace(text, r'\\(["\\])', "$1")
+        F.contains(text, F.lit("\\")) & _field("format").isin("", '"', "log_format"),
+        F.regexp_replace(text, r'\\(["\\])', "$1"),
     ).otherwise(text)
 
 
+def _without_plus(text: Column) -> Column:
+    """W3C's servers write a plus for a space, unless they quote the text."""
+    return F.when(
+        (_field("format") == "w3c") & ~F.contains(text, F.lit(" ")), F.translate(text, "+", " ")
+    ).otherwise(text)
+
+
+def _seconds_taken() -> Column:
+    """The sum of `taken` in seconds; null if one of its parts is unknown (a dash, -1)."""
+    parts = F.transform(
+        F.split(_field("taken"), r"\+"), lambda text: text.try_cast("decimal(20,9)")
+    )
+    total = F.aggregate(
+        parts, F.lit(0).cast("decimal(20,9)"),
+        lambda sum_, part: F.when(part >= 0, (sum_ + part).try_cast("decimal(20,9)")),
+    )  # fmt: skip
+    unit = _field("unit").try_cast("double")
+    return F.when(_field("taken") != "", total.cast("double") / unit)
+
+
 def _instant() -> Column:
-    """`pieces`, the TIME_FIELDS, as an instant; null for a day that the calendar lacks."""
+    """`pieces`, the TIME_FIELDS and the epoch, as an instant; null for a day that the calendar lacks."""
     piece = {name: F.col("pieces")[n] for n, name in enumerate(TIME_FIELDS)}
     numbers = F.create_map(
-        *[F.lit(text) for n, m in enumerate(MONTHS, 1) for text in (m, f"{n:02}")]
-    )
+        *[F.lit(text) for n, m in enumerate(MONTHS, 1) for key in (m, f"{n:02}")
+          for text in (key, f"{n:02}")]
+    )  # fmt: skip
     month = F.try_element_at(numbers, piece["month"])
     date = F.concat_ws("-", piece["year"], month, piece["day"]).try_cast("date")
     seconds = F.unix_date(date).cast("bigint") * 86400
@@ -318,7 +439,21 @@ def _instant() -> Column:
     ):  # fmt: skip
         part = piece[name].try_cast("int") * unit
         seconds += part if sign > 0 else F.when(piece["sign"] == "-", part).otherwise(-part)
-    return F.timestamp_seconds(seconds)
+    fraction = F.rpad(F.substring(piece["fraction"], 1, 6), 6, "0").try_cast("int")
+    micros = seconds * 1_000_000 + F.when(piece["fraction"] != "", fraction).otherwise(0)
+    return F.timestamp_micros(F.coalesce(micros, _epoch_micros()))
+
+
+def _epoch_micros() -> Column:
+    """`epoch` in microseconds, whatever it counts: told by its size."""
+    epoch = F.col("epoch").try_cast("decimal(38,9)")
+    micros = (
+        F.when(epoch < 10**11, epoch * 10**6)
+        .when(epoch < 10**14, epoch * 10**3)
+        .when(epoch < 10**17, epoch)
+        .otherwise(epoch / 10**3)
+    )
+    return micros.try_cast("bigint")
 
 
 def _readable(line: Column) -> Column:

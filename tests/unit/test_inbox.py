@@ -2,15 +2,22 @@
 
 import bz2
 import gzip
+import json
+import lzma
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from include import inbox as module
-from include.inbox import take
+from include.inbox import records, take
+from include.lake import formats_of
+from tests.builders import a_common_line, a_line
 
-TEXT = b"".join(b"line %d\n" % n for n in range(1000))
+TEXT = "".join(f"{a_common_line(request=f'GET /{n} HTTP/1.1')}\n" for n in range(1000)).encode()
 
 
 @pytest.fixture
@@ -42,6 +49,10 @@ def old(path, data):
         ("a.log", TEXT), ("a.log.gz", gzip.compress(TEXT)), ("a.log.bz2", bz2.compress(TEXT)),
         ("packed-without-a-suffix", gzip.compress(TEXT)), ("plain.gz", TEXT), ("a b (1).log", TEXT),
         ("two-members.gz", gzip.compress(TEXT[:500]) + gzip.compress(TEXT[500:])),
+        ("a.log.zst", zstd.compress(TEXT)), ("named.log", zstd.compress(TEXT)),
+        ("two-frames.zst", zstd.compress(TEXT[:500]) + zstd.compress(TEXT[500:])),
+        ("a.log.xz", lzma.compress(TEXT)), ("2026-01-01T00:00 ä\udcff\n.log", TEXT),
+        ("x" * 250, TEXT), ("a.w3c-12345678", TEXT),
         ("no-last-newline", TEXT[:-1]),
     ],
 )  # fmt: skip
@@ -86,9 +97,11 @@ def test_a_log_rotated_under_its_old_name_is_another_log(folders):
     inbox, ready = folders
     old(inbox / "access.log", TEXT)
     take(inbox, ready)
-    old(inbox / "access.log", TEXT.upper())
+    old(inbox / "access.log", TEXT.replace(b"GET", b"PUT"))
     assert list(take(inbox, ready).taken) == ["access.log"]
-    assert sorted(content(ready).splitlines()) == sorted((TEXT + TEXT.upper()).splitlines())
+    assert sorted(content(ready).splitlines()) == sorted(
+        (TEXT + TEXT.replace(b"GET", b"PUT")).splitlines()
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +112,10 @@ def test_a_log_rotated_under_its_old_name_is_another_log(folders):
         ("flipped.gz", gzip.compress(TEXT)[:-8] + b"\0" * 8, "damaged"),
         ("bomb.gz", gzip.compress(b"\0" * 300_000_000, 9), "no log does"),
         ("a.zip", b"PK\x03\x04" + b"\0" * 100, "it is zip"),
-        ("a.zst", b"\x28\xb5\x2f\xfd" + b"\0" * 100, "it is zstd"),
+        ("no.zst", b"\x28\xb5\x2f\xfd" + b"\0" * 100, "damaged"),
+        ("cut.zst", zstd.compress(os.urandom(90_000))[:-1000], "damaged"),
+        ("cut.xz", lzma.compress(os.urandom(90_000))[:-1000], "damaged"),
+        ("zstd-bomb", zstd.compress(b"\0" * 300_000_000), "no log does"),
         ("picture", b"\0\1\2\3\4\5\6", "no text"),
     ],
 )
@@ -135,3 +151,112 @@ def test_a_take_that_was_killed_is_done_again_without_a_double(folders):
     ledger.write_text(ledger.read_text()[:20])  # torn: the file is there, the record is not
     take(inbox, ready)
     assert content(ready) == TEXT
+
+
+IIS = b"""\
+#Software: Microsoft Internet Information Services 10.0
+#Version: 1.0
+#Date: 2015-05-17 10:05:03
+#Fields: date time c-ip cs-method cs-uri-stem sc-status time-taken
+2015-05-17 10:05:03 192.0.2.7 GET /a 200 15
+#Software: Microsoft Internet Information Services 10.0
+#Fields: date time c-ip cs-method cs-uri-stem sc-status time-taken
+2015-05-17 10:06:00 192.0.2.7 GET /b 404 15
+"""
+
+
+def test_what_is_known_of_a_file_stands_in_the_ledger(folders):
+    inbox, ready = folders
+    alone = {
+        "combined.log": f"{a_line()}\n\n{a_line(time='18/May/2015:00:00:00 +0200')}\n",
+        "mixed.log": f"{a_line()}\n{a_common_line()}\njunk",
+        "given.log": "2015-05-17 10:05:03 +0000 192.0.2.7 200\n",
+        "nothing.log": "\n\n",
+    }
+    for name, text in alone.items():
+        old(inbox / name, text.encode())
+    old(inbox / "iis.log.zst", zstd.compress(IIS))
+    take(inbox, ready, "%{%F %T %z}t %h %>s")
+    first = "2015-05-17T10:05:03+00:00"
+    known = {r["name"]: (r["format"], r["lines"], r["first"], r["last"]) for r in records(ready)}
+    assert known == {
+        "combined.log": ("combined", 3, first, "2015-05-17T22:00:00+00:00"),
+        "mixed.log": ("mixed", 3, first, first),
+        "given.log": ("log-format", 1, first, first),
+        "iis.log.zst": (known["iis.log.zst"][0], 2, first, "2015-05-17T10:06:00+00:00"),
+        "nothing.log": ("mixed", 2, None, None),
+    }
+    assert {r["ready"] for r in records(ready)} == {p.name for p in ready.glob("[!.]*")}
+    fields = "date time c-ip cs-method cs-uri-stem sc-status time-taken(ms)"
+    assert json.loads(formats_of(ready).read_text()) == {known["iis.log.zst"][0]: fields}
+    (name,) = (r["ready"] for r in records(ready) if r["name"] == "iis.log.zst")
+    assert name.endswith(f"-iis.log.{known['iis.log.zst'][0]}.log.gz")
+
+
+def test_a_w3c_file_that_grows_keeps_its_fields(folders):
+    inbox, ready = folders
+    cut = IIS.index(b"#Software", 5)
+    (inbox / "a.log").write_bytes(IIS[:cut])
+    take(inbox, ready)
+    (inbox / "a.log").write_bytes(IIS)
+    take(inbox, ready)
+    assert [(r["format"][:4], r["lines"]) for r in records(ready)] == [("w3c-", 1), ("w3c-", 1)]
+    assert records(ready)[0]["format"] == records(ready)[1]["format"]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"one\x1b[31m\n\n" + b"t" * 300 + b"\nthree\nfour\n",
+         f"not recognised as an access log; set TIDEMARK_LOG_FORMAT if an Apache LogFormat describes it "
+         f"(docs/formats.md). Its first three lines:\n  one\\x1b[31m\n  {'t' * 200}\n  three"),
+        (IIS.replace(b"#Fields: date", b"#Fields:", 2).replace(b"2015-05-17 10:0", b"10:0"),
+         "its #Fields names no date; let the server log it, too"),
+        (IIS.replace(b" sc-status time-taken\n2015-05-17 10:06", b" sc-status\n2015-05-17 10:06"),
+         "its fields change within it, to '#Fields: date time c-ip cs-method cs-uri-stem sc-status'; "
+         "split it there"),
+    ],
+    ids=["unknown", "no date", "fields change"],
+)  # fmt: skip
+def test_what_nobody_could_read_is_set_aside_with_its_first_lines(folders, data, says):
+    inbox, ready = folders
+    old(inbox / "what.log", data)
+    old(inbox / "good.log", TEXT)
+    found = take(inbox, ready)
+    assert list(found.taken) == ["good.log"]
+    assert found.set_aside["what.log"].startswith(says)
+    assert (inbox / "_set_aside" / "what.log.why").read_text() == f"{says}\n"
+
+
+def test_a_file_without_the_right_to_read_it_waits_with_a_reason():
+    with tempfile.TemporaryDirectory() as name:
+        top = Path(name)
+        (top / "inbox").mkdir()
+        old(top / "inbox" / "a.log", TEXT)
+        old(top / "inbox" / "b.log", TEXT)
+        (top / "inbox" / "a.log").chmod(0)
+        for path in (top, top / "inbox"):
+            path.chmod(0o777)
+        is_root = os.geteuid() == 0  # who may read everything
+        if is_root:
+            os.seteuid(65534)
+        try:
+            found = take(top / "inbox", top / "ready")
+        finally:
+            if is_root:
+                os.seteuid(0)
+        assert list(found.taken) == ["b.log"]
+        assert found.skipped == {"a.log": "it cannot be read (Permission denied); give the user who "
+                                 "runs this the right to"}  # fmt: skip
+
+
+def test_a_ledger_from_before_is_understood(folders):
+    inbox, ready = folders
+    old(inbox / "a.log", TEXT)
+    take(inbox, ready)
+    ledger = ready.with_name("ready.jsonl")
+    kept = ["name", "packed", "modified", "sha256", "size", "what"]
+    ledger.write_text(json.dumps({key: records(ready)[0][key] for key in kept}) + "\n")
+    old(inbox / "copy.log", TEXT)
+    found = take(inbox, ready)
+    assert (found.taken, list(found.skipped)) == ({}, ["copy.log"])

@@ -1,0 +1,50 @@
+"""How access-log lines are read, as flags: the same for landing them and for replaying bad ones."""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from pyspark.sql import DataFrame
+
+from include.log_formats import compile_log_format, compile_w3c
+from spark_jobs.runtime.words import Refused
+from spark_jobs.transforms.access_log import landed_lines
+
+
+def add_parsing(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that `lines_reader` needs."""
+    add = parser.add_argument
+    add("--time-zone", default="UTC", help="zone of event_date's midnight")
+    add("--log-format", default="", metavar="STRING",
+        help="Apache LogFormat of the lines, tried before the formats that are recognised")  # fmt: skip
+    add("--w3c-fields", metavar="FILE",
+        help="what the inbox found out about W3C files; may be missing")  # fmt: skip
+
+
+def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
+    """`landed_lines` as the flags say. Raises Refused if a format cannot be read."""
+    w3c = known_formats(args.log_format, args.w3c_fields)
+    return partial(landed_lines, time_zone=args.time_zone, log_format=args.log_format, w3c=w3c)
+
+
+def known_formats(log_format: str, w3c_fields: str | None) -> dict[str, str]:
+    """The fields of W3C files by their id; Refused if these, or the LogFormat, cannot be read."""
+    try:
+        if log_format:
+            compile_log_format(log_format)
+    except ValueError as why:
+        raise Refused(f"--log-format {log_format!r}: {why}") from None
+    file = Path(w3c_fields or "")
+    if not file.is_file():
+        return {}
+    try:
+        known: dict[str, str] = json.loads(file.read_text())
+        for fields in known.values():
+            compile_w3c(fields)
+    except (ValueError, AttributeError) as why:
+        raise Refused(
+            f"{file}: {why}; expected W3C fields by their id, as the inbox writes them"
+        ) from None
+    return known
