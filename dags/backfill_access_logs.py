@@ -90,11 +90,15 @@ def backfill_access_logs():
         time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", operator=POOL,
     )  # fmt: skip
 
-    @task(multiple_outputs=True)
-    def validate(days: list[str]) -> dict[str, Any]:
+    @task
+    def validate(days: list[str]) -> list[str]:
         from include.backfill import validate
 
-        return validate(load_settings(), get_current_context()["run_id"], days)
+        context = get_current_context()
+        found = validate(load_settings(), context["run_id"], days)
+        for key in ("fewer", "table"):
+            context["ti"].xcom_push(key, found[key])
+        return found["publish"]
 
     @task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
     def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -112,20 +116,18 @@ def backfill_access_logs():
             raise AirflowFailException(str(refused)) from None
 
     @task.short_circuit
-    def has_fewer(days: list[str]) -> bool:
-        return bool(days)
+    def has_fewer() -> list[str]:
+        return get_current_context()["ti"].xcom_pull(task_ids="validate", key="fewer")
 
     approve_fewer_lines = ApprovalOperator(
         task_id="approve_fewer_lines", subject="Replace published days with fewer lines?",
-        body="{{ ti.xcom_pull(task_ids='validate')['table'] }}",
+        body="{{ ti.xcom_pull(task_ids='validate', key='table') }}",
     )  # fmt: skip
-    days = choose_days()
+    days, fewer = choose_days(), has_fewer()
     checked = validate(days)
-    publish_fewer = publish.override(task_id="publish_fewer")
-    chain(inventory(), is_for_real(), land, days, summarise, checked)
-    publish.expand(day=checked["publish"])
-    fewer = checked["fewer"]
-    chain(has_fewer(fewer), approve_fewer_lines, publish_fewer.expand(day=fewer))
+    chain(inventory(), is_for_real(), land, days, summarise, checked, fewer, approve_fewer_lines)
+    publish.expand(day=checked)
+    approve_fewer_lines >> publish.override(task_id="publish_fewer").expand(day=fewer)
 
 
 backfill_access_logs()

@@ -27,6 +27,7 @@ def show(settings: Settings, source: str, run: str) -> dict[str, Any]:
         for r in told["reasons"]
     ]
     samples = [f"    {line}" for r in told["reasons"] for line in r["now"]]
+    lost = told["lines_before"] - told["readable"]
     text = "\n".join([
         f"Of {told['bad']:,} bad lines {told['readable']:,} can be read now "
         f"({told['lines_before']:,} of them were replayed before).",
@@ -34,8 +35,7 @@ def show(settings: Settings, source: str, run: str) -> dict[str, Any]:
         f"Days that will be redone: {', '.join(days) or 'none'}.",
         *([f"Published from the other source, and left so: {', '.join(others)}."] if others else []),
         *(["", "Samples of what can be read now:", "", *samples] if samples else []),
-        *(["", f"**{told['lines_before'] - told['readable']:,} lines that were replayed before could not be read "
-           "any more, and would be bad again.**"] if told["readable"] < told["lines_before"] else []),
+        *(["", f"**{lost:,} lines that were replayed before would be bad again.**"] if lost > 0 else []),
         "", f"All bad lines: {path.with_suffix('.csv')}",
     ])  # fmt: skip
     print(text)  # noqa: T201
