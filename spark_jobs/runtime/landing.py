@@ -3,6 +3,7 @@
     <folder>/data/            what is landed, written by exactly one query
     <folder>/checkpoint/      where that query stands
     <folder>/progress.jsonl   what each batch read and landed, a line a batch
+    <folder>/lost.jsonl       messages that Kafka no longer had, and somebody accepted that
     <folder>/query.json       which job and source the folder belongs to
     <folder>/lock             held by the job that writes
 
@@ -26,8 +27,16 @@ from pyspark.sql.streaming.listener import QueryProgressEvent
 from spark_jobs.runtime import session
 from spark_jobs.runtime.claims import claimed, replace_text
 from spark_jobs.runtime.leases import Lease
+from spark_jobs.runtime.losses import (
+    Loss,
+    Offsets,
+    ask_broker,
+    check_offsets,
+    keep_losses,
+    read_losses,
+)
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
-from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, read, write
 from spark_jobs.runtime.words import Place, Refused, Words
 
 # Where each landed row came from; `recount` finds a batch's rows by it.
@@ -51,6 +60,7 @@ class Landing:
         self.folder = self.data.parent
         self.checkpoint = self.folder / "checkpoint"
         self.progress = self.folder / "progress.jsonl"
+        self.lost = self.folder / "lost.jsonl"
 
     @contextmanager
     def locked(self, job: str, source: Place, run: str) -> Iterator[str]:
@@ -88,6 +98,20 @@ class Landing:
                 continue
             found[record["batch"]] = record
         return [found[batch] for batch in sorted(found)]
+
+    def reached(self, topic: str) -> Offsets:
+        """Partition -> the offset up to which the topic is landed; empty before the first plan."""
+        done = [int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")]
+        # What the sink has is not read again, also where a kill kept the checkpoint from saying so.
+        sunk = last_batch(self.data)
+        last = max(done if sunk is None else [*done, sunk], default=-1)
+        if last >= 0:
+            found = self._end_of(last)
+        else:
+            begun = self.checkpoint / "sources" / "0" / "0"
+            text = begun.read_text(errors="replace") if begun.is_file() else ""
+            found = json.loads(text[text.index("{") :]) if "{" in text else {}
+        return dict((found or {}).get(topic, {}))
 
     def recount(self, spark: SparkSession, run: str) -> None:
         """Record the committed batches that nobody has recorded.
@@ -146,9 +170,9 @@ class Landing:
 class Recorder(Progress):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
-    def __init__(self, landing: Landing, run: str) -> None:
+    def __init__(self, landing: Landing, run: str, topic_id: str | None = None) -> None:
         super().__init__(lambda record: append_line(landing.progress, record))
-        self._run = run
+        self._run, self._about = run, {"topic_id": topic_id} if topic_id else {}
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         observed = event.progress.observedMetrics
@@ -163,6 +187,7 @@ class Recorder(Progress):
             "bad": landed["bad"], "undated": landed["undated"],
             "days": sorted(str(day) for day in landed["days"]),
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
+            **self._about,
         })  # fmt: skip
 
 
@@ -181,9 +206,10 @@ def land(
         return
     with landing.locked(job, words.source, args.run_id) as query:
         spark = session.start(job)
-        lines = take_apart(read(spark, words.source, args, columns))
+        topic_id, losses = _look_for_losses(spark, landing, words.source, args)
+        lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
         rows = count_landed(rows_of(count_read(lines)))
-        recorder = Recorder(landing, args.run_id)
+        recorder = Recorder(landing, args.run_id, topic_id)
         with (
             Lease(spark, args.run_seconds, args.stop_file) as lease,
             listening(spark, recorder),
@@ -200,6 +226,7 @@ def land(
             "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
             "spark_version": spark.version,
+            "lost": [loss for loss in read_losses(landing.lost) if loss["run"] == args.run_id],
         })  # fmt: skip
         if args.manifest:
             replace_text(Path(args.manifest), json.dumps(landed, indent=1))
@@ -207,8 +234,27 @@ def land(
         f"{job}: read {landed['read']:,} lines = {landed['good']:,} good + {landed['bad']:,} bad, "
         f"in {plural(len(landed['batches']), 'batch', 'batches')}; "
         f"days: {', '.join(landed['days']) or 'none'}; until {lease.reason}"
+        + "".join(f"; lost: {loss}" for loss in losses)
     )
     lease.leave()
+
+
+def _look_for_losses(
+    spark: SparkSession, landing: Landing, source: Place, args: argparse.Namespace
+) -> tuple[str | None, list[Loss]]:
+    """The topic's id, and what of it is lost and accepted, recorded. Raises Refused, NotNow."""
+    if source.kind != "kafka":
+        return None, []
+    check_servers(args.servers)
+    topic, batches = ask_broker(spark, args.servers, source.name), landing.batches()
+    before = next((b["topic_id"] for b in reversed(batches) if b.get("topic_id")), None)
+    losses = check_offsets(
+        topic, source.name, landing.reached(source.name), before, landing.folder,
+        args.accept_loss == "True",
+    )  # fmt: skip
+    since = next((b["at"] for b in reversed(batches) if b.get("at")), None)
+    keep_losses(losses, landing.lost, args.run_id, since)
+    return topic.id if topic else None, losses
 
 
 def count_read(lines: DataFrame) -> DataFrame:
