@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
@@ -46,11 +46,11 @@ PLACE = ("topic", "partition", "offset", "file")
 class Landing:
     """The landing folder around a `parquet:DIR` sink. DIR's last part must be `data`.
 
-    `ddl` are the columns of what lands there.
+    `ddl` are the columns of what lands there; `is_line` tells, as SQL, the rows that count.
     """
 
-    def __init__(self, sink: Place, ddl: str) -> None:
-        self._format, self._ddl = sink.kind, ddl
+    def __init__(self, sink: Place, ddl: str, is_line: str = "true") -> None:
+        self._format, self._ddl, self._is_line = sink.kind, ddl, is_line
         self.data = Path(sink.name).absolute()
         if self.data.name != "data":
             raise Refused(
@@ -123,16 +123,11 @@ class Landing:
         committed = {int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")}
         for batch in sorted(committed - {record["batch"] for record in self.batches()}):
             rows = self._rows_of(spark, batch)
-            good, bad, undated, days = rows.agg(
-                F.count_if(F.col("bad_reason").isNull()),
-                F.count_if(F.col("bad_reason").isNotNull()),
-                F.count_if(F.col("event_date").isNull()),
-                F.collect_set(F.col("event_date").cast("string")),
-            ).first() or (0, 0, 0, [])
+            counts = (rows.agg(*_counts(self._is_line)).first() or Row()).asDict()
             append_line(self.progress,
-                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad,
-                 "undated": undated,
-                 "days": sorted(days), "to": self._end_of(batch), "counted": "as landed"}
+                {"batch": batch, "run": run, "read": counts["good"] + counts["bad"], **counts,
+                 "days": sorted(map(str, counts["days"])), "to": self._end_of(batch),
+                 "counted": "as landed"}
             )  # fmt: skip
 
     def _end_of(self, batch: int) -> Any:
@@ -178,13 +173,14 @@ class Recorder(Progress):
         observed = event.progress.observedMetrics
         # A batch that the sink finds landed already is skipped, and observed as nothing: `recount`
         # has it. So has what no batch ran for.
-        if "lines" not in observed or not observed["lines"]["read"]:
+        if "lines" not in observed or "landed" not in observed:
+            return
+        if not (observed["lines"]["read"] or observed["landed"]["heartbeats"]):
             return
         landed, source, record = observed["landed"], event.progress.sources[0], record_of(event)
         record["messages"] = record.pop("rows")
         self._write(record | {
-            "run": self._run, "read": observed["lines"]["read"], "good": landed["good"],
-            "bad": landed["bad"], "undated": landed["undated"],
+            "run": self._run, "read": observed["lines"]["read"], **landed.asDict(),
             "days": sorted(str(day) for day in landed["days"]),
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
             **self._about,
@@ -195,20 +191,22 @@ def land(
     job: str, words: Words, args: argparse.Namespace, ddl: str,
     rows_of: Callable[[DataFrame], DataFrame], columns: str,
     take_apart: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    is_line: tuple[str, str] = ("true", "true"),
 ) -> None:  # fmt: skip
     """Land what the source has, by the job's own `rows_of`, and write what the run did.
 
     `take_apart` makes one row a line or event of what the source gives, read with `columns`; these
-    are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. Raises Refused.
+    are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. `is_line` tells, as SQL,
+    the rows that count, of the first and of the second; others are heartbeats. Raises Refused.
     """
-    landing, started = Landing(words.sink, ddl), time.monotonic()
+    landing, started = Landing(words.sink, ddl, is_line[1]), time.monotonic()
     if args.check:
         return
     with landing.locked(job, words.source, args.run_id) as query:
         spark = session.start(job)
         topic_id, losses = _look_for_losses(spark, landing, words.source, args)
         lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
-        rows = count_landed(rows_of(count_read(lines)))
+        rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])
         recorder = Recorder(landing, args.run_id, topic_id)
         with (
             Lease(spark, args.run_seconds, args.stop_file) as lease,
@@ -257,20 +255,26 @@ def _look_for_losses(
     return topic.id if topic else None, losses
 
 
-def count_read(lines: DataFrame) -> DataFrame:
+def count_read(lines: DataFrame, is_line: str = "true") -> DataFrame:
     """Count the lines that come out of the source, before anything is done to them."""
-    return lines.observe("lines", F.count(F.lit(1)).alias("read"))
+    return lines.observe("lines", F.count_if(F.expr(is_line)).alias("read"))
 
 
-def count_landed(rows: DataFrame) -> DataFrame:
-    """Count the rows that go into the sink, good and bad, and note their days."""
-    return rows.observe(
-        "landed",
-        F.count_if(F.col("bad_reason").isNull()).alias("good"),
-        F.count_if(F.col("bad_reason").isNotNull()).alias("bad"),
-        F.count_if(F.col("event_date").isNull()).alias("undated"),
-        F.collect_set("event_date").alias("days"),
-    )
+def count_landed(rows: DataFrame, is_line: str = "true") -> DataFrame:
+    """Count the rows that go into the sink, good and bad, and note the days of lines."""
+    return rows.observe("landed", *_counts(is_line))
+
+
+def _counts(is_line: str) -> list[Column]:
+    line, bad = F.expr(is_line), F.col("bad_reason")
+    return [
+        F.count_if(line & bad.isNull()).alias("good"),
+        F.count_if(line & bad.isNotNull()).alias("bad"),
+        F.count_if(line & F.col("event_date").isNull()).alias("undated"),
+        F.count_if(line & (bad == "far_future")).alias("future"),
+        F.count_if(~line).alias("heartbeats"),
+        F.collect_set(F.when(line, F.col("event_date"))).alias("days"),
+    ]
 
 
 def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
@@ -289,7 +293,7 @@ def last_batch(folder: Path) -> int | None:
 def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any]:
     """What `run` landed, all its attempts together. Raises Refused if the counts do not agree."""
     batches = [record for record in landing.batches() if record["run"] == run]
-    counted = ("read", "good", "bad", "undated")
+    counted = ("read", "good", "bad", "undated", "future", "heartbeats")
     total = {name: sum(b.get(name, 0) for b in batches) for name in counted}
     if total["read"] != total["good"] + total["bad"]:
         raise Refused(

@@ -277,6 +277,43 @@ def test_garbage_lands_as_bad_lines_and_the_query_lives(
     assert ids(spark, landing) == sorted(expected)
 
 
+def test_heartbeats_are_landed_and_counted_apart_also_after_a_kill(
+    spark, broker, topic, tmp_path, land, landing, job
+):
+    from producers.kafka_client import Publisher
+
+    def beat(count):
+        with Publisher(broker.kafka_servers, topic, lambda done: None) as publisher:
+            for _ in range(count):
+                publisher.send(b"log:heartbeat", None)
+
+    beat(3)
+    _, manifest = land("only heartbeats")
+    assert (manifest["read"], manifest["heartbeats"], manifest["days"]) == (0, 3, [])
+    beat(2)
+    sent(broker, topic, tmp_path, generate(100, 1, DAY))
+    _, manifest = land("both")
+    counts = {name: manifest[name] for name in ("read", "good", "bad", "heartbeats")}
+    assert (counts["read"], counts["heartbeats"]) == (100, 2)
+    assert manifest["days"] == ["2026-01-15"]
+    # As killed before the batches were recorded.
+    (landing / "progress.jsonl").unlink()
+    _, recounted = land("recounted")
+    assert recounted.items() >= (counts | {"heartbeats": 5, "days": ["2026-01-15"]}).items()
+    today = datetime.now(UTC).date().isoformat()
+    code, said = job(
+        "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
+        "--sink", f"summary:{tmp_path / 'summary'}", "--days", f"{today},2026-01-15",
+    )  # fmt: skip
+    assert code == 0, said
+    told = json.loads((tmp_path / "summary" / today / "summary.json").read_text())
+    assert told["lines"]["read"] == told["requests"] == 0
+    assert told["provenance"]["heartbeat"]["minutes"] in (1, 2)
+    told = json.loads((tmp_path / "summary" / "2026-01-15" / "summary.json").read_text())
+    assert told["provenance"]["heartbeat"] is None
+    assert told["lines"]["read"] + manifest["undated"] == 100
+
+
 @pytest.fixture
 def admin(broker):
     from kafka import KafkaAdminClient
@@ -294,7 +331,7 @@ def expire(admin, topic, partition, before):
 
 
 def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_if_accepted(
-    spark, broker, topic, tmp_path, land, landing, admin
+    spark, broker, topic, tmp_path, land, landing, admin, job
 ):
     lines = list(generate(200, 1, DAY))
     sent(broker, topic, tmp_path, lines[:100], lines_per_message=1)
@@ -316,6 +353,13 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
     assert (lost["messages"], lost["partition"], lost["first"], lost["end"], lost["since"][:4]) == (
         7, 1, first, first + 7, str(datetime.now(UTC).year))  # fmt: skip
     assert land("next")[1]["lost"] == [], "what was accepted is not asked for again"
+    code, said = job(
+        "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
+        "--sink", f"summary:{tmp_path / 'summary'}", "--days", datetime.now(UTC).date().isoformat(),
+    )  # fmt: skip
+    assert code == 0, said
+    (summary,) = (tmp_path / "summary").glob("2*/summary.json")
+    assert json.loads(summary.read_text())["provenance"]["lost"] == [lost]
     assert len(set(ids(spark, landing))) == len(ids(spark, landing)) == 193
 
 
