@@ -10,11 +10,12 @@ Safe to run again: each line is landed once, and a report is replaced only by a 
 names. Each is looked at first; a damaged one is moved to `_set_aside` there, copies are skipped, and of a
 file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
-**Then** open `var/lake/reports/access_log/index.html`.
+**Then** open `var/lake/reports/access_log/index.html`. The run's note says which days changed.
 
-*If it fails*: the log of the red task ends with what to do. `preflight`: something is missing or
-down. `land_access_log`: nothing is lost, it goes on from its checkpoint. `report`: a day failed a check and
-keeps its old report; look at its bad lines. Fix it and clear the task.
+*If it fails*: its note and the end of the red task's log say what to do. `preflight`: something is missing
+or down. `land_access_log`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce
+it again, or run with accept_loss. `report`: a day failed a check and keeps its old report; look at its bad
+lines. Fix it and clear the task. A night without its report in time is in `var/lake/runs/late.jsonl`.
 """
 
 from datetime import datetime, timedelta
@@ -29,7 +30,8 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import changed_days, inbox, landing, ready, run_manifest, summaries
+from include.lake import changed_days, day_of_run, inbox, landing, ready, run_manifest, summaries
+from include.notes import NOTES_FAILURE, late_alert
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
@@ -51,7 +53,8 @@ LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "d
     doc_md=__doc__,
     tags=["access log", "spark", "report"],
     max_active_runs=1,  # two runs would fight over one checkpoint
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)} | NOTES_FAILURE,
+    deadline=late_alert(SETTINGS),
     params={
         "source": Param("kafka", enum=["kafka", "files"], title="Where the lines come from"),
         "day": Param(
@@ -60,8 +63,9 @@ LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "d
         ),
         "publish_anyway": Param(
             False, type="boolean", title="Publish a day that fails a check",
-            description="Only after you have looked: most of its lines could not be read",
+            description="Only after you have looked at what the check says",
         ),
+        "accept_loss": Param(False, type="boolean", title="Go on although Kafka has lost messages"),
     },
 )  # fmt: skip
 def analyse_access_log():
@@ -83,6 +87,7 @@ def analyse_access_log():
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
+        accept_loss="{{ params.accept_loss }}", future_hours=SETTINGS.future_hours,
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
 
@@ -90,14 +95,9 @@ def analyse_access_log():
     def choose_days(params: dict[str, Any]) -> list[str]:
         settings, context = load_settings(), get_current_context()
         interval = context.get("data_interval_start")
-        if context["dag_run"].run_type != "manual" and interval is not None:
-            day = interval.astimezone(settings.zone).date()
-        elif params["day"]:
-            day = datetime.fromisoformat(params["day"]).date()
-        else:
-            day = datetime.now(settings.zone).date() - timedelta(days=1)
+        day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
         folder = landing(settings, DATASET, params["source"])
-        return sorted({day.isoformat(), *changed_days(folder, summaries(settings, DATASET))})
+        return [day, *(d for d in changed_days(folder, summaries(settings, DATASET)) if d != day)]
 
     summarise = spark_job(
         "summarise_access_log", source=LANDED, source_kind="{{ params.source }}",
@@ -111,9 +111,10 @@ def analyse_access_log():
         from include.publishing import publish_days
         from include.quality import NotFit
 
-        run = get_current_context()["run_id"]
+        run = get_current_context()["dag_run"]
+        how = {"anyway": params["publish_anyway"], "night": run.run_type == "scheduled"}
         try:
-            return publish_days(load_settings(), days, run, anyway=params["publish_anyway"])
+            return publish_days(load_settings(), days, run.run_id, **how)
         except (NotFit, ValueError) as refused:
             raise AirflowFailException(str(refused)) from None
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def inside(root: Path, name: str) -> Path:
     if not path.is_relative_to(root.resolve()) or path == root.resolve():
         raise ValueError(f"{name!r} does not lie in {root}; give a name without .. and /")
     return path
+
+
+def day_of_run(
+    settings: Settings, run_type: str, interval_start: datetime | None, wanted: str | None
+) -> str:
+    """The day that a run is for: that of its interval; by hand the wanted one, or the last whole."""
+    if run_type != "manual" and interval_start is not None:
+        return interval_start.astimezone(settings.zone).date().isoformat()
+    if wanted:
+        return date.fromisoformat(wanted).isoformat()
+    return (datetime.now(settings.zone).date() - timedelta(days=1)).isoformat()
 
 
 def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:

@@ -228,7 +228,7 @@ def test_a_live_log_is_followed_through_its_rotation_each_line_once(following, m
         time.sleep(1)
         path.write_bytes(b"one\ntwo\nthr")
         eventually(lambda: len(texts(messages())) == 2, 20, "the lines that have ended")
-        with path.open("ab") as file:
+        with path.open("ab", buffering=0) as file:
             file.write(b"ee\n")
             eventually(lambda: len(texts(messages())) == 3, 20, "the third")
             path.rename(tmp_path / "access.log.1")
@@ -237,9 +237,8 @@ def test_a_live_log_is_followed_through_its_rotation_each_line_once(following, m
         eventually(lambda: len(texts(messages())) == 5, 20, "the new log")
     assert sorted(texts(messages())) == [b"late", b"new one", b"one", b"three", b"two"]
     assert (ended[0].lines, ended[0].before) == (5, 0)
-    with following() as (path, ended), path.open("ab") as file:
+    with following() as (path, ended), path.open("ab", buffering=0) as file:
         file.write(b"newer\n")
-        file.flush()
         eventually(lambda: b"newer" in texts(messages()), 20, "the line of the second time")
     assert (ended[1].lines, ended[1].before) == (1, 1)
 
