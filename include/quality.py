@@ -61,7 +61,7 @@ def check_day(
     is_busy = sum(summary["by_hour"].values()) >= BUSY_HOUR * hours
     level = _level(settings, "silent_hours", gap) if is_busy else "ok"
     found.append(Check("silence", level, gap, f"{gap} hours in a row without a request"))
-    if night is not None:
+    if night not in (None, summary["day"]):
         age = (date.fromisoformat(night) - day).days
         level = _level(settings, "ancient_days", age)
         found.append(Check("age", level, age, f"lines came {age} days after their day"))
