@@ -3,25 +3,26 @@
 
 Lands the lines that are new, and reports the day: after each midnight of the site's time zone the
 day that ended, or the day you choose. Days that got late lines are reported again with it.
-Safe to run again: each line is landed once, and a report is replaced only by a whole one.
+Safe to run again: each line is landed once, and a report is replaced only by a whole one. When nothing is
+new, `land_access_log` is skipped; in a backfill also `summarise_access_log` for days that are up to date.
 
 **When** every midnight of the site; when you trigger it; when you backfill days.
 **Reads** the topic `access-log`, or the files in `var/lake/inbox/access_log/`: plain, gz, bz2, zst or xz, any
 names, in any format of docs/formats.md, also mixed. Each is looked at first; a damaged or unknown one is
 moved to `_set_aside` there, copies are skipped, and of a file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
-**Then** open `var/lake/reports/access_log/index.html`.
+**Then** open `var/lake/reports/access_log/index.html`. The run's note says which days changed.
 
-*If it fails*: the log of the red task ends with what to do. `preflight`: something is missing or
-down. `land_access_log`: nothing is lost, it goes on from its checkpoint. `report`: a day failed a check and
-keeps its old report; look at its bad lines. Fix it and clear the task.
+*If it fails*: its note and the end of the red task's log say what to do. `preflight`: something is missing
+or down. `land_access_log`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce
+it again, or run with accept_loss. `report`: a day failed a check and keeps its old report; look at its bad
+lines. Fix it and clear the task. A night without its report in time is in `var/lake/runs/late.jsonl`.
 """
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import (
     ACCESS_LOG_LANDED,
@@ -29,7 +30,18 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import changed_days, inbox, landing, ready, run_manifest, summaries
+from include.lake import (
+    changed_days,
+    day_of_run,
+    inbox,
+    is_behind,
+    landed_offsets,
+    landing,
+    ready,
+    run_manifest,
+    summaries,
+)
+from include.notes import NOTES_FAILURE, late_alert
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -52,7 +64,8 @@ OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' els
     doc_md=__doc__,
     tags=["access log", "spark", "report"],
     max_active_runs=1,  # two runs would fight over one checkpoint
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)} | NOTES_FAILURE,
+    deadline=late_alert(SETTINGS),
     params={
         "source": Param("kafka", enum=["kafka", "files"], title="Where the lines come from"),
         "day": Param(
@@ -61,8 +74,9 @@ OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' els
         ),
         "publish_anyway": Param(
             False, type="boolean", title="Publish a day that fails a check",
-            description="Only after you have looked: most of its lines could not be read",
+            description="Only after you have looked at what the check says",
         ),
+        "accept_loss": Param(False, type="boolean", title="Go on although Kafka has lost messages"),
     },
 )  # fmt: skip
 def analyse_access_log():
@@ -81,46 +95,59 @@ def analyse_access_log():
             print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
         return master
 
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
+    def has_new(params: dict[str, Any]) -> bool:
+        from producers.kafka_client import end_offsets
+
+        settings = load_settings()
+        if params["source"] == "files":
+            return any(ready(settings, DATASET).glob("[!.]*"))
+        topic = settings.access_log_topic
+        landed = landed_offsets(landing(settings, DATASET, "kafka"), topic)
+        return end_offsets(settings.kafka_servers, topic) != landed
+
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
+        accept_loss="{{ params.accept_loss }}", future_hours=SETTINGS.future_hours,
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
 
-    @task
+    @task(trigger_rule="none_failed")
     def choose_days(params: dict[str, Any]) -> list[str]:
         settings, context = load_settings(), get_current_context()
         interval = context.get("data_interval_start")
-        if context["dag_run"].run_type != "manual" and interval is not None:
-            day = interval.astimezone(settings.zone).date()
-        elif params["day"]:
-            day = datetime.fromisoformat(params["day"]).date()
-        else:
-            day = datetime.now(settings.zone).date() - timedelta(days=1)
+        day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
+        changed = changed_days(
+            landing(settings, DATASET, params["source"]), summaries(settings, DATASET)
+        )
+        return [day, *(other for other in changed if other != day)]
+
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
+    def days_behind(days: list[str], params: dict[str, Any]) -> list[str]:
+        if get_current_context()["dag_run"].run_type != "backfill":
+            return days
+        # Another run of the backfill may have made the day, from all that was landed.
+        settings = load_settings()
         folder = landing(settings, DATASET, params["source"])
-        return sorted({day.isoformat(), *changed_days(folder, summaries(settings, DATASET))})
+        return [day for day in days if is_behind(summaries(settings, DATASET), day, folder)]
 
     summarise = spark_job(
         "summarise_access_log", source=LANDED, source_kind="{{ params.source }}", other=OTHER,
         sink="summary:" + str(summaries(SETTINGS, DATASET)), time_zone=SETTINGS.time_zone,
-        days="{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}", run_id="{{ run_id }}",
+        days="{{ ti.xcom_pull(task_ids='days_behind') | join(',') }}", run_id="{{ run_id }}",
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
-    @task(outlets=[ACCESS_LOG_REPORT])
+    @task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
-        from include.publishing import publish_days
-        from include.quality import NotFit
+        from include.publishing import publish_in_task
 
-        run = get_current_context()["run_id"]
-        try:
-            return publish_days(load_settings(), days, run, anyway=params["publish_anyway"])
-        except (NotFit, ValueError) as refused:
-            raise AirflowFailException(str(refused)) from None
+        return publish_in_task(days, anyway=params["publish_anyway"])
 
     days = choose_days()
-    chain(preflight(), land, days, summarise, report(days))
+    chain(preflight(), has_new(), land, days, days_behind(days), summarise, report(days))
 
 
 analyse_access_log()

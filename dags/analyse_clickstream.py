@@ -12,12 +12,13 @@ Safe to run again: each message is landed once, and the report is replaced only 
 **Then** open `var/lake/reports/clickstream/index.html`.
 
 *If it fails*: the log of the red task ends with what to do. `look`: something is missing or down.
-`land_clickstream`: nothing is lost, it goes on from its checkpoint. Fix it and clear the task.
+`land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it
+again, or run with accept_loss. Fix it and clear the task.
 """
 
 from datetime import datetime, timedelta
 
-from airflow.sdk import CronTriggerTimetable, chain, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
@@ -39,6 +40,9 @@ LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "kafka") / "data")
     tags=["clickstream", "spark", "report"],
     max_active_runs=1,  # two runs would fight over one checkpoint
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    params={
+        "accept_loss": Param(False, type="boolean", title="Go on although Kafka has lost messages")
+    },
 )
 def analyse_clickstream():
     @task.short_circuit(inlets=[CLICKSTREAM_TOPIC])
@@ -62,7 +66,7 @@ def analyse_clickstream():
     land = spark_job(
         "land_clickstream", kafka=True, source=f"kafka:{SETTINGS.clickstream_topic}",
         servers=SETTINGS.kafka_servers, sink=LANDED, trigger="available-now",
-        time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
+        time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", accept_loss="{{ params.accept_loss }}",
         manifest=run_manifest(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
         operator=POOL | {"outlets": [CLICKSTREAM_LANDED]},
     )  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, chain, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
 from include.backfill import run_folder
@@ -102,18 +102,12 @@ def backfill_access_logs():
 
     @task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
     def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
-        from include.publishing import publish_days
-        from include.quality import NotFit
+        from include.publishing import publish_in_task
 
-        context, settings = get_current_context(), load_settings()
+        context = get_current_context()
         context["day"] = day
-        staged = run_folder(settings, context["run_id"]) / "summary"
-        try:
-            return publish_days(
-                settings, [day], context["run_id"], anyway=params["publish_anyway"], staged=staged
-            )
-        except (NotFit, ValueError) as refused:
-            raise AirflowFailException(str(refused)) from None
+        staged = run_folder(load_settings(), context["run_id"]) / "summary"
+        return publish_in_task([day], anyway=params["publish_anyway"], staged=staged)
 
     @task.short_circuit
     def has_fewer() -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, chain, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from include.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.lake import landing, summaries
@@ -84,14 +84,9 @@ def replay_bad_lines():
 
     @task(outlets=[ACCESS_LOG_REPORT])
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
-        from include.publishing import publish_days
-        from include.quality import NotFit
+        from include.publishing import publish_in_task
 
-        run = get_current_context()["run_id"]
-        try:
-            return publish_days(load_settings(), days, run, anyway=params["publish_anyway"])
-        except (NotFit, ValueError) as refused:
-            raise AirflowFailException(str(refused)) from None
+        return publish_in_task(days, anyway=params["publish_anyway"])
 
     found = show()
     chain(preflight(), look, found, approve_replay, replay, summarise, report(found["days"]))

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.inbox import clear_landed, records, take
-from include.lake import changed_days, inbox, is_of, landed_days, landing, ready, summaries
+from include.lake import inbox, is_behind, landed_days, landing, ready, summaries
 from include.settings import Settings
 
 DATASET = "access_log"
@@ -99,9 +99,8 @@ def days_to_do(settings: Settings, first: str | None, last: str | None) -> list[
     else:
         days = sorted(d for d in landed if (first or d) <= d <= (last or d))
         if not first and not last:
-            behind = set(changed_days(folder, summaries(settings, DATASET)))
             kept = summaries(settings, DATASET)
-            days = [d for d in days if d in behind or not is_of(kept / d / "summary.json", folder)]
+            days = [day for day in days if is_behind(kept, day, folder)]
     if len(days) > MOST_DAYS:
         raise AirflowFailException(
             f"{len(days):,} days are more than {MOST_DAYS:,}; give a shorter range"

@@ -10,6 +10,10 @@ MAX_LINE_BYTES = 1_000_000
 # Of a bad line, no more than this is kept in `raw`.
 MAX_RAW_CHARACTERS = 100_000
 
+# While a producer follows a log, it sends a message a minute with the key `<log id>:heartbeat` and
+# no value: its time says that the producer was alive. It is landed with this `log_format`, and no line.
+HEARTBEAT = "heartbeat"
+
 # One row of the landed access log. `timestamp` is an instant (UTC); `event_date` its day in the
 # report's time zone, and the partition column. `raw` is null for a good line.
 ACCESS_LOG_DDL = """
@@ -26,6 +30,7 @@ BAD_REASONS = {
     "no_match": "in no known format",
     "bad_time": "no readable time",
     "bad_size": "a size that no server could have sent",
+    "far_future": "its time lies far ahead of its arrival",
 }
 
 # One row of the landed clickstream. `ts` is an instant (UTC); a bad event has no `event_date`.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,17 @@ def inside(root: Path, name: str) -> Path:
     return path
 
 
+def day_of_run(
+    settings: Settings, run_type: str, interval_start: datetime | None, wanted: str | None
+) -> str:
+    """The day that a run is for: that of its interval; by hand the wanted one, or the last whole."""
+    if run_type != "manual" and interval_start is not None:
+        return interval_start.astimezone(settings.zone).date().isoformat()
+    if wanted:
+        return date.fromisoformat(wanted).isoformat()
+    return (datetime.now(settings.zone).date() - timedelta(days=1)).isoformat()
+
+
 def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
     """Days with lines that no summary has seen: late ones, or of a run that did not finish.
 
@@ -68,6 +80,15 @@ def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
             summary_folder / day / "summary.json", landing_folder, batch, replayed.get(day)
         )
     )
+
+
+def is_behind(summary_folder: Path, day: str, landing_folder: Path) -> bool:
+    """Whether the day's summary is not there, of another landing, or has not seen all of this one."""
+    summary = summary_folder / day / "summary.json"
+    if not is_of(summary, landing_folder):
+        return True
+    batch = landed_days(landing_folder).get(day, -1)
+    return _is_behind(summary, landing_folder, batch, _replayed_days(landing_folder).get(day))
 
 
 def landed_days(landing_folder: Path) -> dict[str, int]:

@@ -2,15 +2,22 @@
 
 import argparse
 import fcntl
+import json
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from include.lake import reports, summaries
-from include.quality import NotFit, check_day, keep
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.lake import reports, run_manifest, summaries
+from include.notes import leave_note
+from include.quality import LEVELS, Check, NotFit, check_day, check_run, keep
+from include.reporting.alive import heartbeat_says, silence_says
 from include.reporting.report import read_summary, write_index, write_report
 from include.settings import Settings, load_settings
 
@@ -18,43 +25,114 @@ DATASET = "access_log"
 
 
 def publish_days(
-    settings: Settings, days: list[str], run: str, *, anyway: bool = False,
-    staged: Path | None = None,
+    settings: Settings, days: list[str], run: str, *, anyway: bool = False, night: bool = False,
+    staged: Path | None = None, dag: str = "analyse_access_log",
 ) -> dict[str, dict[str, int]]:  # fmt: skip
     """Report each day from its summary; give its headline numbers by day.
 
-    With `staged`, a folder of new summaries, each replaces the day's own when it has passed; what it
-    replaces, summary and report, is kept in `replaced/` (`restore`).
+    The first day is the run's own; the others got lines since. `night`: the schedule asked. A day
+    that a check quarantines is left out, and the note of `dag`'s run says so. With `staged`, a folder
+    of new summaries, each replaces the day's own when it has passed; what it replaces, summary and
+    report, is kept in `replaced/` (`restore`).
 
-    Raises NotFit after the other days if one fails a check, unless `anyway`; SummaryError for a
-    summary that cannot be read. Results of the checks are kept in `summary/access_log/checks.jsonl`.
+    Raises NotFit after the other days if one fails a check; `anyway` publishes both. Raises
+    SummaryError for a summary that cannot be read. Results of the checks are kept in
+    `summary/access_log/checks.jsonl`.
     """
-    folder, told, unfit = reports(settings, DATASET), {}, []
+    folder, history = reports(settings, DATASET), summaries(settings, DATASET) / "checks.jsonl"
+    told: dict[str, dict[str, int]] = {}
+    held: list[str] = []
+    unfit: list[str] = []
+    changed: list[str] = []
+    landed = _landed(run_manifest(settings, dag, run))
+    of_run = check_run(landed, settings)
+    keep(of_run, None, run, history)
     for day in days:
         summary = read_summary((staged or summaries(settings, DATASET)) / day / "summary.json")
-        checks = check_day(summary, folder, settings, staged)
-        keep(checks, summary, run, summaries(settings, DATASET) / "checks.jsonl")
-        failed = [check for check in checks if check.level == "fail"]
-        for check in checks:
-            print(f"{day}: {check.level:4}  {check.name}: {check.says}")  # noqa: T201
-        if failed and not anyway:
-            unfit += [f"{day}: {check.says}" for check in failed]
+        checks = check_day(summary, folder, settings, days[0] if night else None, staged)
+        keep(checks, day, run, history)
+        if day == days[0]:
+            checks += [check for check in of_run if check.level != "ok"]
+        _print(day, checks, summary)
+        level = max((check.level for check in checks), key=LEVELS.index)
+        why = [f"{day}: {check.says}" for check in checks if check.level == level]
+        if level in ("quarantine", "fail") and not anyway:
+            (unfit if level == "fail" else held).extend(why)
             continue
+        late = summary["lines"]["read"] - _read_before(folder / day / "report.json")
+        changed += [f"{day} ({late:+,} lines)"] if day != days[0] else []
         with publishing(settings):
             if staged:
                 _put_aside(settings, day, run)
                 _copy_day(staged / day, summaries(settings, DATASET) / day)
             page = write_report(summary, folder, [asdict(check) for check in checks])
-            write_index(folder)
         told[day] = {name: summary[name] for name in ("requests", "unsuccessful", "visitors")}
         print(f"{page}: {told[day]}")  # noqa: T201
+    with publishing(settings):
+        if folder.is_dir():
+            write_index(folder)
+    note = _note(days[0], told, changed, held + unfit, landed, of_run)
+    print(f"note of this run: {note}")  # noqa: T201
+    if not staged:  # of a backfill each day is a task, and none may speak for the run
+        leave_note(settings, dag, run, note)
     if unfit:
         raise NotFit(
             f"not published: {'; '.join(unfit)}. Look at the bad lines (reasons and samples are in "
-            f"summary.json of the day); then run it with publish_anyway, or change "
-            f"TIDEMARK_BAD_SHARE_FAIL"
+            f"summary.json of the day); then run it with publish_anyway, or change the setting "
+            f"TIDEMARK_…_FAIL of the check, such as TIDEMARK_BAD_SHARE_FAIL"
         )
     return told
+
+
+def _print(day: str, checks: list[Check], summary: dict[str, Any]) -> None:
+    for check in checks:
+        print(f"{day}: {check.level:10}  {check.name}: {check.says}")  # noqa: T201
+    for says in (heartbeat_says(summary), silence_says(summary)):
+        if says and summary["provenance"].get("heartbeat"):
+            print(f"{day}: {says}")  # noqa: T201
+
+
+def _note(
+    day: str, told: dict[str, dict[str, int]], changed: list[str], held: list[str],
+    landed: dict[str, Any], of_run: list[Check],
+) -> str:  # fmt: skip
+    parts = [f"reported {day}: {told[day]['requests']:,} requests"] if day in told else []
+    parts += [f"changed: {', '.join(changed)}"] if changed else []
+    parts += [f"not published: {'; '.join(held)}"] if held else []
+    parts += [check.says for check in of_run if check.level != "ok"]
+    if undated := landed.get("undated"):
+        parts.append(f"{undated:,} bad lines belong to no day")
+    if lost := sum(loss["messages"] for loss in landed.get("lost", ())):
+        parts.append(f"{lost:,} messages were lost before they were landed")
+    return "; ".join(parts)
+
+
+def _landed(manifest: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    return found
+
+
+def _read_before(report: Path) -> int:
+    """The lines that the day's report counted until now."""
+    try:
+        read: int = json.loads(report.read_text())["lines"]["read"]
+    except (OSError, ValueError, KeyError):
+        return 0
+    return read
+
+
+def publish_in_task(
+    days: list[str], *, anyway: bool, staged: Path | None = None
+) -> dict[str, dict[str, int]]:
+    """`publish_days` for the run of the current task; AirflowFailException says what is not fit."""
+    run = get_current_context()["dag_run"]
+    try:
+        return publish_days(
+            load_settings(), days, run.run_id, anyway=anyway, night=run.run_type == "scheduled",
+            staged=staged, dag=run.dag_id,
+        )  # fmt: skip
+    except (NotFit, ValueError) as refused:
+        raise AirflowFailException(str(refused)) from None
 
 
 @contextmanager

@@ -47,12 +47,32 @@ class Settings:
         "", "Apache LogFormat string of the log, if it is none of those that are recognised"
     )
     bad_share_warn: float = _setting(0.01, "share of bad lines from which a report warns")
-    bad_share_fail: float = _setting(0.5, "share of bad lines from which a day is not published")
-    repeat_share_warn: float = _setting(0.5, "share of lines that came again, to warn")
+    bad_share_quarantine: float = _setting(
+        0.25, "share of bad lines from which a day is not published, and the run stays green"
+    )
+    bad_share_fail: float = _setting(
+        0.5, "share of bad lines from which a day is not published, and the run is red"
+    )
+    repeat_share_warn: float = _setting(0.5, "share of lines that came again, to warn; 0: never")
+    repeat_share_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
+    repeat_share_fail: float = _setting(0.0, "the same, to fail; 0: never")
     volume_change_warn: float = _setting(
         0.5, "change of a day's requests against the same weekday of the last four weeks, to warn"
     )
-    silent_hours_warn: float = _setting(2.0, "hours in a row without a request, to warn")
+    volume_change_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
+    volume_change_fail: float = _setting(0.0, "the same, to fail; 0: never")
+    silent_hours_warn: float = _setting(2.0, "hours in a row without a request, to warn; 0: never")
+    silent_hours_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
+    silent_hours_fail: float = _setting(0.0, "the same, to fail; 0: never")
+    future_hours: int = _setting(
+        24, "a line whose time is further ahead of its arrival is bad, and of no day"
+    )
+    ancient_days_warn: float = _setting(
+        30.0, "age of a day, from which a night that changes it warns; backfills do not; 0: never"
+    )
+    report_deadline_minutes: int = _setting(
+        120, "minutes from the start of a night, after which its missing report is late"
+    )
     keep_landing_days: int = _setting(
         0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
     )

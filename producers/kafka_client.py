@@ -55,7 +55,7 @@ class Publisher:
             ),
         )
 
-    def send(self, key: bytes | None, value: bytes, about: Any = None) -> None:
+    def send(self, key: bytes | None, value: bytes | None, about: Any = None) -> None:
         """Hand a message over. `about` comes back with its acknowledgement."""
         try:
             self._waiting.append((about, self._producer.send(self._topic, value, key)))

@@ -48,6 +48,11 @@ class Ledger:
         assert self._file is not None
         self._file.write(f"{start},{size},{lines},{message.partition},{message.offset}\n")
 
+    def flush(self) -> None:
+        """Let a kill forget nothing of what was written."""
+        if self._file:
+            self._file.flush()
+
     def acknowledged(self, ends: dict[int, int] | None) -> tuple[int, int]:
         """(bytes, lines) of the log's beginning that Kafka has without a gap.
 

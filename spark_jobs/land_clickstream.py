@@ -14,6 +14,7 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import stream_arguments
 from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.runtime.landing import land
+from spark_jobs.runtime.losses import loss_argument
 from spark_jobs.runtime.words import parse_words
 from spark_jobs.transforms import clickstream
 
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = stream_arguments(__doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS)
     parser.add_argument("--shape", default="rows", choices=clickstream.SHAPES, help="of a message")
     parser.add_argument("--time-zone", default="UTC", help="zone of event_date's midnight")
+    loss_argument(parser)
     args = parser.parse_args(argv)
     words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
     land(

@@ -76,9 +76,11 @@ def main(argv: list[str] | None = None) -> None:
 def readable_now(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFrame:
     """Bad rows (`bad_row` beside the landed columns) -> the good rows that some of them make now.
 
-    What was cut when it was landed is no line any more, and stays bad.
+    What was cut when it was landed is no line any more, and stays bad; so does what came from the
+    future: no parser mends a clock.
     """
-    lines = bad.where(F.length("raw") < MAX_RAW_CHARACTERS).select(
+    is_whole = (F.length("raw") < MAX_RAW_CHARACTERS) & (F.col("bad_reason") != "far_future")
+    lines = bad.where(is_whole).select(
         "bad_row", F.col("event_date").alias("bad_event_date"), F.col("raw").alias("line"), *PLACE
     )
     parsed = reader(lines, keep=("bad_row", "bad_event_date"))

@@ -2,7 +2,8 @@
 
 Reads   landed access-log rows (land_access_log), and the bad ones that were replayed
 Writes  <sink>/<day>/panels.parquet, every row of every panel, and <sink>/<day>/summary.json,
-        totals, top rows and where they come from; the old one is replaced when the new is whole
+        totals, top rows and where they come from (also when the producer was alive, what was
+        lost); the old one is replaced when the new is whole
 Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_log.py \\
             --source parquet:var/lake/landing/access_log/kafka/data --source-kind kafka \\
             --sink summary:var/lake/summary/access_log --days 2026-01-15,2026-01-16
@@ -11,10 +12,11 @@ Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_l
 import json
 import shutil
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -25,6 +27,7 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
 from spark_jobs.runtime.landing import last_batch, read_landing, removed_days
+from spark_jobs.runtime.losses import read_losses
 from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
@@ -57,9 +60,11 @@ def main(argv: list[str] | None = None) -> None:
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
     replayed = current(source.parent / "replayed")
+    rows = read_landing(spark, source, ACCESS_LOG_DDL)
+    alive = _by_day(summary.heartbeats_of(summary.days_of(rows, days)))
+    lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
     landed = with_replayed(
-        read_landing(spark, source, ACCESS_LOG_DDL),
-        read_replayed(spark, source.parent / "replayed"),
+        summary.only_lines(rows), read_replayed(spark, source.parent / "replayed")
     )
     requests = summary.requests_of(summary.days_of(landed, days), args.time_zone)
     requests.persist(StorageLevel.MEMORY_AND_DISK)
@@ -81,8 +86,12 @@ def main(argv: list[str] | None = None) -> None:
         }  # fmt: skip
         numbers = day_numbers({name: rows.get(day, []) for name, rows in found.items()})
         files[day].replace(_made(sink / day) / "panels.parquet")
-        where = {"replayed": replayed["days"].get(day), "other_source": others.get(day)}
-        text = json.dumps(about | numbers | {"provenance": provenance | where}, ensure_ascii=False)
+        told = {
+            "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
+            "lost": [loss for loss in lost if may_lack(day, loss, zone)],
+            "replayed": replayed["days"].get(day), "other_source": others.get(day),
+        }  # fmt: skip
+        text = json.dumps(about | numbers | {"provenance": provenance | told}, ensure_ascii=False)
         replace_text(sink / day / "summary.json", text)
         print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
@@ -93,7 +102,8 @@ def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dic
     if source is None:
         return {}
     folder = _folder(source, "parquet")
-    of_days = summary.days_of(read_landing(spark, folder, ACCESS_LOG_DDL), days)
+    rows = summary.only_lines(read_landing(spark, folder, ACCESS_LOG_DDL))
+    of_days = summary.days_of(rows, days)
     return {
         str(row.event_date): {"landing": str(folder), "good": row.good, "bad": row.bad}
         for row in summary.count_lines(of_days).collect()
@@ -153,6 +163,42 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
         ],
         "bad_lines": [row.asDict() for row in sorted(rows["bad"], key=lambda r: -r.lines)],
     }
+
+
+def heartbeat(rows: list[Row], day: str, zone: ZoneInfo, now: float) -> dict[str, Any] | None:
+    """When the producer was alive on a day: `minutes` with a heartbeat `of` the day's, and `gaps`.
+
+    None if no heartbeat came. What of the day lies after `now` is no gap.
+    """
+    if not rows:
+        return None
+    begin, end = _bounds(day, zone)
+    gaps = [
+        (begin, rows[0].first), *[(gap["from"], gap["to"]) for gap in rows[0].gaps],
+        (rows[0].last, min(end, int(now))),
+    ]  # fmt: skip
+    return {
+        "minutes": rows[0].minutes,
+        "of": (end - begin) // 60,
+        "gaps": [
+            {"from": _instant(datetime.fromtimestamp(one, UTC)),
+             "to": _instant(datetime.fromtimestamp(other, UTC))}
+            for one, other in gaps if other - one > summary.SILENCE
+        ],
+    }  # fmt: skip
+
+
+def may_lack(day: str, loss: dict[str, Any], zone: ZoneInfo) -> bool:
+    """Whether lines of `day` may be among what was lost: it was sent after `since`, and before `at`."""
+    begin, end = _bounds(day, zone)
+    since = datetime.fromisoformat(loss["since"]).timestamp() if loss["since"] else 0
+    return since < end and datetime.fromisoformat(loss["at"]).timestamp() >= begin
+
+
+def _bounds(day: str, zone: ZoneInfo) -> tuple[int, int]:
+    """The day's midnights in seconds since 1970: 23, 24 or 25 hours apart."""
+    begin = datetime.fromisoformat(day).replace(tzinfo=zone)
+    return int(begin.timestamp()), int((begin + timedelta(days=1)).timestamp())
 
 
 def write_panels(

@@ -47,16 +47,15 @@ def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> N
     wanted = {"source": "kafka"} | ({"day": days[1]} if days[1] else {})
     run = api.trigger("analyse_access_log", wanted)
     follow(api, "analyse_access_log", run, says)
-    landed = json.loads(run_manifest(settings, "analyse_access_log", run).read_text())
+    manifest = run_manifest(settings, "analyse_access_log", run)  # none if nothing was new
+    landed = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    read, good, bad = (landed.get(name, 0) for name in ("read", "good", "bad"))
     says.print()
     says.print(totals(reports(settings, "access_log"), *days))
-    says.print(
-        f"This run landed {landed['read']:,} new lines: {landed['good']:,} good, "
-        f"{landed['bad']:,} bad"
-    )
-    if landed["undated"]:
+    says.print(f"This run landed {read:,} new lines: {good:,} good, {bad:,} bad")
+    if landed.get("undated"):
         says.print(f"{landed['undated']:,} of the bad ones show no time: they belong to no day")
-    if landed["bad"] and not days[1]:
+    if bad and not days[1]:
         says.print("Is this an access log in common or combined format?")
     elif days[1]:
         says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.contracts import BAD_REASONS, REPORT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION
-from include.reporting import charts, figures
+from include.reporting import alive, charts, figures
 
 HERE = Path(__file__).parent
 ROWS_ON_PAGE = 25
@@ -112,6 +112,8 @@ def render_day(report: dict[str, Any]) -> str:
         rows_on_page=ROWS_ON_PAGE,
         samples_on_page=SAMPLES_ON_PAGE,
         reasons=BAD_REASONS,
+        heartbeat=alive.heartbeat_says(report),
+        silence=alive.silence_says(report),
     )  # fmt: skip
 
 

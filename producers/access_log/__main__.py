@@ -1,10 +1,12 @@
-"""`python -m producers.access_log`: make an access log, or replay one, into Kafka or a file."""
+"""`python -m producers.access_log`: make an access log, replay one, or follow a live one."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Annotated
 
 import typer
@@ -19,6 +21,7 @@ from rich.progress import (
 )
 
 from include.settings import load_settings
+from producers.access_log.follow import follow as follow_log
 from producers.access_log.generator import generate as generated_lines
 from producers.access_log.generator import generated_log_id
 from producers.access_log.produce import paced, produce
@@ -26,7 +29,7 @@ from producers.access_log.replay import Line, LogFileError, log_id, read_lines
 from producers.kafka_client import ProducerError
 
 app = typer.Typer(
-    help="Make a web server's access log, or replay one, into Kafka, a file or the terminal.",
+    help="Make a web server's access log, replay one into Kafka, a file or the terminal, follow one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -76,6 +79,31 @@ def replay(
         _send(read_lines(file), log_id(file), to, servers, lines_per_message, rate, again, None)
     except LogFileError as error:
         _fail(str(error), 2)
+
+
+@app.command()
+def follow(
+    file: Annotated[Path, typer.Argument(help="a live log, plain; it may be rotated")],
+    topic: Annotated[str, typer.Option(help="Kafka topic")] = "",
+    servers: Servers = "",
+    lines_per_message: PerMessage = 100,
+) -> None:
+    """Send what is written to a log, until Ctrl-C, and a heartbeat a minute: silence is known."""
+    settings, stop = load_settings(), Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    topic = topic or settings.access_log_topic
+    if file.is_dir():
+        _fail(f"{file} is a folder; give one log file", 2)
+    try:
+        says.print(f"following {file} to topic {topic}; Ctrl-C ends it")
+        done = follow_log(
+            file, servers=servers or settings.kafka_servers, topic=topic, stop=stop,
+            ledgers=settings.lake / "ledger", lines_per_message=lines_per_message,
+        )  # fmt: skip
+    except (ProducerError, OSError) as error:
+        _fail(str(error), 1)
+    says.print(f"{done.lines:,} lines in {done.messages:,} messages acknowledged by topic {topic}")
 
 
 def _send(

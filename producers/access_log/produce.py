@@ -46,12 +46,7 @@ def produce(
     """
     started = time.monotonic()
     ledger = Ledger(ledgers / topic / f"{log_id}.csv")
-    ends = end_offsets(servers, topic)
-    if ends is None:
-        raise ProducerError(
-            f"there is no topic {topic!r} at {servers}; make it with "
-            f"`python -m producers.topics {topic}`"
-        )
+    ends = topic_ends(servers, topic)
     reached, before = ledger.acknowledged(ends)
     if not reached:
         ledger.forget()
@@ -59,14 +54,30 @@ def produce(
         reached = before = 0
     sent = messages = 0
     with ledger, Publisher(servers, topic, ledger.write) as publisher:
-        for batch in batches(paced(_after(lines, reached), rate), lines_per_message):
-            first, last = batch[0], batch[-1]
-            about = (first.start, last.start + last.size - first.start, len(batch))
-            value = first.text if len(batch) == 1 else b"\n".join(line.text for line in batch)
-            publisher.send(f"{log_id}:{first.start}".encode(), value, about)
+        for batch in batches(paced(after(lines, reached), rate), lines_per_message):
+            publisher.send(*message(log_id, batch))
             sent, messages = sent + len(batch), messages + 1
             progress(len(batch))
     return Produced(log_id, sent, messages, before, time.monotonic() - started)
+
+
+def topic_ends(servers: str, topic: str) -> dict[int, int]:
+    """The topic's end offsets by partition. Raises ProducerError if there is no such topic."""
+    ends = end_offsets(servers, topic)
+    if ends is None:
+        raise ProducerError(
+            f"there is no topic {topic!r} at {servers}; make it with "
+            f"`python -m producers.topics {topic}`"
+        )
+    return ends
+
+
+def message(log_id: str, batch: list[Line]) -> tuple[bytes, bytes, tuple[int, int, int]]:
+    """Key, value, and what the ledger keeps (start, bytes, lines) of a batch."""
+    first, last = batch[0], batch[-1]
+    about = (first.start, last.start + last.size - first.start, len(batch))
+    value = first.text if len(batch) == 1 else b"\n".join(line.text for line in batch)
+    return f"{log_id}:{first.start}".encode(), value, about
 
 
 def batches(lines: Iterable[Line], count: int) -> Iterator[list[Line]]:
@@ -103,7 +114,7 @@ def paced(lines: Iterable[Line], rate: float | None) -> Iterator[Line]:
         yield line
 
 
-def _after(lines: Iterable[Line], reached: int) -> Iterator[Line]:
+def after(lines: Iterable[Line], reached: int) -> Iterator[Line]:
     """Skip what ends at or before `reached`. A line that has grown past it was sent half: again."""
     rest = iter(lines)
     for line in rest:

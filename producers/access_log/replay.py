@@ -30,17 +30,22 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> Iterator[Line]:
     """The lines of `path`, in order. Raises LogFileError; a packed file is tested whole first."""
     _check(path)
-    start = 0
     with open_log(path) as file:
-        while text := file.readline(MAX_LINE_BYTES + 2):
-            size = len(text)
-            if size > MAX_LINE_BYTES and not text.endswith(b"\n"):
-                while more := file.readline(1024 * 1024):
-                    size += len(more)
-                    if more.endswith(b"\n"):
-                        break
-            yield Line(start, text.removesuffix(b"\n")[: MAX_LINE_BYTES + 1], size)
-            start += size
+        yield from lines_from(file)
+
+
+def lines_from(file: BinaryIO, start: int = 0, ended: bool = False) -> Iterator[Line]:
+    """The lines from `start`, where `file` stands; only those that have ended if one says so."""
+    while text := file.readline(MAX_LINE_BYTES + 2):
+        size, piece = len(text), text
+        while size > MAX_LINE_BYTES and not piece.endswith(b"\n"):
+            if not (piece := file.readline(1024 * 1024)):
+                break
+            size += len(piece)
+        if ended and not piece.endswith(b"\n"):
+            return
+        yield Line(start, text.removesuffix(b"\n")[: MAX_LINE_BYTES + 1], size)
+        start += size
 
 
 def log_id(path: Path) -> str:
@@ -51,8 +56,12 @@ def log_id(path: Path) -> str:
     """
     _check(path)
     with open_log(path) as file:
-        first = file.readline(MAX_LINE_BYTES).rstrip(b"\r\n")
-    return hashlib.sha256(first).hexdigest()[:16]
+        return id_of(file.readline(MAX_LINE_BYTES))
+
+
+def id_of(first: bytes) -> str:
+    """The name of the log that begins with this line."""
+    return hashlib.sha256(first.rstrip(b"\r\n")).hexdigest()[:16]
 
 
 def open_log(path: Path) -> BinaryIO:

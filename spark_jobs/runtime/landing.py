@@ -4,6 +4,7 @@
     <folder>/checkpoint/      where that query stands
     <folder>/progress.jsonl   what each batch read and landed, a line a batch
     <folder>/removed.jsonl    days that maintain_landing has removed, a line a time
+    <folder>/lost.jsonl       messages that Kafka no longer had, and somebody accepted that
     <folder>/query.json       which job and source the folder belongs to
     <folder>/lock             held by the job that writes
 
@@ -20,15 +21,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
 from spark_jobs.runtime import session
 from spark_jobs.runtime.claims import claimed, held, replace_text
 from spark_jobs.runtime.leases import Lease
+from spark_jobs.runtime.losses import (
+    Loss,
+    Offsets,
+    ask_broker,
+    check_offsets,
+    keep_losses,
+    read_losses,
+)
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
-from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, read, write
 from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
 # Where each landed row came from; `recount` finds a batch's rows by it.
@@ -38,11 +47,11 @@ PLACE = ("topic", "partition", "offset", "file")
 class Landing:
     """The landing folder around a `parquet:DIR` sink. DIR's last part must be `data`.
 
-    `ddl` are the columns of what lands there.
+    `ddl` are the columns of what lands there; `is_line` tells, as SQL, the rows that count.
     """
 
-    def __init__(self, sink: Place, ddl: str) -> None:
-        self._format, self._ddl = sink.kind, ddl
+    def __init__(self, sink: Place, ddl: str, is_line: str = "true") -> None:
+        self._format, self._ddl, self._is_line = sink.kind, ddl, is_line
         self.data = Path(sink.name).absolute()
         if self.data.name != "data":
             raise Refused(
@@ -53,6 +62,7 @@ class Landing:
         self.checkpoint = self.folder / "checkpoint"
         self.progress = self.folder / "progress.jsonl"
         self.removed = self.folder / "removed.jsonl"
+        self.lost = self.folder / "lost.jsonl"
 
     @contextmanager
     def locked(self, job: str, source: Place, run: str) -> Iterator[str]:
@@ -102,6 +112,20 @@ class Landing:
         found = {record["batch"]: record for record in _records(self.progress)}
         return [found[batch] for batch in sorted(found)]
 
+    def reached(self, topic: str) -> Offsets:
+        """Partition -> the offset up to which the topic is landed; empty before the first plan."""
+        done = [int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")]
+        # What the sink has is not read again, also where a kill kept the checkpoint from saying so.
+        sunk = last_batch(self.data)
+        last = max(done if sunk is None else [*done, sunk], default=-1)
+        if last >= 0:
+            found = self._end_of(last)
+        else:
+            begun = self.checkpoint / "sources" / "0" / "0"
+            text = begun.read_text(errors="replace") if begun.is_file() else ""
+            found = json.loads(text[text.index("{") :]) if "{" in text else {}
+        return dict((found or {}).get(topic, {}))
+
     def recount(self, spark: SparkSession, run: str) -> None:
         """Record the committed batches that nobody has recorded.
 
@@ -111,16 +135,11 @@ class Landing:
         """
         for batch in sorted(self._committed() - {record["batch"] for record in self.batches()}):
             rows = self._rows_of(spark, batch)
-            good, bad, undated, days = rows.agg(
-                F.count_if(F.col("bad_reason").isNull()),
-                F.count_if(F.col("bad_reason").isNotNull()),
-                F.count_if(F.col("event_date").isNull()),
-                F.collect_set(F.col("event_date").cast("string")),
-            ).first() or (0, 0, 0, [])
+            counts = (rows.agg(*_counts(self._is_line)).first() or Row()).asDict()
             append_line(self.progress,
-                {"batch": batch, "run": run, "read": good + bad, "good": good, "bad": bad,
-                 "undated": undated,
-                 "days": sorted(days), "to": self._end_of(batch), "counted": "as landed"}
+                {"batch": batch, "run": run, "read": counts["good"] + counts["bad"], **counts,
+                 "days": sorted(map(str, counts["days"])), "to": self._end_of(batch),
+                 "counted": "as landed"}
             )  # fmt: skip
 
     def _end_of(self, batch: int) -> Any:
@@ -158,23 +177,25 @@ class Landing:
 class Recorder(Progress):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
-    def __init__(self, landing: Landing, run: str) -> None:
+    def __init__(self, landing: Landing, run: str, topic_id: str | None = None) -> None:
         super().__init__(lambda record: append_line(landing.progress, record))
-        self._run = run
+        self._run, self._about = run, {"topic_id": topic_id} if topic_id else {}
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         observed = event.progress.observedMetrics
         # A batch that the sink finds landed already is skipped, and observed as nothing: `recount`
         # has it. So has what no batch ran for.
-        if "lines" not in observed or not observed["lines"]["read"]:
+        if "lines" not in observed or "landed" not in observed:
+            return
+        if not (observed["lines"]["read"] or observed["landed"]["heartbeats"]):
             return
         landed, source, record = observed["landed"], event.progress.sources[0], record_of(event)
         record["messages"] = record.pop("rows")
         self._write(record | {
-            "run": self._run, "read": observed["lines"]["read"], "good": landed["good"],
-            "bad": landed["bad"], "undated": landed["undated"],
+            "run": self._run, "read": observed["lines"]["read"], **landed.asDict(),
             "days": sorted(str(day) for day in landed["days"]),
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
+            **self._about,
         })  # fmt: skip
 
 
@@ -182,20 +203,23 @@ def land(
     job: str, words: Words, args: argparse.Namespace, ddl: str,
     rows_of: Callable[[DataFrame], DataFrame], columns: str,
     take_apart: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    is_line: tuple[str, str] = ("true", "true"),
 ) -> None:  # fmt: skip
     """Land what the source has, by the job's own `rows_of`, and write what the run did.
 
     `take_apart` makes one row a line or event of what the source gives, read with `columns`; these
-    are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. Raises Refused.
+    are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. `is_line` tells, as SQL,
+    the rows that count, of the first and of the second; others are heartbeats. Raises Refused.
     """
-    landing, started = Landing(words.sink, ddl), time.monotonic()
+    landing, started = Landing(words.sink, ddl, is_line[1]), time.monotonic()
     if args.check:
         return
     with landing.locked(job, words.source, args.run_id) as query:
         spark = session.start(job)
-        lines = take_apart(read(spark, words.source, args, columns))
-        rows = count_landed(rows_of(count_read(lines)))
-        recorder = Recorder(landing, args.run_id)
+        topic_id, losses = _look_for_losses(spark, landing, words.source, args)
+        lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
+        rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])
+        recorder = Recorder(landing, args.run_id, topic_id)
         with (
             Lease(spark, args.run_seconds, args.stop_file) as lease,
             listening(spark, recorder),
@@ -212,6 +236,7 @@ def land(
             "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
             "spark_version": spark.version,
+            "lost": [loss for loss in read_losses(landing.lost) if loss["run"] == args.run_id],
         })  # fmt: skip
         if args.manifest:
             replace_text(Path(args.manifest), json.dumps(landed, indent=1))
@@ -219,24 +244,49 @@ def land(
         f"{job}: read {landed['read']:,} lines = {landed['good']:,} good + {landed['bad']:,} bad, "
         f"in {plural(len(landed['batches']), 'batch', 'batches')}; "
         f"days: {', '.join(landed['days']) or 'none'}; until {lease.reason}"
+        + "".join(f"; lost: {loss}" for loss in losses)
     )
     lease.leave()
 
 
-def count_read(lines: DataFrame) -> DataFrame:
+def _look_for_losses(
+    spark: SparkSession, landing: Landing, source: Place, args: argparse.Namespace
+) -> tuple[str | None, list[Loss]]:
+    """The topic's id, and what of it is lost and accepted, recorded. Raises Refused, NotNow."""
+    if source.kind != "kafka":
+        return None, []
+    check_servers(args.servers)
+    topic, batches = ask_broker(spark, args.servers, source.name), landing.batches()
+    before = next((b["topic_id"] for b in reversed(batches) if b.get("topic_id")), None)
+    losses = check_offsets(
+        topic, source.name, landing.reached(source.name), before, landing.folder,
+        args.accept_loss == "True",
+    )  # fmt: skip
+    since = next((b["at"] for b in reversed(batches) if b.get("at")), None)
+    keep_losses(losses, landing.lost, args.run_id, since)
+    return topic.id if topic else None, losses
+
+
+def count_read(lines: DataFrame, is_line: str = "true") -> DataFrame:
     """Count the lines that come out of the source, before anything is done to them."""
-    return lines.observe("lines", F.count(F.lit(1)).alias("read"))
+    return lines.observe("lines", F.count_if(F.expr(is_line)).alias("read"))
 
 
-def count_landed(rows: DataFrame) -> DataFrame:
-    """Count the rows that go into the sink, good and bad, and note their days."""
-    return rows.observe(
-        "landed",
-        F.count_if(F.col("bad_reason").isNull()).alias("good"),
-        F.count_if(F.col("bad_reason").isNotNull()).alias("bad"),
-        F.count_if(F.col("event_date").isNull()).alias("undated"),
-        F.collect_set("event_date").alias("days"),
-    )
+def count_landed(rows: DataFrame, is_line: str = "true") -> DataFrame:
+    """Count the rows that go into the sink, good and bad, and note the days of lines."""
+    return rows.observe("landed", *_counts(is_line))
+
+
+def _counts(is_line: str) -> list[Column]:
+    line, bad = F.expr(is_line), F.col("bad_reason")
+    return [
+        F.count_if(line & bad.isNull()).alias("good"),
+        F.count_if(line & bad.isNotNull()).alias("bad"),
+        F.count_if(line & F.col("event_date").isNull()).alias("undated"),
+        F.count_if(line & (bad == "far_future")).alias("future"),
+        F.count_if(~line).alias("heartbeats"),
+        F.collect_set(F.when(line, F.col("event_date"))).alias("days"),
+    ]
 
 
 def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
@@ -260,7 +310,7 @@ def last_batch(folder: Path) -> int | None:
 def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any]:
     """What `run` landed, all its attempts together. Raises Refused if the counts do not agree."""
     batches = [record for record in landing.batches() if record["run"] == run]
-    counted = ("read", "good", "bad", "undated")
+    counted = ("read", "good", "bad", "undated", "future", "heartbeats")
     total = {name: sum(b.get(name, 0) for b in batches) for name in counted}
     if total["read"] != total["good"] + total["bad"]:
         raise Refused(

@@ -29,17 +29,18 @@ ESTABLISHED, CLOSE_WAIT = "01", "08"  # in /proc/net/tcp
 
 
 def read(
-    spark: SparkSession, source: Place, args: argparse.Namespace, columns: str = "value STRING"
-) -> DataFrame:
+    spark: SparkSession, source: Place, args: argparse.Namespace, columns: str = "value STRING",
+    skip_lost: bool = False,
+) -> DataFrame:  # fmt: skip
     """The stream that `source` names.
 
     Kafka gives its own columns (key and value BINARY, topic, partition, offset, timestamp), text and
     socket `value` STRING, rate `timestamp` and `value` BIGINT. JSON gives `columns`, and what could
     not be read in `_corrupt_record`; CSV, ORC and Parquet the columns that the files have, which
-    must include the first of `columns`.
+    must include the first of `columns`. `skip_lost` goes on behind what Kafka no longer has.
     """
     if source.kind == "kafka":
-        return _read_kafka(spark, source, args)
+        return _read_kafka(spark, source, args, skip_lost)
     if source.kind == "socket":
         host, _, port = source.name.rpartition(":")
         return spark.readStream.format("socket").option("host", host).option("port", port).load()
@@ -48,10 +49,12 @@ def read(
     return _read_files(spark, source, args, columns)
 
 
-def _read_kafka(spark: SparkSession, source: Place, args: argparse.Namespace) -> DataFrame:
+def _read_kafka(
+    spark: SparkSession, source: Place, args: argparse.Namespace, skip_lost: bool
+) -> DataFrame:
     """Messages of a topic from --starting, or from where the checkpoint stands.
 
-    Offsets that Kafka no longer has fail the query (`failOnDataLoss`), they are not skipped.
+    Offsets that Kafka no longer has fail the query (`failOnDataLoss`), unless `skip_lost`.
     """
     check_servers(args.servers)
     reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
@@ -60,6 +63,8 @@ def _read_kafka(spark: SparkSession, source: Place, args: argparse.Namespace) ->
     # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
     reader = reader.option("kafka.default.api.timeout.ms", 20000)
     reader = reader.option("kafka.request.timeout.ms", 15000)
+    if skip_lost:
+        reader = reader.option("failOnDataLoss", False)
     if args.max_per_trigger:
         reader = reader.option("maxOffsetsPerTrigger", args.max_per_trigger)
     return reader.load()

@@ -12,7 +12,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
+from include.contracts import ACCESS_LOG_DDL, HEARTBEAT, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
 from include.log_formats import (
     ALB,
     ALB_BEGINS,
@@ -43,6 +43,9 @@ REQUEST_DDL = f"{JSON_DDL}, headers STRUCT<" + ", ".join(
     f"`{header}`: ARRAY<STRING>" for header in JSON_HEADERS.values()
 ) + ">"  # fmt: skip
 
+# Which rows are lines, in what `arrivals_of` gives and in what is landed; the others are heartbeats.
+LINES = ("NOT is_heartbeat", f"NOT (log_format <=> '{HEARTBEAT}')")
+
 
 def kafka_lines(messages: DataFrame) -> DataFrame:
     """Kafka messages (key, value, topic, partition, offset) -> one row a line.
@@ -50,21 +53,33 @@ def kafka_lines(messages: DataFrame) -> DataFrame:
     Gives `line` (STRING, bytes as sent), `line_id`, `topic`, `partition`, `offset`, `file` (null).
     `line_id` is `<log id>:<byte offset of the line>`: the key is `<log id>:<byte offset of the
     first line>`, and the lines before are counted in bytes, so it does not depend on how many lines
-    a message carries. It is null when the key has another form.
+    a message carries. It is null when the key has another form. A heartbeat is no line.
     """
+    return _taken_apart(messages).where("NOT is_heartbeat").drop("is_heartbeat")
+
+
+def _taken_apart(messages: DataFrame, *others: str) -> DataFrame:
+    """As `kafka_lines`, with `is_heartbeat` and the columns `others`; a heartbeat has no `line`."""
     value = F.coalesce("value", F.lit(b""))
     text = value.cast("string")
     # Splitting goes through Java strings, which would turn bytes that are not UTF-8 into others, of
     # another length. Such a message is split as Latin-1, where every byte is one character.
-    lines = F.when(F.is_valid_utf8(text), F.split(_without_last_newline(text), "\n")).otherwise(
-        F.transform(
-            F.split(_without_last_newline(F.decode(value, "ISO-8859-1")), "\n"),
-            lambda line: F.encode(line, "ISO-8859-1").cast("string"),
+    key = F.col("key").cast("string")
+    is_heartbeat = F.col("value").isNull() & F.endswith(key, F.lit(f":{HEARTBEAT}"))
+    lines = (
+        F.when(is_heartbeat, F.array(F.lit(None).cast("string")))
+        .when(F.is_valid_utf8(text), F.split(_without_last_newline(text), "\n"))
+        .otherwise(
+            F.transform(
+                F.split(_without_last_newline(F.decode(value, "ISO-8859-1")), "\n"),
+                lambda line: F.encode(line, "ISO-8859-1").cast("string"),
+            )
         )
     )
-    key = F.col("key").cast("string")
-    place = ["topic", "partition", "offset"]
-    split_messages = messages.select(
+    place = ["topic", "partition", "offset", "is_heartbeat", *others]
+    split_messages = messages.withColumn(
+        "is_heartbeat", F.coalesce(is_heartbeat, F.lit(False))
+    ).select(
         lines.alias("lines"),
         F.when(key.rlike(r"^.+:\d{1,18}$"), F.regexp_extract(key, r"^(.+):", 1)).alias("log_id"),
         F.substring_index(key, ":", -1).try_cast("bigint").alias("first_byte"),
@@ -115,6 +130,20 @@ def is_directive() -> Column:
     return begins & F.coalesce(F.col("file").rlike(W3C_FILE), F.lit(False))
 
 
+def arrivals_of(rows: DataFrame, kind: str) -> DataFrame:
+    """As `lines_of`, with when each `arrived` and `is_heartbeat`: Kafka's heartbeats have no line.
+
+    Kafka says when a message was sent, so a topic that is landed again gives the same rows; of a
+    file it is the time of the batch.
+    """
+    if kind == "kafka":
+        # A message without a time has -1 milliseconds.
+        sent = F.when(F.unix_millis("timestamp") >= 0, F.col("timestamp"))
+        return _taken_apart(rows.withColumn("arrived", sent), "arrived")
+    lines = lines_of(rows, kind).withColumn("arrived", F.current_timestamp())
+    return lines.withColumn("is_heartbeat", F.lit(False))
+
+
 def messages_of(rows: DataFrame, kind: str) -> DataFrame:
     """What a source of this kind gives -> `key` and `value`, as Kafka's; others have no key."""
     if kind == "kafka":
@@ -134,20 +163,23 @@ def made_up_line() -> Column:
 
 
 def parse_lines(
-    lines: DataFrame, log_format: str = "", w3c: Mapping[str, str] | None = None
-) -> DataFrame:
+    lines: DataFrame, log_format: str = "", w3c: Mapping[str, str] | None = None,
+    future_hours: int = 24,
+) -> DataFrame:  # fmt: skip
     """Task 1 of the course: every field of every line; a line that cannot be read says why.
 
     Takes `line` (STRING) beside any other columns, which stay, and for W3C `file`. `log_format` is an
     Apache LogFormat that is tried before all others; `w3c` says which fields the files have in whose
     name such an id stands, {"w3c-1a2b3c4d": "date time c-ip …"}. Adds host, user, timestamp, method,
     endpoint, query, protocol, status, content_size, referrer, user_agent, vhost, seconds_taken,
-    log_format, bad_reason and raw, typed as in `include.contracts.ACCESS_LOG_DDL`.
+    log_format, bad_reason and raw, typed as in `include.contracts.ACCESS_LOG_DDL`. Where the lines
+    have `arrived`, a time more than `future_hours` ahead of it is none.
     """
     return (
         lines.transform(with_fields, log_format, w3c or {})
         .transform(with_timestamp)
         .transform(with_bad_reason)
+        .transform(with_far_future, future_hours)
         .transform(with_request)
         .transform(select_parsed)
     )
@@ -210,6 +242,21 @@ def with_bad_reason(lines: DataFrame) -> DataFrame:
         .when(F.col("field").isNull(), "no_match")
         .when(_present(size).isNotNull() & size.try_cast("bigint").isNull(), "bad_size"),
     ).withColumn("field", F.when(F.col("bad_reason").isNull(), F.col("field")))
+
+
+def with_far_future(lines: DataFrame, hours: int) -> DataFrame:
+    """A time that lies ahead makes a line bad, and takes its day: no report for the year 2099."""
+    if "arrived" not in lines.columns:
+        return lines
+    ahead = F.coalesce(
+        F.col("timestamp") > F.col("arrived") + F.expr(f"INTERVAL {hours} HOURS"), F.lit(False)
+    )
+    return lines.select(
+        *[name for name in lines.columns if name not in ("timestamp", "bad_reason", "field")],
+        F.when(~ahead, F.col("timestamp")).alias("timestamp"),
+        F.coalesce("bad_reason", F.when(ahead, "far_future")).alias("bad_reason"),
+        F.when(~ahead, F.col("field")).alias("field"),
+    )
 
 
 def with_request(lines: DataFrame) -> DataFrame:
@@ -307,15 +354,29 @@ def count_by_status(requests: DataFrame) -> DataFrame:
     return requests.groupBy("status").count()
 
 
+def with_heartbeat(rows: DataFrame) -> DataFrame:
+    """Parsed rows with `arrived` and `is_heartbeat` -> a heartbeat has its time, its name, no more."""
+    alive = F.col("is_heartbeat")
+    return rows.select(
+        *[name for name in rows.columns if name not in ("timestamp", "log_format", "bad_reason")],
+        F.when(alive, F.col("arrived")).otherwise(F.col("timestamp")).alias("timestamp"),
+        F.when(alive, HEARTBEAT).otherwise(F.col("log_format")).alias("log_format"),
+        F.when(~alive, F.col("bad_reason")).alias("bad_reason"),
+    )
+
+
 def landed_lines(
     lines: DataFrame, time_zone: str, log_format: str = "", w3c: Mapping[str, str] | None = None,
-    keep: tuple[str, ...] = (),
+    future_hours: int = 24, keep: tuple[str, ...] = (),
 ) -> DataFrame:  # fmt: skip
     """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
 
     Columns to `keep` come before them.
     """
-    parsed = lines.transform(parse_lines, log_format, w3c).transform(with_event_date, time_zone)
+    parsed = parse_lines(lines, log_format, w3c, future_hours)
+    if "is_heartbeat" in parsed.columns:
+        parsed = with_heartbeat(parsed)
+    parsed = parsed.transform(with_event_date, time_zone)
     return parsed.select(*keep, *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
 
 

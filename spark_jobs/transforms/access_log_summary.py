@@ -3,6 +3,8 @@
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from include.contracts import HEARTBEAT
+
 # Panel -> the column whose values are its rows, and what stands for nothing (None: left out).
 PANELS = {
     "status": ("status", "-"),
@@ -13,6 +15,7 @@ PANELS = {
     "referrers": ("referrer", None),
     "user_agents": ("user_agent", "-"),
 }
+SILENCE = 180  # seconds between two heartbeats, from which on the producer was silent
 # What makes two good rows with one line_id the same line. The id alone could be shared by two logs
 # that begin with the same line.
 CONTENT = ["host", "user", "timestamp", "method", "endpoint", "query", "protocol", "status",
@@ -21,6 +24,36 @@ CONTENT = ["host", "user", "timestamp", "method", "endpoint", "query", "protocol
 
 def days_of(landed: DataFrame, days: list[str]) -> DataFrame:
     return landed.where(F.col("event_date").isin([F.lit(day).cast("date") for day in days]))
+
+
+def only_lines(landed: DataFrame) -> DataFrame:
+    """Landed rows without the heartbeats of producers."""
+    return landed.where(~F.col("log_format").eqNullSafe(HEARTBEAT))
+
+
+def heartbeats_of(landed: DataFrame) -> DataFrame:
+    """By day: `minutes` with a heartbeat, the `first`, the `last`, and `gaps` (`from`, `to`).
+
+    All in seconds since 1970; a gap is longer than SILENCE.
+    """
+    seconds = F.unix_seconds("timestamp")
+    steps = F.zip_with(
+        F.slice("times", 1, F.size("times") - 1), F.slice("times", 2, F.size("times") - 1),
+        lambda one, next: F.struct(one.alias("from"), next.alias("to")),
+    )  # fmt: skip
+    return (
+        landed.where(F.col("log_format") == HEARTBEAT)
+        .groupBy("event_date")
+        .agg(
+            F.count_distinct(F.floor(seconds / 60)).alias("minutes"),
+            F.sort_array(F.collect_set(seconds)).alias("times"),
+        )
+        .select(
+            "event_date", "minutes",
+            F.element_at("times", 1).alias("first"), F.element_at("times", -1).alias("last"),
+            F.filter(steps, lambda step: step["to"] - step["from"] > SILENCE).alias("gaps"),
+        )
+    )  # fmt: skip
 
 
 def without_repeats(good: DataFrame) -> DataFrame:

@@ -77,6 +77,14 @@ def test_what_a_job_refuses_is_not_tried_again_and_all_else_is(dag_bag, code, ac
     assert land.retry_policy.evaluate(failed, 1, 2).action.value == action
 
 
+def test_a_late_report_raises_the_alarm_and_every_task_that_fails_leaves_a_note(dag_bag):
+    dag = dag_bag.dags["analyse_access_log"]
+    (alert,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
+    assert alert.interval.total_seconds() == 60 * load_settings().report_deadline_minutes
+    assert alert.callback.path == "include.notes.report_is_late"
+    assert all(task.on_failure_callback for task in dag.tasks)
+
+
 def test_one_run_at_a_time_writes_the_landing(dag_bag):
     dag = dag_bag.dags["analyse_access_log"]
     assert {dag.get_task(name).pool for name in ("land_access_log", "summarise_access_log")} == {

@@ -277,17 +277,139 @@ def test_garbage_lands_as_bad_lines_and_the_query_lives(
     assert ids(spark, landing) == sorted(expected)
 
 
-def test_a_topic_made_anew_is_told_of_and_not_skipped(broker, topic, tmp_path, land, landing):
+def test_heartbeats_are_landed_and_counted_apart_also_after_a_kill(
+    spark, broker, topic, tmp_path, land, landing, job
+):
+    from producers.kafka_client import Publisher
+
+    def beat(count):
+        with Publisher(broker.kafka_servers, topic, lambda done: None) as publisher:
+            for _ in range(count):
+                publisher.send(b"log:heartbeat", None)
+
+    beat(3)
+    _, manifest = land("only heartbeats")
+    assert (manifest["read"], manifest["heartbeats"], manifest["days"]) == (0, 3, [])
+    beat(2)
+    sent(broker, topic, tmp_path, generate(100, 1, DAY))
+    _, manifest = land("both")
+    counts = {name: manifest[name] for name in ("read", "good", "bad", "heartbeats")}
+    assert (counts["read"], counts["heartbeats"]) == (100, 2)
+    assert manifest["days"] == ["2026-01-15"]
+    # As killed before the batches were recorded.
+    (landing / "progress.jsonl").unlink()
+    _, recounted = land("recounted")
+    assert recounted.items() >= (counts | {"heartbeats": 5, "days": ["2026-01-15"]}).items()
+    today = datetime.now(UTC).date().isoformat()
+    code, said = job(
+        "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
+        "--sink", f"summary:{tmp_path / 'summary'}", "--days", f"{today},2026-01-15",
+    )  # fmt: skip
+    assert code == 0, said
+    told = json.loads((tmp_path / "summary" / today / "summary.json").read_text())
+    assert told["lines"]["read"] == told["requests"] == 0
+    assert told["provenance"]["heartbeat"]["minutes"] in (1, 2)
+    told = json.loads((tmp_path / "summary" / "2026-01-15" / "summary.json").read_text())
+    assert told["provenance"]["heartbeat"] is None
+    assert told["lines"]["read"] + manifest["undated"] == 100
+
+
+@pytest.fixture
+def admin(broker):
     from kafka import KafkaAdminClient
 
+    client = KafkaAdminClient(bootstrap_servers=broker.kafka_servers)
+    yield client
+    client.close()
+
+
+def expire(admin, topic, partition, before):
+    """As retention does: the partition begins at offset `before`."""
+    from kafka import TopicPartition
+
+    admin.delete_records({TopicPartition(topic, partition): before})
+
+
+def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_if_accepted(
+    spark, broker, topic, tmp_path, land, landing, admin, job
+):
+    lines = list(generate(200, 1, DAY))
+    sent(broker, topic, tmp_path, lines[:100], lines_per_message=1)
+    assert land("first")[1]["lost"] == []
+    before = json.loads((landing / "progress.jsonl").read_text().splitlines()[-1])["to"][topic]
+    sent(broker, topic, tmp_path, lines, lines_per_message=1)
+    first = before["1"]
+    expire(admin, topic, 1, first + 7)
+    said, manifest = land("night", code=2)
+    assert manifest is None
+    assert "7 messages that were not landed" in said
+    assert f"topic {topic}, partition 1: offsets {first} to {first + 6}, 7 messages" in said
+    assert "--accept-loss" in said
+    assert len(ids(spark, landing)) == 100
+    said, manifest = land("night", **{"accept-loss": True})
+    assert f"lost: topic {topic}, partition 1: offsets {first} to {first + 6}" in said
+    assert manifest["read"] == len(lines) - 100 - 7
+    (lost,) = manifest["lost"]
+    assert (lost["messages"], lost["partition"], lost["first"], lost["end"], lost["since"][:4]) == (
+        7, 1, first, first + 7, str(datetime.now(UTC).year))  # fmt: skip
+    assert land("next")[1]["lost"] == [], "what was accepted is not asked for again"
+    code, said = job(
+        "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
+        "--sink", f"summary:{tmp_path / 'summary'}", "--days", datetime.now(UTC).date().isoformat(),
+    )  # fmt: skip
+    assert code == 0, said
+    (summary,) = (tmp_path / "summary").glob("2*/summary.json")
+    assert json.loads(summary.read_text())["provenance"]["lost"] == [lost]
+    assert len(set(ids(spark, landing))) == len(ids(spark, landing)) == 193
+
+
+def test_a_loss_is_kept_once_though_the_run_that_accepted_it_was_killed(
+    spark, broker, topic, tmp_path, land, landing, admin
+):
+    sent(broker, topic, tmp_path, generate(100, 1, DAY), lines_per_message=1)
+    land("first")
+    sent(broker, topic, tmp_path, generate(100, 1, DAY), lines_per_message=1, again=True)
+    reached = json.loads((landing / "progress.jsonl").read_text().splitlines()[-1])["to"][topic]
+    expire(admin, topic, 0, reached["0"] + 3)
+    # As killed behind the record of the loss and before the first batch.
+    record = {"run": "killed", "since": None, "at": "2026-01-15T00:00:00+00:00", "topic": topic,
+              "partition": 0, "first": reached["0"], "end": reached["0"] + 2, "messages": 2}  # fmt: skip
+    (landing / "lost.jsonl").write_text(json.dumps(record) + '\n{"run": "ki')
+    _, manifest = land("night", **{"accept-loss": True})
+    assert [loss["messages"] for loss in manifest["lost"]] == [3]
+    from spark_jobs.runtime.losses import read_losses
+
+    assert [loss["run"] for loss in read_losses(landing / "lost.jsonl")] == ["night"]
+
+
+def test_partitions_that_are_added_are_landed_whole(spark, broker, topic, tmp_path, land, admin):
+    from kafka.admin import NewPartitions
+
+    lines = list(generate(200, 1, DAY))
+    sent(broker, topic, tmp_path, lines[:100], lines_per_message=1)
+    land("before")
+    admin.create_partitions({topic: NewPartitions(4)})
+    sent(broker, topic, tmp_path, lines, lines_per_message=1)
+    _, manifest = land("after")
+    assert manifest["read"] == len(lines) - 100
+    assert set(manifest["batches"][-1]["to"][topic]) == {"0", "1", "2", "3"}
+
+
+@pytest.mark.parametrize("again", [100, 500, 900])
+def test_a_topic_made_anew_is_told_of_and_not_skipped(
+    broker, topic, tmp_path, land, landing, admin, again
+):
+    """Also when it has as many messages again as were landed, or more."""
     from producers.kafka_client import end_offsets, ensure_topics
 
-    sent(broker, topic, tmp_path, generate(500, 1, DAY))
+    sent(broker, topic, tmp_path, generate(500, 1, DAY), lines_per_message=1)
     land("before")
-    admin = KafkaAdminClient(bootstrap_servers=broker.kafka_servers)
     admin.delete_topics([topic])
     eventually(lambda: end_offsets(broker.kafka_servers, topic) is None, 30, "the topic to be gone")
-    admin.close()
+    said, _ = land("gone", code=2)
+    assert f"topic {topic} is gone" in said
     ensure_topics(broker.kafka_servers, [topic], partitions=2, replication=1)
-    said, _ = land("after", code=1)
+    sent(broker, topic, tmp_path, generate(again, 1, DAY), lines_per_message=1, again=True)
+    said, _ = land("after", code=2, **{"accept-loss": True})
     assert "Kafka no longer has what the checkpoint expects" in said
+    assert f"move {landing} away" in said

@@ -4,14 +4,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from datetime import date
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from include.settings import PROJECT
+from producers.access_log.follow import follow
 from producers.access_log.generator import generate
 from producers.access_log.produce import produce
 from producers.access_log.replay import Line
@@ -193,3 +196,75 @@ def test_a_log_goes_to_a_file_or_to_the_terminal_instead(tmp_path):
     assert run([*base, f"file:{tmp_path / 'a.log'}"]).returncode == 0
     assert run([*base, "stdout"]).stdout == (tmp_path / "a.log").read_text()
     assert [file.name for file in tmp_path.iterdir()] == ["a.log"]
+
+
+@pytest.fixture
+def following(broker, topic, tmp_path):
+    """Follows tmp_path/access.log in a thread until the block ends; gives what was done."""
+    path, ended = tmp_path / "access.log", []
+
+    @contextmanager
+    def begin(**changed):
+        stop = threading.Event()
+        told = {"servers": broker.kafka_servers, "topic": topic, "ledgers": tmp_path / "ledger",
+                "stop": stop, "heartbeat_seconds": 1, "rotated_seconds": 1} | changed  # fmt: skip
+        thread = threading.Thread(target=lambda: ended.append(follow(path, **told)))
+        thread.start()
+        try:
+            yield path, ended
+        finally:
+            stop.set()
+            thread.join(30)
+
+    return begin
+
+
+def texts(messages):
+    return [text for _, text in lines_of(m for m in messages if m[1] is not None)]
+
+
+def test_a_live_log_is_followed_through_its_rotation_each_line_once(following, messages, tmp_path):
+    with following() as (path, ended):
+        time.sleep(1)
+        path.write_bytes(b"one\ntwo\nthr")
+        eventually(lambda: len(texts(messages())) == 2, 20, "the lines that have ended")
+        with path.open("ab", buffering=0) as file:
+            file.write(b"ee\n")
+            eventually(lambda: len(texts(messages())) == 3, 20, "the third")
+            path.rename(tmp_path / "access.log.1")
+            path.write_bytes(b"new one\n")
+            file.write(b"late\n")  # a server writes on into the old file for a while
+        eventually(lambda: len(texts(messages())) == 5, 20, "the new log")
+    assert sorted(texts(messages())) == [b"late", b"new one", b"one", b"three", b"two"]
+    assert (ended[0].lines, ended[0].before) == (5, 0)
+    with following() as (path, ended), path.open("ab", buffering=0) as file:
+        file.write(b"newer\n")
+        eventually(lambda: b"newer" in texts(messages()), 20, "the line of the second time")
+    assert (ended[1].lines, ended[1].before) == (1, 1)
+
+
+def test_a_log_that_is_cut_to_begin_anew_is_read_from_its_beginning(following, messages):
+    with following() as (path, _):
+        path.write_bytes(b"a long first line\n")
+        eventually(lambda: len(texts(messages())) == 1, 20, "the first line")
+        path.write_bytes(b"short\n")
+        eventually(lambda: len(texts(messages())) == 2, 20, "the line of the new log")
+    assert set(texts(messages())) == {b"a long first line", b"short"}
+
+
+def test_a_producer_that_follows_sends_heartbeats_also_without_a_log(following, messages):
+    from producers.access_log.replay import id_of
+
+    with following() as (path, _):
+        eventually(lambda: len(messages()) >= 2, 20, "two heartbeats")
+        path.write_bytes(b"first\n")
+        eventually(lambda: f"{id_of(b'first')}:heartbeat".encode() in
+                   {key for key, *_ in messages()}, 20, "a heartbeat of the log")  # fmt: skip
+    beats = [(key, value) for key, value, _ in messages() if key.endswith(b":heartbeat")]
+    assert {value for _, value in beats} == {None}
+    assert texts(messages()) == [b"first"]
+
+
+def test_a_replay_sends_no_heartbeat(broker, topic, tmp_path, messages):
+    sent(broker, topic, tmp_path, generate(20, 1, DAY))
+    assert not [key for key, *_ in messages() if b"heartbeat" in key]

@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from apachelogs import COMBINED, COMMON, InvalidEntryError, LogParser
@@ -12,13 +12,17 @@ from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
 from spark_jobs.transforms.access_log import (
+    arrivals_of,
     count_by_status,
     filter_unsuccessful,
     kafka_lines,
     landed_lines,
     lines_of,
+    messages_of,
+    only_server_errors,
     parse_lines,
 )
+from spark_jobs.transforms.words import count_words, split_words
 from tests.builders import a_common_line, a_line
 
 
@@ -180,7 +184,7 @@ BAD = {
 def test_a_bad_line_says_why_and_keeps_its_text(parse):
     rows = parse(*BAD)
     assert [row["bad_reason"] for row in rows] == list(BAD.values())
-    assert set(BAD.values()) == set(BAD_REASONS)
+    assert set(BAD.values()) == set(BAD_REASONS) - {"far_future"}  # which needs an arrival
     for line, row in zip(BAD, rows, strict=True):
         assert row["raw"] == line[:MAX_RAW_CHARACTERS]
         assert set(row) <= {"bad_reason", "raw", "timestamp", "seconds"}
@@ -257,6 +261,54 @@ def test_a_message_may_be_of_anybody(spark):
         (0, None, "no key"), (1, None, "constant key"), (2, "a:b:7", "x"), (3, None, ""),
         (4, "k:9", ""), (5, "\ufffd:1", "one\r"), (5, "\ufffd:6", "two\r"),
     ]  # fmt: skip
+
+
+ARRIVED = datetime(2015, 5, 17, 12, 0, 0, tzinfo=UTC)
+MESSAGE = (
+    "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP"
+)
+
+
+def test_a_heartbeat_is_no_line_for_any_job(spark):
+    beat = (b"log:heartbeat", None, "t", 0, 1, ARRIVED)
+    # A line under such a key, and a message without a value under another, are what they are.
+    others = [(b"log:heartbeat", b"a", "t", 0, 2, ARRIVED), (b"log:7", None, "t", 0, 3, ARRIVED)]
+    messages = spark.createDataFrame([beat, *others], MESSAGE)
+    assert sorted(row.offset for row in kafka_lines(messages).collect()) == [2, 3]
+    assert only_server_errors(messages_of(messages, "kafka")).collect() == []
+    words = count_words(split_words(messages.select(F.col("value").cast("string"))))
+    assert [row.word for row in words.collect()] == ["a"]
+
+
+def test_a_heartbeat_is_landed_with_its_time_and_nothing_else(spark):
+    beat = (b"log:heartbeat", None, "t", 1, 5, ARRIVED)
+    rows = arrivals_of(spark.createDataFrame([beat], MESSAGE), "kafka")
+    (row,) = landed_lines(rows, "Asia/Tokyo").collect()
+    found = {name: value for name, value in row.asDict().items() if value is not None}
+    assert found.pop("timestamp").astimezone(UTC) == ARRIVED
+    assert found == {"log_format": "heartbeat", "topic": "t", "partition": 1, "offset": 5,
+                     "event_date": date(2015, 5, 17)}  # fmt: skip
+
+
+def test_a_time_far_ahead_of_the_arrival_is_bad_and_of_no_day(spark):
+    times = [
+        "18/May/2015:11:59:59 +0000",
+        "18/May/2015:12:00:01 +0000",
+        "01/Jan/2099:00:00:00 +0000",
+    ]
+    lines = [a_line(time=time) for time in times] + ["junk [01/Jan/2099:00:00:00 +0000]"]
+    messages = [(f"log:{n}".encode(), line.encode(), "t", 0, n, ARRIVED)
+                for n, line in enumerate(lines)]  # fmt: skip
+    rows = arrivals_of(spark.createDataFrame(messages, MESSAGE), "kafka")
+    found = landed_lines(rows, "UTC").orderBy("offset").collect()
+    assert [row.bad_reason for row in found] == [None, "far_future", "far_future", "no_match"]
+    assert [str(row.event_date) for row in found] == ["2015-05-18", "None", "None", "None"]
+    assert [row.raw for row in found] == [None, *lines[1:]], "nothing of it is lost"
+    assert [row.host for row in found] == ["192.0.2.7", None, None, None]
+    further = landed_lines(rows, "UTC", future_hours=48).orderBy("offset").collect()
+    assert [row.bad_reason for row in further] == [None, None, "far_future", "no_match"]
+    untold = rows.withColumn("arrived", F.lit(None).cast("timestamp"))
+    assert landed_lines(untold, "UTC").where("bad_reason = 'far_future'").count() == 0
 
 
 def test_landed_rows_are_as_the_contract_says(spark, tmp_path):

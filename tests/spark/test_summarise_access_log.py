@@ -2,13 +2,20 @@
 
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from include.reporting.report import report_of
 from spark_jobs import summarise_access_log as job
 from spark_jobs.transforms import access_log_summary as summary
-from spark_jobs.transforms.access_log import filter_unsuccessful, landed_lines, lines_of
+from spark_jobs.transforms.access_log import (
+    arrivals_of,
+    filter_unsuccessful,
+    landed_lines,
+    lines_of,
+)
 from tests.builders import a_line
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -147,6 +154,86 @@ def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_back(spark, tmp
         "02": 2,
         "23": 1,
     }
+
+
+def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_forward(spark, tmp_path):
+    # 29 March 2026 has 23 hours in Paris: behind 00:59:59Z, two o'clock, comes three o'clock.
+    times = [f"{day}/Mar/2026:{time} +0000" for day, time in
+             [("28", "22:59:59"), ("28", "23:00:00"), ("29", "00:59:59"), ("29", "01:00:00"),
+              ("29", "21:59:59"), ("29", "22:00:00")]]  # fmt: skip
+    (tmp_path / "a.log").write_text("\n".join(a_line(time=time) for time in times))
+    days = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2026-03-28", "2026-03-29",
+                                                             "2026-03-30"], "Europe/Paris")  # fmt: skip
+    assert [day["requests"] for day in days.values()] == [1, 4, 1]
+    by_hour = {hour: hits for hour, hits in days["2026-03-29"]["by_hour"].items() if hits}
+    assert by_hour == {"00": 1, "01": 1, "03": 1, "23": 1}
+
+
+def alive(spark, day, zone, silent=(), now=2_000_000_000):
+    """`provenance.heartbeat` of a day with a heartbeat a minute, but for the minutes `silent`."""
+    begin, end = job._bounds(day, ZoneInfo(zone))
+    beats = [datetime.fromtimestamp(begin + 60 * n + 5, UTC)
+             for n in range((end - begin) // 60) if n not in silent]  # fmt: skip
+    rows = [(b"log:heartbeat", None, "t", 0, n, beat) for n, beat in enumerate(beats)]
+    messages = spark.createDataFrame(rows, "key BINARY, value BINARY, topic STRING, partition INT, "
+                                           "offset BIGINT, timestamp TIMESTAMP")  # fmt: skip
+    found = landed_lines(arrivals_of(messages, "kafka"), zone)
+    by_day = job._by_day(summary.heartbeats_of(summary.days_of(found, [day])))
+    return job.heartbeat(by_day.get(day, []), day, ZoneInfo(zone), now)
+
+
+@pytest.mark.parametrize(
+    ("day", "minutes"), [("2026-03-29", 1380), ("2026-03-30", 1440), ("2026-10-25", 1500)]
+)
+def test_a_producer_that_was_alive_was_so_in_every_minute_of_the_day(spark, day, minutes):
+    assert alive(spark, day, "Europe/Paris") == {"minutes": minutes, "of": minutes, "gaps": []}
+
+
+def test_where_no_heartbeat_came_for_more_than_three_minutes_the_producer_was_silent(spark):
+    silent = {*range(10), 100, 101, *range(200, 260), *range(1435, 1440)}
+    told = alive(spark, "2026-01-15", "UTC", silent)
+    assert told == {"minutes": 1440 - len(silent), "of": 1440, "gaps": [
+        {"from": "2026-01-15T00:00:00Z", "to": "2026-01-15T00:10:05Z"},
+        {"from": "2026-01-15T03:19:05Z", "to": "2026-01-15T04:20:05Z"},
+        {"from": "2026-01-15T23:54:05Z", "to": "2026-01-16T00:00:00Z"},
+    ]}  # fmt: skip
+    noon = datetime(2026, 1, 15, 12, tzinfo=UTC)
+    running = alive(spark, "2026-01-15", "UTC", set(range(720, 1440)), noon.timestamp())
+    assert running == {"minutes": 720, "of": 1440, "gaps": []}, "the rest of the day is to come"
+    (one,) = alive(spark, "2026-01-15", "UTC", set(range(1, 1440)))["gaps"]
+    assert one["from"] == "2026-01-15T00:00:05Z"
+    assert alive(spark, "2026-01-15", "UTC", set(range(1440))) is None
+
+
+def test_heartbeats_are_in_no_number_of_a_day(spark, tmp_path):
+    lines = [a_line(host=f"192.0.2.{n}") for n in range(5)] + ["junk [17/May/2015:10:00:00 +0000]"]
+    sent = datetime(2015, 5, 17, 12, tzinfo=UTC)
+    rows = [(f"log:{n}".encode(), line.encode(), "t", 0, n, sent) for n, line in enumerate(lines)]
+    beats = [(b"log:heartbeat", None, "t", 0, 10 + n, sent + timedelta(minutes=n))
+             for n in range(9)]  # fmt: skip
+    ddl = (
+        "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP"
+    )
+
+    def told(messages):
+        found = landed_lines(arrivals_of(spark.createDataFrame(messages, ddl), "kafka"), "UTC")
+        return numbers(summary.only_lines(found), ["2015-05-17"])
+
+    assert told(rows + beats) == told(rows)
+    assert told(rows)["2015-05-17"]["lines"] == {"read": 6, "good": 5, "bad": 1, "repeated": 0}
+
+
+@pytest.mark.parametrize(
+    ("since", "at", "days"),
+    [("2026-01-15T00:01:00Z", "2026-01-16T00:01:00+00:00", ["2026-01-15", "2026-01-16"]),
+     (None, "2026-01-14T10:00:00+00:00", ["2026-01-14"]),
+     ("2026-01-14T22:30:00Z", "2026-01-14T22:59:00+00:00", ["2026-01-14"]),
+     ("2026-01-14T22:30:00Z", "2026-01-14T23:30:00+00:00", ["2026-01-14", "2026-01-15"])],
+)  # fmt: skip
+def test_what_was_lost_is_told_on_the_days_that_may_lack_it(since, at, days):
+    told = ["2026-01-14", "2026-01-15", "2026-01-16"]
+    zone = ZoneInfo("Europe/Paris")
+    assert [d for d in told if job.may_lack(d, {"since": since, "at": at}, zone)] == days
 
 
 def test_unsuccessful_requests_are_listed_newest_first_and_capped(spark, tmp_path):

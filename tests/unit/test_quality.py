@@ -25,7 +25,9 @@ def levels(summary, settings):
 
 
 @pytest.mark.parametrize(
-    ("bad", "level"), [(0, "ok"), (9, "ok"), (10, "warn"), (499, "warn"), (500, "fail"), (1000, "fail")]
+    ("bad", "level"),
+    [(0, "ok"), (9, "ok"), (10, "warn"), (249, "warn"), (250, "quarantine"), (499, "quarantine"),
+     (500, "fail"), (1000, "fail")],
 )  # fmt: skip
 def test_the_share_of_bad_lines_is_judged_by_the_settings(settings, bad, level):
     summary = a_summary(lines=lines(read=1000, bad=bad))
@@ -82,9 +84,13 @@ def test_a_day_that_fails_keeps_its_old_report_and_the_others_are_published(sett
     assert json.loads(page.read_text())["checks"][0]["level"] == "fail"
     assert "Published although it failed" in (page.parent / "index.html").read_text()
     history = (summaries(settings, "access_log") / "checks.jsonl").read_text().splitlines()
-    assert [json.loads(line)["run"] for line in history] == ["first"] * 2 + ["second"] * 2 + [
-        "third"
-    ]
+    kept = [json.loads(line) for line in history]
+    assert [(record["run"], record["day"]) for record in kept] == [
+        ("first", None), ("first", "2026-01-14"), ("first", "2026-01-15"),
+        ("second", None), ("second", "2026-01-15"), ("second", "2026-01-16"),
+        ("third", None), ("third", "2026-01-15"),
+    ]  # fmt: skip
+    assert all(record["checks"] for record in kept)
 
 
 def test_a_day_that_warns_says_so_on_its_page(settings):
@@ -93,3 +99,99 @@ def test_a_day_that_warns_says_so_on_its_page(settings):
     page = (reports(settings, "access_log") / "2026-01-15" / "index.html").read_text()
     assert "Look twice at this day" in page
     assert "Bad lines: 5 of 100 lines cannot be read." in page
+
+
+def note(settings, run):
+    return (settings.lake / "runs" / "analyse_access_log" / f"{run}.note").read_text()
+
+
+def test_a_quarantined_day_keeps_its_old_report_the_run_is_green_and_its_note_says_so(settings):
+    publish(settings, "2026-01-15")
+    publish_days(settings, ["2026-01-15"], "first")
+    page = reports(settings, "access_log") / "2026-01-15" / "report.json"
+    before = page.read_text()
+    publish(settings, "2026-01-15", lines=lines(bad=30))
+    assert publish_days(settings, ["2026-01-15"], "second") == {}
+    assert page.read_text() == before
+    assert note(settings, "second") == (
+        "Tidemark: not published: 2026-01-15: 30 of 100 lines cannot be read"
+    )
+    publish_days(settings, ["2026-01-15"], "third", anyway=True)
+    assert "Published although it failed" in page.with_name("index.html").read_text()
+
+
+def test_every_check_has_its_three_thresholds_and_zero_is_never(tmp_path):
+    hours = {f"{h:02}": 0 if h < 6 else 50 for h in range(24)}
+    summary = a_summary(lines=lines(read=10, repeated=5), requests=100, by_hour=hours)
+    for check, name, value in [("repeat_share", "repeats", 0.5), ("silent_hours", "silence", 6)]:
+        for level in ("warn", "quarantine", "fail"):
+            others = dict.fromkeys(("warn", "quarantine", "fail"), 0) | {level: value}
+            env = {f"TIDEMARK_{check.upper()}_{which.upper()}": str(n)
+                   for which, n in others.items()}  # fmt: skip
+            told = load_settings(env | {"TIDEMARK_HOME": str(tmp_path)})
+            assert levels(summary, told)[name] == level
+            assert check_day(summary, tmp_path, load_settings({}))[1].level == "warn"
+
+
+def test_late_lines_change_the_report_of_their_day_and_the_note_says_which(settings):
+    publish(settings, "2026-01-13")
+    publish_days(settings, ["2026-01-13"], "first")
+    publish(settings, "2026-01-13", lines=lines(read=17))
+    publish(settings, "2026-01-15")
+    publish_days(settings, ["2026-01-15", "2026-01-13"], "second")
+    assert note(settings, "second") == (
+        "Tidemark: reported 2026-01-15: 3 requests; changed: 2026-01-13 (+12 lines)"
+    )
+
+
+def test_the_note_says_what_the_run_landed_of_no_day_and_what_was_lost(settings):
+    manifest = settings.lake / "runs" / "analyse_access_log" / "run.json"
+    manifest.parent.mkdir(parents=True)
+    told = {"undated": 5, "future": 3, "lost": [{"messages": 7}, {"messages": 1000}]}
+    manifest.write_text(json.dumps(told))
+    publish(settings, "2026-01-15")
+    publish_days(settings, ["2026-01-15"], "run")
+    assert note(settings, "run").split("; ")[1:] == [
+        "3 lines of this run show a time more than 24 hours ahead", "5 bad lines belong to no day",
+        "1,007 messages were lost before they were landed",
+    ]  # fmt: skip
+    report = (reports(settings, "access_log") / "2026-01-15" / "report.json").read_text()
+    assert {c["name"]: c["level"] for c in json.loads(report)["checks"]}["future"] == "warn"
+
+
+@pytest.mark.parametrize(
+    ("night", "level"), [("2026-01-15", None), ("2026-02-13", "ok"), ("2026-02-14", "warn")]
+)
+def test_a_night_that_changes_an_ancient_day_warns_and_a_backfill_does_not(settings, night, level):
+    summary = a_summary(day="2026-01-15")
+    found = check_day(summary, reports(settings, "access_log"), settings, night)
+    assert {check.name: check.level for check in found}.get("age") == level
+    assert "age" not in levels(summary, settings)
+
+
+def test_lost_messages_warn_on_the_days_that_may_lack_them(settings):
+    loss = {"topic": "<b>", "partition": 1, "first": 3, "end": 1010, "messages": 1007,
+            "since": "2026-01-14T00:00:09Z", "at": "2026-01-16T00:00:09+00:00"}  # fmt: skip
+    summary = a_summary()
+    summary["provenance"]["lost"] = [loss]
+    publish(settings, "2026-01-15", provenance=summary["provenance"])
+    publish_days(settings, ["2026-01-15"], "run")
+    page = (reports(settings, "access_log") / "2026-01-15" / "index.html").read_text()
+    assert "Losses: 1,007 messages that Kafka no longer had were not landed" in page
+    assert "1,007 messages of topic &lt;b&gt;, partition 1, offsets 3 to 1009, sent after" in page
+
+
+@pytest.mark.parametrize(
+    ("day", "missing", "gap"),
+    [("2026-03-29", (), 0), ("2026-03-29", ("01",), 1), ("2026-03-29", ("01", "03"), 2),
+     ("2026-03-30", ("01", "03"), 1), ("2026-10-25", ("02",), 2), ("2026-10-26", ("02",), 1)],
+)  # fmt: skip
+def test_an_hour_that_the_clock_leaves_out_is_no_silence_and_a_double_one_counts_twice(
+    settings, day, missing, gap
+):
+    hours = {f"{h:02}": 0 if f"{h:02}" in missing else 50 for h in range(24)}
+    if day == "2026-03-29":
+        hours["02"] = 0
+    summary = a_summary(day=day, time_zone="Europe/Paris", by_hour=hours)
+    (silence,) = [c for c in check_day(summary, settings.lake, settings) if c.name == "silence"]
+    assert (silence.value, silence.level) == (gap, "warn" if gap >= 2 else "ok")

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from include.reporting import charts, figures
+from include.reporting.alive import heartbeat_says, hours_of, silence_says
 from include.reporting.report import (
     SummaryError,
     read_summary,
@@ -113,14 +114,72 @@ def test_every_number_of_the_head_is_on_the_page(tmp_path):
         assert number in text
 
 
-def test_an_empty_day_says_so(tmp_path):
+def an_empty_day(heartbeat, **changed):
     panels = {name: {"total": 0, "rows": []} for name in a_summary()["panels"]}
-    empty = a_summary(
+    return a_summary(
         requests=0, visitors=0, unsuccessful=0, bytes=0, panels=panels, by_status={},
         by_hour={f"{h:02}": 0 for h in range(24)}, first_request=None, last_request=None,
         lines={"read": 0, "good": 0, "bad": 0, "repeated": 0}, unsuccessful_requests=[], bad_lines=[],
+        provenance=a_summary()["provenance"] | {"heartbeat": heartbeat, "lost": []}, **changed,
     )  # fmt: skip
-    assert "No request on this day" in write_report(empty, tmp_path).read_text()
+
+
+def gap(begin, end):
+    return {"from": f"2026-01-{begin}Z", "to": f"2026-01-{end}Z"}
+
+
+ALIVE = {"minutes": 1440, "of": 1440, "gaps": []}
+SILENT = {"minutes": 1000, "of": 1440, "gaps": [gap("15T03:10:00", "15T05:00:00"),
+                                                gap("15T22:00:00", "16T00:00:00")]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "says"),
+    [(ALIVE, "The producer was alive: a heartbeat in 1,440 of 1,440 minutes."),
+     (SILENT, "The producer was silent from 03:10 to 05:00 and from 22:00 to 24:00: a heartbeat in "
+              "1,000 of 1,440 minutes."),
+     (None, "No heartbeat came on this day: nothing is known about it.")],
+)  # fmt: skip
+def test_an_empty_day_says_so_and_whether_the_producer_was_alive(tmp_path, heartbeat, says):
+    page = write_report(an_empty_day(heartbeat), tmp_path).read_text()
+    assert "No requests on this day." in page
+    assert says in page
+
+
+def test_a_report_does_not_depend_on_heartbeats_but_for_its_provenance(tmp_path):
+    def told(name, heartbeat):
+        page = write_report(an_empty_day(heartbeat), tmp_path / name)
+        report = json.loads((page.parent / "report.json").read_text())
+        return {key: value for key, value in report.items() if key != "provenance"}
+
+    assert told("alive", ALIVE) == told("unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "says"),
+    [(ALIVE, "from 03:00 to 06:00: no request came, and the producer was alive"),
+     (SILENT, "from 03:00 to 06:00: no request came, and the producer was silent from 03:10 to 05:00"),
+     (None, "")],
+)  # fmt: skip
+def test_hours_without_a_request_are_explained_by_the_heartbeats(heartbeat, says):
+    hours = {f"{h:02}": 0 if 3 <= h < 6 else 5 for h in range(24)}
+    provenance = a_summary()["provenance"] | {"heartbeat": heartbeat}
+    assert silence_says(a_summary(by_hour=hours, provenance=provenance)) == says
+
+
+def test_the_times_of_a_silence_are_the_sites_and_a_double_hour_is_told_apart():
+    beats = {"minutes": 1400, "of": 1500, "gaps": [
+        {"from": "2026-10-25T00:30:00Z", "to": "2026-10-25T01:30:00Z"}]}  # fmt: skip
+    day = an_empty_day(beats, day="2026-10-25", time_zone="Europe/Paris")
+    assert "silent from 02:30+0200 to 02:30+0100: a heartbeat in 1,400 of" in heartbeat_says(day)
+    assert [len(hours_of(day, "Europe/Paris")) for day in
+            ("2026-03-29", "2026-03-30", "2026-10-25")] == [23, 24, 25]  # fmt: skip
+
+
+def test_every_check_is_on_the_page(tmp_path):
+    checks = [{"name": "volume", "level": "ok", "value": 0, "says": "3 requests & more"}]
+    page = write_report(a_summary(), tmp_path, checks).read_text()
+    assert "volume, ok: 3 requests &amp; more" in page
 
 
 def test_a_report_is_replaced_whole_and_the_same_summary_gives_the_same_bytes(tmp_path):

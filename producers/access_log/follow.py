@@ -1,0 +1,124 @@
+"""Follow a live log: send each line when it has ended, and a heartbeat a minute, also of silence."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import BinaryIO
+
+from include.contracts import HEARTBEAT
+from producers.access_log.produce import Produced, after, batches, message, topic_ends
+from producers.access_log.replay import Line, id_of, lines_from
+from producers.kafka_client import Acknowledged, Publisher
+from producers.ledger import Ledger
+
+LOOK_SECONDS = 0.5
+
+
+def follow(
+    path: Path,
+    *,
+    servers: str,
+    topic: str,
+    ledgers: Path,
+    stop: Event,
+    lines_per_message: int = 100,
+    heartbeat_seconds: int = 60,
+    rotated_seconds: float = 30,
+) -> Produced:
+    """Send what is written to the log at `path` until `stop` is set; give what was sent.
+
+    Begins where the log's ledger ends. When another file has taken the name, the old one is read
+    until nothing came for `rotated_seconds` (servers write on for a while), then the new one. While
+    it runs, a heartbeat is sent in each minute of the clock; before there is a line, too. Raises
+    ProducerError when the broker does not take the lines.
+    """
+    started, ends = time.monotonic(), topic_ends(servers, topic)
+    sent = messages = before = 0
+    log: _Log | None = None
+    name, beat = id_of(b""), -1
+
+    def acknowledged(done: Acknowledged) -> None:
+        if done.about is not None:
+            ledger, about = done.about
+            ledger.write(replace(done, about=about))
+
+    with ExitStack() as kept, Publisher(servers, topic, acknowledged) as publisher:
+        while True:
+            if log is None and (found := _Log.begun(path)):
+                log, name = found, found.name
+                ledger = Ledger(ledgers / topic / f"{name}.csv")
+                log.reached, already = ledger.acknowledged(ends)
+                before += already
+                if not log.reached:
+                    ledger.forget()
+                kept.enter_context(ledger)
+            if log is not None:
+                for batch in batches(log.added(), lines_per_message):
+                    key, value, about = message(name, batch)
+                    publisher.send(key, value, (ledger, about))
+                    sent, messages = sent + len(batch), messages + 1
+            if int(time.time()) // heartbeat_seconds != beat:
+                beat = int(time.time()) // heartbeat_seconds
+                publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
+            publisher.flush()
+            if log is not None:
+                ledger.flush()
+                if log.is_rotated(path) and log.quiet_seconds() > rotated_seconds:
+                    log.close()
+                    log = None
+                    continue
+            if stop.wait(LOOK_SECONDS):
+                break
+        if log is not None:
+            log.close()
+    return Produced(name, sent, messages, before, time.monotonic() - started)
+
+
+class _Log:
+    """The file that is read: one file, whatever is called by its name later."""
+
+    def __init__(self, file: BinaryIO, first: bytes) -> None:
+        self._file, self.name, self.reached = file, id_of(first), 0
+        self._next, self._last = 0, time.monotonic()
+
+    @classmethod
+    def begun(cls, path: Path) -> "_Log | None":
+        """The log at `path`, if it is there and its first line, by which it is known, has ended."""
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            return None
+        for line in lines_from(file, ended=True):
+            return cls(file, line.text)
+        file.close()
+        return None
+
+    def added(self) -> Iterator[Line]:
+        """The lines that have ended since the last call, and are not in the ledger."""
+        self._file.seek(self._next)
+        for line in after(self._read(), self.reached):
+            self._last = time.monotonic()
+            yield line
+
+    def _read(self) -> Iterator[Line]:
+        for line in lines_from(self._file, self._next, ended=True):
+            self._next = line.start + line.size
+            yield line
+
+    def is_rotated(self, path: Path) -> bool:
+        """Whether the name is another file's now, or this one was cut to begin anew."""
+        mine = os.fstat(self._file.fileno())
+        try:
+            return path.stat().st_ino != mine.st_ino or mine.st_size < self._next
+        except FileNotFoundError:
+            return False
+
+    def quiet_seconds(self) -> float:
+        return time.monotonic() - self._last
+
+    def close(self) -> None:
+        self._file.close()
