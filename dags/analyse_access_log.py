@@ -30,17 +30,8 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import (
-    changed_days,
-    day_of_run,
-    inbox,
-    is_behind,
-    landed_offsets,
-    landing,
-    ready,
-    run_manifest,
-    summaries,
-)
+from include.lake import landed_offsets, landing, ready, run_manifest, summaries
+from include.nights import days_behind, days_of_run, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
@@ -81,19 +72,12 @@ OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' els
 )  # fmt: skip
 def analyse_access_log():
     @task(inlets=[ACCESS_LOG_TOPIC])
-    def preflight(params: dict[str, Any]) -> str:
-        from include.inbox import clear_landed, take
+    def preflight(params: dict[str, Any]) -> None:
         from include.preflight import check
 
-        settings = load_settings()
-        master = check(settings, params["source"])
+        check(load_settings(), params["source"])
         if params["source"] == "files":
-            clear_landed(
-                ready(settings, DATASET), landing(settings, DATASET, "files") / "checkpoint"
-            )
-            found = take(inbox(settings, DATASET), ready(settings, DATASET), settings.log_format)
-            print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
-        return master
+            take_files(load_settings())
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
     def has_new(params: dict[str, Any]) -> bool:
@@ -115,28 +99,17 @@ def analyse_access_log():
     )  # fmt: skip
 
     @task(trigger_rule="none_failed")
-    def choose_days(params: dict[str, Any]) -> list[str]:
-        settings, context = load_settings(), get_current_context()
-        interval = context.get("data_interval_start")
-        day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
-        changed = changed_days(
-            landing(settings, DATASET, params["source"]), summaries(settings, DATASET)
-        )
-        return [day, *(other for other in changed if other != day)]
+    def choose_days() -> list[str]:
+        return days_of_run(load_settings(), get_current_context())
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def days_behind(days: list[str], params: dict[str, Any]) -> list[str]:
-        if get_current_context()["dag_run"].run_type != "backfill":
-            return days
-        # Another run of the backfill may have made the day, from all that was landed.
-        settings = load_settings()
-        folder = landing(settings, DATASET, params["source"])
-        return [day for day in days if is_behind(summaries(settings, DATASET), day, folder)]
+    def choose_behind(days: list[str]) -> list[str]:
+        return days_behind(load_settings(), get_current_context(), days)
 
     summarise = spark_job(
         "summarise_access_log", source=LANDED, source_kind="{{ params.source }}", other=OTHER,
         sink="summary:" + str(summaries(SETTINGS, DATASET)), time_zone=SETTINGS.time_zone,
-        days="{{ ti.xcom_pull(task_ids='days_behind') | join(',') }}", run_id="{{ run_id }}",
+        days="{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}", run_id="{{ run_id }}",
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
@@ -147,7 +120,7 @@ def analyse_access_log():
         return publish_in_task(days, anyway=params["publish_anyway"])
 
     days = choose_days()
-    chain(preflight(), has_new(), land, days, days_behind(days), summarise, report(days))
+    chain(preflight(), has_new(), land, days, choose_behind(days), summarise, report(days))
 
 
 analyse_access_log()

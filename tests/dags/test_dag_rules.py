@@ -90,7 +90,8 @@ def test_one_run_at_a_time_writes_the_landing(dag_bag):
     assert {dag.get_task(name).pool for name in ("land_access_log", "summarise_access_log")} == {
         "landing_access_log"
     }
-    order = ["preflight", "land_access_log", "choose_days", "summarise_access_log", "report"]
+    order = ["preflight", "has_new", "land_access_log", "choose_days", "choose_behind",
+             "summarise_access_log", "report"]  # fmt: skip
     for before, after in pairwise(order):
         assert after in dag.get_task(before).downstream_task_ids
 

@@ -86,7 +86,7 @@ def test_the_usual_of_a_staged_day_is_what_is_staged_with_it(settings, tmp_path)
     folder = reports(settings, "access_log")
     (check,) = [
         c
-        for c in check_day(a_summary(requests=200), folder, settings, staged)
+        for c in check_day(a_summary(requests=200), folder, settings, staged=staged)
         if c.name == "volume"
     ]
     assert "200 are usual" in check.says

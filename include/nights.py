@@ -1,0 +1,42 @@
+"""What a run of `analyse_access_log` is for: the files it takes, its days, and which are behind."""
+
+from typing import Any
+
+from include.inbox import clear_landed, take
+from include.lake import (
+    changed_days,
+    day_of_run,
+    inbox,
+    is_behind,
+    landing,
+    ready,
+    summaries,
+)
+from include.settings import Settings
+
+DATASET = "access_log"
+
+
+def take_files(settings: Settings) -> None:
+    """Bring what is new in the inbox to where Spark reads it, and print what became of each file."""
+    target = ready(settings, DATASET)
+    clear_landed(target, landing(settings, DATASET, "files") / "checkpoint")
+    found = take(inbox(settings, DATASET), target, settings.log_format)
+    print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
+
+
+def days_of_run(settings: Settings, context: Any) -> list[str]:
+    """The run's own day, and after it those that got lines which their summary has not seen."""
+    params = context["params"]
+    interval = context.get("data_interval_start")
+    day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
+    folder = landing(settings, DATASET, params["source"])
+    return [day, *(d for d in changed_days(folder, summaries(settings, DATASET)) if d != day)]
+
+
+def days_behind(settings: Settings, context: Any, days: list[str]) -> list[str]:
+    """Those to summarise: all, but for days that another run of a backfill has made already."""
+    if context["dag_run"].run_type != "backfill":
+        return days
+    folder = landing(settings, DATASET, context["params"]["source"])
+    return [day for day in days if is_behind(summaries(settings, DATASET), day, folder)]
