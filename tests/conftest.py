@@ -173,12 +173,13 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
 
 
 def run(
-    command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None
-) -> subprocess.CompletedProcess:
+    command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None,
+    project: Path = PROJECT,
+) -> subprocess.CompletedProcess:  # fmt: skip
     """Run to its end; give what it printed. Its whole family is ended if it takes longer."""
-    env = os.environ | {"PYTHONPATH": str(PROJECT)} | (env_changes or {})
+    env = os.environ | {"PYTHONPATH": str(project)} | (env_changes or {})
     started = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=PROJECT
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=project
     )
     try:
         out, err = started.communicate(timeout=seconds)

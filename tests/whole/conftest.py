@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,23 +14,41 @@ from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
 from include.local_stack.processes import listener
-from include.settings import load_settings
+from include.settings import PROJECT, load_settings
 from tests.conftest import run
 
 QUIET = Console(file=Path(os.devnull).open("w"))
 
 
 @pytest.fixture(scope="session")
-def env(jars, tmp_path_factory):
-    """Settings of a stack of its own, on free ports, as environment variables."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "jars").symlink_to(jars)
+def project(jars, tmp_path_factory):
+    """A checkout of its own, so that its .env and var/ are a test's to change."""
+    folder = tmp_path_factory.mktemp("checkout") / "tidemark"
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=PROJECT,
+        capture_output=True, text=True, check=False,
+    ).stdout.split("\n")  # fmt: skip
+    for name in filter(None, names):
+        if (PROJECT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(PROJECT / name, folder / name)
+    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    (folder / "var").mkdir()
+    (folder / "var" / "jars").symlink_to(jars)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def env(project):
+    """Settings of the stack, on free ports, as environment variables; they stand in its .env."""
     names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
-    found, port = {"TIDEMARK_HOME": str(home)}, 39000
+    # Below the ports that the kernel gives to whoever asks for any.
+    found, port = {}, 21000
     for name in names:
         port = free_port(port + 1)
         found[f"TIDEMARK_{name}_PORT"] = str(port)
-    return found
+    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in found.items()))
+    return found | {"TIDEMARK_HOME": str(project / "var")}
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +57,12 @@ def settings(env):
 
 
 @pytest.fixture(scope="session")
-def stack(env):
+def stack(env, project):
     """Runs a command of the local stack; at the end everything is down again."""
 
     def call(*arguments, seconds=420):
         command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
-        return run(command, seconds=seconds, env_changes=env)
+        return run(command, seconds=seconds, project=project)
 
     yield call
     done = call("down")

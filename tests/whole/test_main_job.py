@@ -255,7 +255,7 @@ FORMS = {
 def test_an_example_runs_from_its_form_and_tells_its_totals(clickstream, settings, example):
     conf, says, told = FORMS[example]
     if "{port}" in conf.get("source", ""):
-        port = free_port(39900)
+        port = free_port(22900)
         conf = conf | {"source": conf["source"].format(port=port)}
         lines = [b"the tide comes in", b"the tide goes out"]
         serving = {"target": serve, "args": (lines, "127.0.0.1", port), "kwargs": {"hold": True}}
