@@ -50,7 +50,7 @@ OPENERS: dict[str, Callable[..., Any]] = {
 MAGICS = {
     b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst", b"\xfd7zXZ": ".xz"
 }  # fmt: skip
-BY_SPARK = (".gz", ".bz2")  # Spark unpacks these itself; others get to `ready` as gz
+BY_SPARK = (".gz", ".bz2", ".zst")  # Spark unpacks these itself; xz gets to `ready` as gz
 UNREADABLE = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
 DIRECTIVES = re.compile(
     rb"^(?:\xef\xbb\xbf)?#(Fields|Software):([^\n]*)", re.MULTILINE | re.IGNORECASE
@@ -119,10 +119,21 @@ def _take(inbox: Path, ready: Path, log_format: str, only_look: bool) -> Invento
         except FileNotFoundError:
             continue  # taken away in between
         except PermissionError as why:
+            if str(why.filename) != str(path):
+                raise  # ours, not theirs
             found.skipped[path.name] = (
                 f"it cannot be read ({why.strerror}); give the user who runs this the right to"
             )
     return found
+
+
+def look_at(path: Path, log_format: str = "") -> dict[str, Any]:
+    """`lines`, `format`, `first` and `last` of a file, as in `records`. Raises Damaged."""
+    look = _Look(0)
+    for block in _blocks(path, _kind(path)):
+        look.feed(block)
+    look.finish(is_whole=True)
+    return look.about(compile_log_format(log_format) if log_format else None)
 
 
 def records(ready: Path) -> list[dict[str, Any]]:

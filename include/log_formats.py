@@ -200,7 +200,7 @@ def instant(fields: dict[str, str]) -> datetime | None:
 
 # --- W3C extended -----------------------------------------------------------------------------------
 
-W3C_FILE = r"\.w3c-[0-9a-f]{8}\.log(?:\.gz|\.bz2)?$"  # how the inbox names such a file
+W3C_FILE = r"\.w3c-[0-9a-f]{8}\.log(?:\.gz|\.bz2|\.zst)?$"  # how the inbox names such a file
 # Field -> the names by which servers know it, best first.
 W3C_NAMES = {
     "host": ["c-ip", "c-dns"],

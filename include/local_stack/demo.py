@@ -1,26 +1,23 @@
 """The main job once, as a person would run it from the web page: produce, analyse, look."""
 
-import bz2
-import gzip
 import json
 import re
 import shutil
 import time
-import zlib
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from include.inbox import Damaged, look_at
 from include.lake import inbox, reports, run_manifest
 from include.local_stack.airflow import Api
 from include.local_stack.processes import StackError
 from include.settings import Settings
 
 GENERATED_DAY = "2026-01-15"
-STAMP = re.compile(rb"\[(\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}:\d{2}:\d{2} [+-]\d{4})\]")
 RUN_SECONDS = 1800
 MARKS = {
     "success": "[green]✓",
@@ -56,7 +53,7 @@ def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> N
     if landed.get("undated"):
         says.print(f"{landed['undated']:,} of the bad ones show no time: they belong to no day")
     if bad and not days[1]:
-        says.print("Is this an access log in common or combined format?")
+        says.print("Is this an access log? docs/formats.md shows the formats that are read")
     elif days[1]:
         says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")
 
@@ -77,31 +74,16 @@ def put_into_inbox(settings: Settings, log: Path) -> str:
 
 
 def days_of(log: Path, settings: Settings) -> tuple[str, str]:
-    """The days of the first and the last time in the log, in the site's zone; "" if it has none."""
-    stamps: list[bytes] = []
+    """The days of the first and the last line of the log, in the site's zone; "" if it shows none."""
     try:
-        with _open(log) as file:
-            while block := file.read(4 * 1024 * 1024):
-                found = STAMP.findall(block)
-                stamps = [*stamps[:1], *found[:1], *found[-1:]]
-    except (OSError, EOFError, zlib.error):
-        pass  # damaged: the producer will say so
-    days = []
-    for stamp in stamps[:1] + stamps[-1:]:
-        try:
-            moment = datetime.strptime(stamp.decode(), "%d/%b/%Y:%H:%M:%S %z")
-        except ValueError:
-            return "", ""
-        days.append(moment.astimezone(settings.zone).date().isoformat())
+        about = look_at(log, settings.log_format)
+    except (Damaged, OSError, ValueError):
+        return "", ""  # the producer and the DAG will say so
+    days = [
+        datetime.fromisoformat(moment).astimezone(settings.zone).date().isoformat()
+        for moment in (about["first"], about["last"]) if moment
+    ]  # fmt: skip
     return (min(days), max(days)) if days else ("", "")
-
-
-def _open(log: Path) -> IO[bytes]:
-    with log.open("rb") as file:
-        magic = file.read(3)
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.open(log)  # type: ignore[return-value]
-    return bz2.open(log) if magic == b"BZh" else log.open("rb")
 
 
 def follow(api: Api, dag_id: str, run: str, says: Console) -> None:

@@ -73,7 +73,7 @@ def _read_kafka(
 def _read_files(
     spark: SparkSession, source: Place, args: argparse.Namespace, columns: str
 ) -> DataFrame:
-    """The files of a folder (text also .gz and .bz2), each once, oldest modification time first."""
+    """The files of a folder (text also .gz, .bz2 and .zst), each once, oldest modification time first."""
     if not Path(source.name).is_dir():
         raise Refused(f"source {str(source)!r}: there is no folder {source.name}; make it first")
     options = FORMAT_OPTIONS[source.kind]

@@ -6,7 +6,7 @@ Built-in functions only, so that every trigger can run it. Functions that could 
 have their `try_` form here: one line must never stop a query.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -200,14 +200,14 @@ def with_fields(lines: DataFrame, log_format: str, w3c: Mapping[str, str]) -> Da
         with_text = with_text.transform(_with_field_of, one)
     text = F.col("text")
     others = F.when(F.startswith(text, F.lit("{")), _json_fields(text)).when(
-        text.rlike(ALB_BEGINS), _fields(text, ALB)
+        text.rlike(ALB_BEGINS), fields_of(text, ALB)
     )
     found = with_text.withColumn("field", F.coalesce("field", others))
     if not w3c:
         return found
     by_file = reduce(
         lambda chain, each: chain.when(
-            F.contains("file", F.lit(f".{each[0]}.")), _fields(text, compile_w3c(each[1]))
+            F.contains("file", F.lit(f".{each[0]}.")), fields_of(text, compile_w3c(each[1]))
         ),
         w3c.items(), F.when(F.lit(False), F.array().cast("array<string>")),
     )  # fmt: skip
@@ -339,9 +339,15 @@ def only_server_errors(messages: DataFrame) -> DataFrame:
     Within the message, because the continuous trigger knows no explode. A message without such a
     line goes; of one with them the key stays, which is the place of its first line.
     """
-    pattern = rf'(?s)^\S+ \S+ .*? \[{TIME}\] "{REQUEST}" 5\d\d (?:\d+|-)(?:\s|$)'
+    apache = rf'\S+ \S+ .*? \[{TIME}\] "{REQUEST}" 5\d\d (?:\d+|-)(?:\s|$)'
+    alb = rf"{ALB_BEGINS.removeprefix('^')}(?:\S++ ){{7}}5\d\d "
     lines = F.split(F.col("value").cast("string"), "\n")
-    errors = F.filter(lines, lambda line: F.rlike(line, F.lit(pattern)))
+    errors = F.filter(
+        lines,
+        lambda line: F.when(
+            F.startswith(line, F.lit("{")), F.get_json_object(line, "$.status").rlike(r"^5\d\d$")
+        ).otherwise(F.rlike(line, F.lit(rf"(?s)^(?:{apache}|{alb})"))),
+    )
     return (
         messages.select("key", errors.alias("errors"))
         .where(F.size("errors") > 0)
@@ -391,57 +397,76 @@ def _with_field_of(lines: DataFrame, one: Format) -> DataFrame:
     )
 
 
-def _fields(text: Column, one: Format) -> Column:
+def fields_of(text: Column, one: Format) -> Column:
     """The FIELDS of a line; null if it is not in this format."""
-    return _only(F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR), len(FIELDS))
+    return _let(
+        F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR),
+        lambda found: F.when(F.size(found) == len(FIELDS), found),
+    )
 
 
 def _pieces(text: Column, pattern: str, groups: Mapping[str, str]) -> Column:
-    """The TIME_FIELDS of a text that is a time; null if it is not."""
+    """The TIME_FIELDS of a text that is a time."""
     template = SEPARATOR.join(groups[name] for name in TIME_FIELDS)
-    return _only(F.split(F.regexp_replace(text, pattern, template), SEPARATOR), len(TIME_FIELDS))
+    return F.split(F.regexp_replace(text, pattern, template), SEPARATOR)
 
 
-def _only(array: Column, size: int) -> Column:
-    # In an array of its own, or Spark would make it twice.
-    return F.get(F.filter(F.array(array), lambda found: F.size(found) == size), 0)
+def _let(value: Column, body: Callable[[Column], Column]) -> Column:
+    """`body` of a value that is made once, however often it is named there."""
+    return F.get(F.transform(F.array(value), body), 0)
 
 
 def _json_fields(text: Column) -> Column:
     """The FIELDS of a JSON line; null if it is none, or lacks a time, a host or a status."""
     # `{"a":1}{"a":2}` would be read as its first half.
     whole = F.when(F.json_array_length(F.concat(F.lit("["), text, F.lit("]"))) == 1, text)
-    line = F.from_json(whole, JSON_DDL)
-    inner = F.from_json(
-        F.when(F.startswith(line["request"], F.lit("{")), line["request"]), REQUEST_DDL
+    return _let(
+        F.from_json(whole, JSON_DDL),
+        lambda line: _let(
+            F.from_json(
+                F.when(F.startswith(line["request"], F.lit("{")), line["request"]), REQUEST_DDL
+            ),
+            lambda inner: _let(_json_values(line, inner), _fields_of_json),
+        ),
     )
+
+
+def _json_values(line: Column, inner: Column) -> Column:
+    """What JSON_NAMES names, of a line and the object `request` in it."""
     value = {
         name: F.coalesce(*[_present(place[key]) for key in keys for place in (line, inner)])
         for name, keys in JSON_NAMES.items()
     }
     for name, header in JSON_HEADERS.items():
         value[name] = F.coalesce(value[name], F.get(inner["headers"][header], 0))
-    target = F.concat_ws(" ", value["method"], value["target"], value["protocol"])
-    value["request"] = F.when(inner.isNull(), value["request"])
+    value["request"] = F.when(inner.isNull(), _present(line["request"]))
+    return F.struct(*[value[name].alias(name) for name in value])
+
+
+def _fields_of_json(value: Column) -> Column:
     time = value["time"]
-    nothing = F.array(*[F.lit("")] * len(TIME_FIELDS))
-    pieces = F.coalesce(
-        _pieces(time, f"^{TIME}$", TIME_GROUPS), _pieces(time, f"^{ISO_TIME}$", ISO_GROUPS), nothing
+    pieces = (
+        F.when(time.rlike(f"^{TIME}$"), _pieces(time, f"^{TIME}$", TIME_GROUPS))
+        .when(time.rlike(f"^{ISO_TIME}$"), _pieces(time, f"^{ISO_TIME}$", ISO_GROUPS))
+        .otherwise(F.array(*[F.lit("")] * len(TIME_FIELDS)))
     )
-    has_all = reduce(
-        lambda one, other: one & other, [value[name].isNotNull() for name in JSON_NEEDS]
-    )
-    known = {
-        **value, "request": F.coalesce(value["request"], target), "unit": F.lit("1"),
-        "epoch": F.when(time.rlike(EPOCH), time), "format": F.lit("json"),
+    known = {name: value[name] for name in JSON_NAMES} | {
+        "request": F.coalesce(
+            value["request"],
+            F.concat_ws(" ", value["method"], value["target"], value["protocol"]),
+        ),
+        "unit": F.lit("1"), "epoch": F.when(time.rlike(EPOCH), time), "format": F.lit("json"),
     }  # fmt: skip
-    before = [known[name] for name in FIELDS[: FIELDS.index("day")]]
-    after = [known[name] for name in FIELDS[FIELDS.index("epoch") :]]
+
+    def texts(names: list[str]) -> Column:
+        return F.array(*[F.coalesce(known[name], F.lit("")) for name in names])
+
+    first, after = FIELDS.index(TIME_FIELDS[0]), FIELDS.index(TIME_FIELDS[-1]) + 1
+    fields = F.concat(texts(FIELDS[:first]), pieces, texts(FIELDS[after:]))
     return F.when(
-        has_all,
-        F.concat(*[F.array(*[F.coalesce(one, F.lit("")) for one in part]) if isinstance(part, list)
-                   else part for part in (before, pieces, after)]),
-    )  # fmt: skip
+        reduce(lambda one, other: one & other, [value[name].isNotNull() for name in JSON_NEEDS]),
+        fields,
+    )
 
 
 def _field(name: str) -> Column:

@@ -68,6 +68,32 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
     assert len(land.jars.split(",")) == 4
 
 
+def test_a_logformat_reaches_the_job_as_it_was_set(airflow_home, dag_bag):
+    text = r"""%{%d/%b/%Y:%T %z}t {{ run_id }} %h \\"%r\\" '%>s' {# ä #}"""
+    done = subprocess.run(
+        [sys.executable, "-c", "import runpy; print(runpy.run_path('dags/analyse_access_log.py')"
+         "['LOG_FORMAT'])"], cwd=PROJECT, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(PROJECT), "AIRFLOW_HOME": str(airflow_home), "PATH": "",
+             "TIDEMARK_LOG_FORMAT": text},
+    )  # fmt: skip
+    land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
+    assert land.render_template(done.stdout.splitlines()[-1], {}) == text
+    assert land.application_args[land.application_args.index("--log-format") + 1] == "{{ '' }}"
+
+
+def test_a_logformat_that_cannot_be_read_stops_before_a_job_is_submitted(monkeypatch):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from include.preflight import check
+
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    says = (
+        r"TIDEMARK_LOG_FORMAT='%h %t': LogFormat: it has no status .*; let the server log it, too"
+    )
+    with pytest.raises(AirflowFailException, match=says):
+        check(load_settings({"TIDEMARK_LOG_FORMAT": "%h %t"}), "files")
+
+
 @pytest.mark.parametrize(
     ("code", "action"), [(1, "default"), (2, "fail"), (75, "default"), (137, "default"), (22, "default")]
 )  # fmt: skip

@@ -1,25 +1,41 @@
 """Every log format on the lines of its own documentation, and against another parser."""
 
+import gzip
 import json
+import os
+import time
 from datetime import UTC, datetime
 
 import pytest
 from apachelogs import LogParser
+from backports import zstd
 from pyspark.sql import functions as F
 
-from include.log_formats import NICKNAMES, w3c_fields, w3c_id
-from spark_jobs.transforms.access_log import parse_lines
+from include.inbox import records, take
+from include.lake import formats_of
+from include.log_formats import (
+    ALB,
+    APACHE,
+    NICKNAMES,
+    compile_log_format,
+    compile_w3c,
+    w3c_fields,
+    w3c_id,
+)
+from spark_jobs.transforms.access_log import fields_of, only_server_errors, parse_lines
 from tests.builders import a_common_line, a_line
 
 ARN = "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067"
-ALB = "app/my-loadbalancer/50dc6c495c0c9188"
+LB = "app/my-loadbalancer/50dc6c495c0c9188"
 
 
 @pytest.fixture
 def parse(spark):
-    def parsed(*lines, log_format="", w3c=None, file=None):
-        """Rows of the lines, in order, each as a dict without its nulls."""
-        raw = [(n, line, file) for n, line in enumerate(lines)]
+    def parsed(*lines, log_format="", w3c=None):
+        """Rows of the lines, or of (line, file), in order, each as a dict without its nulls."""
+        raw = [
+            (n, *((line, None) if isinstance(line, str) else line)) for n, line in enumerate(lines)
+        ]
         frame = spark.createDataFrame(raw, "n INT, line STRING, file STRING")
         rows = parse_lines(frame, log_format, w3c).orderBy("n")
         seconds = F.col("timestamp").cast("double").alias("at")
@@ -40,7 +56,7 @@ def at(text):
 # docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html
 ALB_LINES = {
     "http": (
-        f'http 2018-07-02T22:23:00.186641Z {ALB} 192.168.131.39:2817 10.0.0.1:80 0.000 0.001 0.000 200 '
+        f'http 2018-07-02T22:23:00.186641Z {LB} 192.168.131.39:2817 10.0.0.1:80 0.000 0.001 0.000 200 '
         f'200 34 366 "GET http://www.example.com:80/ HTTP/1.1" "curl/7.46.0" - - {ARN} '
         '"Root=1-58337262-36d228ad5d99923122bbe354" "-" "-" 0 2018-07-02T22:22:48.364000Z "forward" "-" '
         '"-" "10.0.0.1:80" "200" "-" "-"',
@@ -49,7 +65,7 @@ ALB_LINES = {
          "vhost": "www.example.com:80", "at": at("2018-07-02T22:23:00.186641")},
     ),
     "https": (
-        f'https 2018-07-02T22:23:00.186641Z {ALB} 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 '
+        f'https 2018-07-02T22:23:00.186641Z {LB} 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 '
         '200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 '
         f'TLSv1.2 {ARN} "Root=1-58337281-1d84f3d73c47ec4e58577259" "www.example.com" '
         '"arn:aws:acm:us-east-2:123456789012:certificate/12345678-1234-1234-1234-123456789012" 1 '
@@ -59,7 +75,7 @@ ALB_LINES = {
          "vhost": "www.example.com:443", "at": at("2018-07-02T22:23:00.186641")},
     ),
     "HTTP/2": (
-        f'h2 2018-07-02T22:23:00.186641Z {ALB} 10.0.1.252:48160 10.0.0.66:9000 0.000 0.002 0.000 200 200 5 '
+        f'h2 2018-07-02T22:23:00.186641Z {LB} 10.0.1.252:48160 10.0.0.66:9000 0.000 0.002 0.000 200 200 5 '
         '257 "GET https://10.0.2.105:773/ HTTP/2.0" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 '
         f'{ARN} "Root=1-58337327-72bd00b0343d75b906739c42" "-" "-" 1 2018-07-02T22:22:48.364000Z '
         '"redirect" "https://example.com:80/" "-" "10.0.0.66:9000" "200" "-" "-"',
@@ -68,7 +84,7 @@ ALB_LINES = {
          "vhost": "10.0.2.105:773", "at": at("2018-07-02T22:23:00.186641")},
     ),
     "secured WebSocket": (
-        f'wss 2018-07-02T22:23:00.186641Z {ALB} 10.0.0.140:44244 10.0.0.171:8010 0.000 0.001 0.000 101 101 '
+        f'wss 2018-07-02T22:23:00.186641Z {LB} 10.0.0.140:44244 10.0.0.171:8010 0.000 0.001 0.000 101 101 '
         '218 786 "GET https://10.0.0.30:443/ HTTP/1.1" "-" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 '
         f'{ARN} "Root=1-58337364-23a8c76965a2ef7629b185e3" "-" "-" 1 2018-07-02T22:22:48.364000Z '
         '"forward" "-" "-" "10.0.0.171:8010" "101" "-" "-"',
@@ -77,7 +93,7 @@ ALB_LINES = {
          "at": at("2018-07-02T22:23:00.186641")},
     ),
     "Lambda that failed": (
-        f'http 2018-11-30T22:23:00.186641Z {ALB} 192.168.131.39:2817 - 0.000 0.001 0.000 502 - 34 366 '
+        f'http 2018-11-30T22:23:00.186641Z {LB} 192.168.131.39:2817 - 0.000 0.001 0.000 502 - 34 366 '
         f'"GET http://www.example.com:80/ HTTP/1.1" "curl/7.46.0" - - {ARN} '
         '"Root=1-58337364-23a8c76965a2ef7629b185e3" "-" "-" 0 2018-11-30T22:22:48.364000Z "forward" '
         '"-" "LambdaInvalidResponse" "-" "-" "-" "-"',
@@ -86,14 +102,14 @@ ALB_LINES = {
          "vhost": "www.example.com:80", "at": at("2018-11-30T22:23:00.186641")},
     ),
     "nothing reached, IPv6, a query": (
-        f'https 2018-07-02T22:23:00.186641Z {ALB} [2001:db8::7]:2817 - -1 -1 -1 503 - 0 0 '
+        f'https 2018-07-02T22:23:00.186641Z {LB} [2001:db8::7]:2817 - -1 -1 -1 503 - 0 0 '
         '"POST https://a.example:443/x/y?z=1&q=%22 HTTP/1.1" "a \\"b\\" c" - - - "-" "-" "-"',
         {"host": "2001:db8::7", "method": "POST", "endpoint": "/x/y", "query": "z=1&q=%22",
          "protocol": "HTTP/1.1", "status": 503, "content_size": 0, "user_agent": 'a \\"b\\" c',
          "vhost": "a.example:443", "at": at("2018-07-02T22:23:00.186641")},
     ),
     "no request at all": (
-        f'http 2018-07-02T22:23:00.186641Z {ALB} 10.0.0.9:1 - -1 -1 -1 400 - 0 272 '
+        f'http 2018-07-02T22:23:00.186641Z {LB} 10.0.0.9:1 - -1 -1 -1 400 - 0 272 '
         '"- http://www.example.com:80- " "-" - - - "-" "-" "-"',
         {"host": "10.0.0.9", "endpoint": "- http://www.example.com:80- ", "status": 400,
          "content_size": 272, "at": at("2018-07-02T22:23:00.186641")},
@@ -158,10 +174,10 @@ JSON_LINES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ALB_LINES)
-def test_an_alb_line_gives_what_its_documentation_says(parse, name):
-    line, expected = ALB_LINES[name]
-    assert parse(line) == [pytest.approx(expected | {"log_format": "alb"})]
+def test_an_alb_line_gives_what_its_documentation_says(parse):
+    rows = parse(*[line for line, _ in ALB_LINES.values()])
+    for name, row in zip(ALB_LINES, rows, strict=True):
+        assert row == pytest.approx(ALB_LINES[name][1] | {"log_format": "alb"}), name
 
 
 def test_a_json_line_gives_what_its_server_means(parse):
@@ -227,20 +243,20 @@ W3C_LINES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", W3C_LINES)
-def test_a_w3c_line_is_read_by_the_fields_of_its_file(parse, name):
-    fields, line, expected = W3C_LINES[name]
-    file = f"file:/ready/0123-u_ex.{w3c_id(fields)}.log.gz"
-    assert parse(line, w3c=W3C, file=file) == [pytest.approx(expected | {"log_format": "w3c"})]
+def file_of(fields):
+    return f"file:/ready/0123-u_ex.{w3c_id(fields)}.log.gz"
 
 
-def test_a_line_of_a_w3c_file_is_read_in_no_other_way(parse):
-    file = f"file:/ready/0123-u_ex.{w3c_id(IIS)}.log"
-    rows = parse(a_line(), "2002-02-30 17:42:15 x GET / - 80 - h - - - - 404 0 2 - 0", w3c=W3C,
-                 file=file)  # fmt: skip
-    assert [row["bad_reason"] for row in rows] == ["no_match", "bad_time"]
-    (row,) = parse(a_line(), w3c=W3C, file="file:/ready/0123-a.log")
-    assert row["log_format"] == "combined"
+def test_a_w3c_line_is_read_by_the_fields_of_its_file_and_in_no_other_way(parse):
+    files = [(line, file_of(fields)) for fields, line, _ in W3C_LINES.values()]
+    bad = [a_line(), "2002-02-30 17:42:15 x GET / - 80 - h - - - - 404 0 2 - 0"]
+    *rows, other, no_such_day, elsewhere = parse(
+        *files, *[(line, file_of(IIS)) for line in bad], (a_line(), "file:/ready/a.log"), w3c=W3C
+    )
+    for name, row in zip(W3C_LINES, rows, strict=True):
+        assert row == pytest.approx(W3C_LINES[name][2] | {"log_format": "w3c"}), name
+    assert (other["bad_reason"], no_such_day["bad_reason"]) == ("no_match", "bad_time")
+    assert elsewhere["log_format"] == "combined"
 
 
 LOG_FORMATS = {
@@ -307,3 +323,136 @@ def test_a_logformat_is_tried_first_and_other_lines_are_read_as_ever(parse):
     assert [row.get("log_format") for row in rows] == [
         "log_format", "combined", "common", "json", "alb", None,
     ]  # fmt: skip
+
+
+def test_the_inbox_sees_the_fields_that_spark_sees(spark):
+    mixed = compile_log_format("combined")
+    odd = [
+        "\u00a0",
+        "\u0085",
+        "\u2028",
+        "\u0663",
+        "\x0b",
+        "\x1c",
+        "\r",
+        "\t",
+        "\ufffd",
+        "\U0001f30a",
+    ]
+    lines = [line for line, _ in ALB_LINES.values()] + [line for _, line, _ in W3C_LINES.values()]
+    lines += [line for _, line in LOG_FORMATS.values()] + [a_common_line(), ""]
+    lines += [a_line(**{name: f"a{c}b", "user_agent": f"{c}z{c}"})
+              for c in odd for name in ("host", "user", "request", "referrer")]  # fmt: skip
+    lines += [f"{line}{c}" for c in odd for line in (a_line(), a_common_line(), lines[0], lines[8])]
+    lines += [a_line(status=f"20{c}") for c in "\u0663\uff10"]
+    formats = [APACHE, ALB, compile_w3c(IIS), compile_w3c(DRAFT), mixed]
+    frame = spark.createDataFrame(list(enumerate(lines)), "n INT, line STRING").orderBy("n")
+    rows = frame.select(*[fields_of(F.col("line"), one) for one in formats]).collect()
+    for line, row in zip(lines, rows, strict=True):
+        for one, found in zip(formats, row, strict=True):
+            read = one.read(line)
+            assert found == (None if read is None else list(read.values())), (line, one.pattern)
+
+
+def test_a_hostile_line_costs_no_more_than_its_length_in_spark(parse):
+    alb, w3c = ALB_LINES["http"][0].partition("GET")[0], W3C_LINES["IIS"][1][:45]
+    lines = []
+    for piece in ['\\"', '"', "a", "\\", '" ', " ", "{", "[", ":80 ", '{"a":']:
+        many = piece * (400_000 // len(piece))
+        lines += [a_line(user=many), a_line(user_agent=many), alb + many, "{" + many,
+                  '{"request":"' + many, (w3c + many, file_of(IIS))]  # fmt: skip
+    started = time.monotonic()
+    assert len(parse(*lines, log_format="vhost_combined", w3c=W3C)) == len(lines)
+    # Some seconds; one pattern that goes quadratic on one line takes an hour.
+    assert time.monotonic() - started < 120
+
+
+def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
+    inbox, ready, landing = (tmp_path / name for name in ("inbox", "ready", "landing"))
+    inbox.mkdir()
+    iis = (
+        "#Software: Microsoft Internet Information Services 10.0\n#Version: 1.0\n"
+        "#Fields: date time c-ip cs-method cs-uri-stem sc-status time-taken\n"
+        "2015-05-17 10:05:03 192.0.2.7 GET /a 200 15\n#Date: 2015-05-17 10:06:00\n"
+        "2015-05-17 10:06:00 192.0.2.7 GET /b 404 1500\n"
+    )
+    files = {
+        "combined.log": a_line() + "\n",
+        "both.log": a_common_line() + "\n" + a_line() + "\njunk\n",
+        "vhosts.log": f"www.example.org:443 {a_line()}\n",
+        "nginx.json": json.dumps(NGINX) + "\n",
+        "caddy.log": json.dumps(CADDY) + "\n",
+        "elb.log.gz": gzip.compress((ALB_LINES["https"][0] + "\n").encode()),
+        "u_ex150517.log": iis,
+        "u_ex150518.log.gz": gzip.compress(iis.replace("time-taken", "cs-version", 1).encode()),
+        "u_ex150519.zst": zstd.compress(iis.replace("05-17", "05-19").encode()),
+        "mine.log": "2015-05-17 10:05:03 +0000|192.0.2.7|200|GET /x HTTP/1.1\n",
+        "notes.txt": "Dear diary,\n\nit rained.\nAgain.\nAnd again.\n",
+    }
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (inbox / name).write_bytes(data)
+        os.utime(inbox / name, (time.time() - 86400,) * 2)
+    log_format = "%{%F %T %z}t|%h|%>s|%r"
+    found = take(inbox, ready, log_format)
+    assert found.taken.keys() == files.keys() - {"notes.txt"}
+    assert found.set_aside["notes.txt"].partition("three lines:")[2].partition(";")[0] == (
+        "\n  Dear diary,\n  it rained.\n  Again."
+    )
+    code, said = job(
+        "land_access_log", "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
+        "--manifest", tmp_path / "run.json", "--log-format", log_format,
+        "--w3c-fields", formats_of(ready),
+    )  # fmt: skip
+    assert code == 0, said
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in records(ready)), 1)
+    landed = spark.read.parquet(str(landing / "data"))
+    by_format = {
+        row.log_format: row["count"] for row in landed.groupBy("log_format").count().collect()
+    }
+    assert by_format == {
+        "combined": 2, "common": 1, "vhost_combined": 1, "json": 2, "alb": 1, "w3c": 6,
+        "log_format": 1, None: 1,
+    }  # fmt: skip
+    taken = (
+        landed.where("log_format = 'w3c' AND endpoint = '/b'").orderBy("seconds_taken").collect()
+    )
+    assert [row.seconds_taken for row in taken] == [None, 1.5, 1.5]
+
+
+def test_the_job_refuses_a_logformat_with_a_sentence(tmp_path, job):
+    (tmp_path / "in").mkdir()
+    flags = [
+        "--source",
+        f"text:{tmp_path / 'in'}",
+        "--sink",
+        f"parquet:{tmp_path / 'data'}",
+        "--check",
+    ]
+    code, said = job("land_access_log", *flags, "--log-format", "%h %t")
+    assert (code, said) == (
+        2, "land_access_log: --log-format '%h %t': LogFormat: it has no status (%>s); let the server "
+        "log it, too",
+    )  # fmt: skip
+    assert job("land_access_log", *flags, "--log-format", "", "--w3c-fields", "not/there") == (
+        0,
+        "",
+    )
+    (tmp_path / "w3c.json").write_text('{"w3c-00000000": "date time"}')
+    code, said = job("land_access_log", *flags, "--w3c-fields", tmp_path / "w3c.json")
+    assert code == 2
+    assert "expected W3C fields by their id" in said
+
+
+def test_server_errors_are_found_in_every_format_that_says_itself(spark):
+    errors = [
+        a_line(status="503"), f"a:80 {a_common_line(status='500')}", json.dumps(NGINX | {"status": "502"}),
+        json.dumps(CADDY | {"status": 500}), ALB_LINES["Lambda that failed"][0],
+    ]  # fmt: skip
+    others = [a_line(), json.dumps(NGINX), json.dumps(CADDY), ALB_LINES["http"][0], "{junk", ""]
+    text = "\n".join(line for pair in zip(errors, others[:5], strict=True) for line in pair)
+    messages = [(b"log:0", text.encode()), (b"log:9", "\n".join(others).encode())]
+    rows = spark.createDataFrame(messages, "key BINARY, value BINARY")
+    (row,) = only_server_errors(rows).collect()
+    assert row.value.splitlines() == errors

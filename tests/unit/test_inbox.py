@@ -31,7 +31,7 @@ def content(ready):
     """All that Spark would read, unpacked by the names as it does."""
     found = b""
     for path in sorted(ready.glob("[!._]*")):
-        opened = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)
+        opened = {".gz": gzip.open, ".bz2": bz2.open, ".zst": zstd.open}.get(path.suffix, open)
         with opened(path, "rb") as file:
             found += file.read()
     return found
@@ -190,7 +190,7 @@ def test_what_is_known_of_a_file_stands_in_the_ledger(folders):
     fields = "date time c-ip cs-method cs-uri-stem sc-status time-taken(ms)"
     assert json.loads(formats_of(ready).read_text()) == {known["iis.log.zst"][0]: fields}
     (name,) = (r["ready"] for r in records(ready) if r["name"] == "iis.log.zst")
-    assert name.endswith(f"-iis.log.{known['iis.log.zst'][0]}.log.gz")
+    assert name.endswith(f"-iis.log.{known['iis.log.zst'][0]}.log.zst")
 
 
 def test_a_w3c_file_that_grows_keeps_its_fields(folders):

@@ -49,6 +49,13 @@ def test_a_wrong_value_is_refused_by_name_with_what_was_expected(name, text, exp
     assert text in str(refused.value)
 
 
+def test_a_pair_of_quotes_in_the_file_is_taken_off_and_no_other(tmp_path, monkeypatch):
+    text = r"%h %t \"%r\" %>s \"%{Referer}i\""
+    (tmp_path / ".env").write_text(f"TIDEMARK_LOG_FORMAT='{text}'\nTIDEMARK_SPARK_MASTER=a \"b\"\n")
+    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    assert (load_settings().log_format, load_settings().spark_master) == (text, 'a "b"')
+
+
 def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("# ports\nTIDEMARK_KAFKA_PORT=1\nTIDEMARK_AIRFLOW_PORT='2'\n")
     monkeypatch.setattr(module, "PROJECT", tmp_path)

@@ -1,0 +1,188 @@
+"""LogFormat strings and W3C fields, compiled: what is written is read back, what cannot be is refused."""
+
+import re
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from include.log_formats import (
+    ALB,
+    APACHE,
+    NICKNAMES,
+    compile_log_format,
+    compile_w3c,
+    instant,
+    recognise,
+    w3c_fields,
+)
+from include.settings import PROJECT
+from tests.builders import a_common_line, a_line
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("%h %>s", "it has no time; write %t"),
+        ("%t %>s", "it has no host (%h or %a); let the server log it, too"),
+        ("%h %t", "it has no status (%>s); let the server log it, too"),
+        ("%h %t %>s %y", "the directive %y is unknown"),
+        ("%h %t %>s %{days}T", "the directive %{days}T is unknown; write %{us}T or %D"),
+        ("%h%u %t %>s", "nothing stands between %h and %u"),
+        ("%h %{%H:%M}t %>s", "its time lacks year, month, day; write %t"),
+        ("%h %{%I:%M %p}t %>s", "%I in %{%I:%M %p}t cannot be read; write the time as %t"),
+        ("%h %400t %>s", "%400t is not written for each line; write %t"),
+        ("100% %h %t %>s", "'% %h %t %>s' is no directive"),
+        ("", "it has no host"),
+    ],
+)
+def test_a_logformat_that_says_too_little_is_refused_with_the_remedy(text, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        compile_log_format(text)
+
+
+def test_what_the_refusals_and_the_docs_name_is_there():
+    page = (PROJECT / "docs" / "formats.md").read_text()
+    for text in NICKNAMES.values():
+        assert compile_log_format(text).read is not None
+    for directive in re.findall(r"`(%[^` ]+)`", page.partition("## LogFormat")[2]):
+        compile_log_format(f"%h %t %>s {directive}")
+
+
+def test_a_line_of_httpd_conf_is_taken_as_it_stands_there():
+    bare, quoted = '%h %t "%r" %>s', r'LogFormat "%h %t \"%r\" %>s\n" mine'
+    assert compile_log_format(bare) == compile_log_format(quoted)
+
+
+word = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters='"\\|;\x85\xa0'),
+    min_size=1,
+)
+free = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85"))
+moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
+)
+# Of each field: how a LogFormat writes it, and what it may hold.
+PARTS = {
+    "host": ("%h", word), "user": ("%u", word), "status": ("%>s", st.integers(100, 599).map(str)),
+    "content_size": ("%b", st.integers(0, 10**15).map(str) | st.just("-")),
+    "taken": ("%D", st.integers(0, 10**12).map(str)), "request": ('"%r"', free),
+    "referrer": ('"%{Referer}i"', free), "user_agent": ('"%{user-agent}i"', free),
+    "time": ("%t", moments), "nothing": ('"%{X-Anything}o"', free), "pid": ("[%P]", st.just("12")),
+}  # fmt: skip
+
+
+def escaped(text):
+    """As Apache escapes it; what is not printable stays as it is here."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+@st.composite
+def written(draw):
+    """A LogFormat, the values of a request, and the line that Apache writes of it."""
+    names = draw(st.permutations(sorted(PARTS)))
+    between = draw(st.sampled_from([" ", " | ", "\t", "; "]))
+    values = {name: draw(PARTS[name][1]) for name in names}
+    shown = {name: escaped(value) if isinstance(value, str) else f"[{value:%d/%b/%Y:%H:%M:%S} +0000]"
+             for name, value in values.items()}  # fmt: skip
+    texts = [re.sub(r"%[^\s\"\]]+", lambda _, n=name: shown[n], PARTS[name][0]) for name in names]
+    return between.join(PARTS[name][0] for name in names), values, between.join(texts)
+
+
+@settings(deadline=None)
+@given(written())
+def test_what_a_logformat_writes_is_read_back(case):
+    text, values, line = case
+    fields = compile_log_format(text).read(line)
+    assert fields is not None, (text, line)
+    for name in (
+        "host",
+        "user",
+        "status",
+        "content_size",
+        "taken",
+        "request",
+        "referrer",
+        "user_agent",
+    ):
+        assert fields[name] == escaped(values[name]), (text, line)
+    assert instant(fields) == values["time"]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60), st.text(max_size=300))
+@example("%h %t %>s", "192.0.2.7 [30/Feb/2015:10:05:03 +0000] 200")
+@example("%h %{sec}t %>s", "192.0.2.7 99999999999999999999 200")
+def test_any_string_is_compiled_or_refused_and_any_line_read_or_not(text, line):
+    with suppress(ValueError):
+        compile_log_format(text).read(line)
+    recognise(line)
+
+
+FORMATS = {
+    "apache": APACHE, "alb": ALB,
+    "w3c": compile_w3c("date time c-ip cs-username cs-method cs-uri-stem sc-status cs(user-agent)"),
+    **{f"%{name}": compile_log_format(text) for name, text in NICKNAMES.items()},
+    "free text without quotes": compile_log_format("%v:%p %h %u %t %r %>s %b %f %{Referer}i|%{X}i %D"),
+    "time in pieces": compile_log_format('"%r" %u %{%F %T}t.%{msec_frac}t %{%z}t %h %s "%{X}i"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_hostile_line_costs_no_more_than_its_length(name):
+    begin = {"w3c": "2015-05-17 10:05:03 h ", "alb": "http 2018-07-02T22:23:00.186641Z a 1.2.3.4:5 - "
+             '0 0 0 200 200 34 366 "'}.get(name, 'a:80 h - - [17/May/2015:10:05:03 +0000] "')  # fmt: skip
+    pieces = ['\\"', '"', "a", "\\", '" ', " ", "[", " [", "]", "- ", ":80 ", '" 200 5', "\t", '""',
+              "[17/May/2015:10:05:03 +0000] ", "|", "1", "a:"]  # fmt: skip
+    started = time.monotonic()
+    for piece in pieces:
+        many = piece * (300_000 // len(piece))
+        for line in (
+            many,
+            begin + many,
+            f"{begin}{many} x",
+            a_line(user_agent=many),
+            f"a b {many}x",
+        ):
+            FORMATS[name].read(line)
+    # All of it takes a second or two; one pattern that goes quadratic on one line takes an hour.
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("directive", "software", "unit"),
+    [
+        ("date time c-ip sc-status time-taken sc-win32-status", "", "1000"),
+        (
+            "date time c-ip sc-status time-taken",
+            " Microsoft Internet Information Services 10.0",
+            "1000",
+        ),
+        ("date time c-ip sc-status time-taken", "Oracle-iPlanet", "1"),
+    ],
+)
+def test_microsofts_time_taken_is_milliseconds_and_others_seconds(directive, software, unit):
+    fields = compile_w3c(w3c_fields(directive, software)).read("2015-05-17 10:05:03 h 200 1234 0"[
+        : None if "win32" in directive else -2
+    ])  # fmt: skip
+    assert (fields["taken"], fields["unit"]) == ("1234", unit)
+
+
+def test_a_line_is_known_by_its_format():
+    moment = datetime(2015, 5, 17, 10, 5, 3, tzinfo=UTC)
+    known = {
+        a_line(): "combined", a_common_line(): "common", f"a:80 {a_line()}": "vhost_combined",
+        f"a:80 {a_common_line()}": "vhost_common",
+        '{"time_iso8601":"2015-05-17T12:05:03+02:00","remote_addr":"h","status":200}': "json",
+        '{"ts":1431857103,"request":{"remote_ip":"h"},"status":200}': "json",
+        '{"ts":"1431857103000","request":{"remote_ip":"h"},"status":200}': "json",
+        "h 200 [17/May/2015:10:05:03 +0000]": "log-format",
+    }  # fmt: skip
+    given_format = compile_log_format("%h %>s %t")
+    for line, name in known.items():
+        assert recognise(line, given_format) == (name, moment), line
+    for line in ("", "junk", "{}", "{" * 100_000, '{"status":200}', "[1]"):
+        assert recognise(line, given_format) is None
