@@ -68,16 +68,13 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
     assert len(land.jars.split(",")) == 4
 
 
-def test_a_logformat_reaches_the_job_as_it_was_set(airflow_home, dag_bag):
+def test_a_logformat_reaches_the_job_as_it_was_set(dag_bag):
+    from include.spark_submit import parsing
+
     text = r"""%{%d/%b/%Y:%T %z}t {{ run_id }} %h \\"%r\\" '%>s' {# ä #}"""
-    done = subprocess.run(
-        [sys.executable, "-c", "import runpy; print(runpy.run_path('dags/analyse_access_log.py')"
-         "['LOG_FORMAT'])"], cwd=PROJECT, capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": str(PROJECT), "AIRFLOW_HOME": str(airflow_home), "PATH": "",
-             "TIDEMARK_LOG_FORMAT": text},
-    )  # fmt: skip
+    flag = parsing(load_settings({"TIDEMARK_LOG_FORMAT": text}))["log_format"]
     land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
-    assert land.render_template(done.stdout.splitlines()[-1], {}) == text
+    assert land.render_template(flag, {}) == text
     assert land.application_args[land.application_args.index("--log-format") + 1] == "{{ '' }}"
 
 
