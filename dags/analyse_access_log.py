@@ -94,10 +94,11 @@ def analyse_access_log():
     @task
     def choose_days(params: dict[str, Any]) -> list[str]:
         settings, context = load_settings(), get_current_context()
-        interval = context.get("data_interval_start")
-        day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
-        folder = landing(settings, DATASET, params["source"])
-        return [day, *(d for d in changed_days(folder, summaries(settings, DATASET)) if d != day)]
+        kind, interval = context["dag_run"].run_type, context.get("data_interval_start")
+        day = day_of_run(settings, kind, interval, params["day"])
+        places = landing(settings, DATASET, params["source"]), summaries(settings, DATASET)
+        changed = changed_days(*places, before=day if kind == "scheduled" else None)
+        return [day, *(each for each in changed if each != day)]
 
     summarise = spark_job(
         "summarise_access_log", source=LANDED, source_kind="{{ params.source }}",

@@ -12,8 +12,8 @@ Safe to run again: each message is landed once, and the report is replaced only 
 **Then** open `var/lake/reports/clickstream/index.html`.
 
 *If it fails*: the log of the red task ends with what to do. `look`: something is missing or down.
-`land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it again,
-or run with accept_loss. Fix it and clear the task.
+`land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it
+again, or run with accept_loss. Fix it and clear the task.
 """
 
 from datetime import datetime, timedelta

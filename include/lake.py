@@ -60,17 +60,20 @@ def day_of_run(
     return (datetime.now(settings.zone).date() - timedelta(days=1)).isoformat()
 
 
-def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
+def changed_days(
+    landing_folder: Path, summary_folder: Path, before: str | None = None
+) -> list[str]:
     """Days with lines that no summary has seen: late ones, or of a run that did not finish.
 
     A summary says through which batch of the landing it has read; the landing's progress says
     which days each batch brought. Days are ISO dates, in order. A day that was last reported from
     another source kind stays as it is until somebody asks for it: nights do not undo a backfill.
+    `before` leaves out that day and those that follow: a night does not report the day it begins.
     """
     latest: dict[str, int] = {}
     for record in _records(landing_folder / "progress.jsonl"):
         for day in record["days"]:
-            if day != "None":
+            if day != "None" and (before is None or day < before):
                 latest[day] = max(latest.get(day, -1), record["batch"])
     return sorted(
         day
