@@ -18,7 +18,7 @@ from include.local_stack.processes import StackError, listener
 from include.settings import load_settings
 from producers.clickstream.events import events
 from producers.lines import serve
-from tests.conftest import run
+from tests.conftest import eventually, run
 
 # What the generator writes with its default seed; the same on every machine and every day.
 GENERATED = {
@@ -105,6 +105,12 @@ def test_a_second_demo_changes_no_number(first_demo, stack, settings):
     assert done.returncode == 0, done.stdout + done.stderr
     assert report(settings, "2026-01-15") == before
     assert "landed 0 new lines" in done.stdout
+
+
+def test_a_run_says_in_its_note_what_it_reported(first_demo, settings):
+    api = Api(settings)
+    notes = eventually(lambda: [r["note"] for r in runs(api) if r["note"]], 30, "the note")
+    assert "Tidemark: reported 2026-01-15: 19,991 requests; 5 bad lines belong to no day" in notes
 
 
 def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
@@ -293,8 +299,6 @@ def runs(api):
 
 
 def wait_for(ready):
-    from tests.conftest import eventually
-
     return eventually(ready, 30, "the run that the form starts")
 
 
