@@ -62,9 +62,10 @@ def follow(
                     key, value, about = message(name, batch)
                     publisher.send(key, value, (ledger, about))
                     sent, messages = sent + len(batch), messages + 1
-            if int(time.time()) // heartbeat_seconds != beat:
-                beat = int(time.time()) // heartbeat_seconds
-                publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
+                    beat = _beat(publisher, name, heartbeat_seconds, beat)
+                    if stop.is_set():  # the ledger knows how far it came
+                        break
+            beat = _beat(publisher, name, heartbeat_seconds, beat)
             publisher.flush()
             if log is not None:
                 ledger.flush()
@@ -77,6 +78,14 @@ def follow(
         if log is not None:
             log.close()
     return Produced(name, sent, messages, before, time.monotonic() - started)
+
+
+def _beat(publisher: Publisher, name: str, seconds: int, last: int) -> int:
+    """Send a heartbeat unless there was one in this minute of the clock; give the minute."""
+    now = int(time.time()) // seconds
+    if now != last:
+        publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
+    return now
 
 
 class _Log:
