@@ -64,19 +64,23 @@ def day_of_run(
     return (datetime.now(settings.zone).date() - timedelta(days=1)).isoformat()
 
 
-def changed_days(landing_folder: Path, summary_folder: Path) -> list[str]:
+def changed_days(
+    landing_folder: Path, summary_folder: Path, before: str | None = None
+) -> list[str]:
     """Days with lines that no summary has seen: late ones, or of a run that did not finish.
 
     A summary says through which batch of the landing it has read; the landing's progress says
     which days each batch brought. Days are ISO dates, in order. A day that was last reported from
     another source kind stays as it is until somebody asks for it: nights do not undo a backfill.
     So does one that was removed: what comes late for it is not the day.
+    `before` leaves out that day and those that follow: a night does not report the day it begins.
     """
     replayed = _replayed_days(landing_folder)
     return sorted(
         day
         for day, batch in landed_days(landing_folder).items()
-        if _is_behind(
+        if (before is None or day < before)
+        and _is_behind(
             summary_folder / day / "summary.json", landing_folder, batch, replayed.get(day)
         )
     )

@@ -27,11 +27,13 @@ def take_files(settings: Settings) -> None:
 
 def days_of_run(settings: Settings, context: Any) -> list[str]:
     """The run's own day, and after it those that got lines which their summary has not seen."""
-    params = context["params"]
-    interval = context.get("data_interval_start")
-    day = day_of_run(settings, context["dag_run"].run_type, interval, params["day"])
-    folder = landing(settings, DATASET, params["source"])
-    return [day, *(d for d in changed_days(folder, summaries(settings, DATASET)) if d != day)]
+    params, kind = context["params"], context["dag_run"].run_type
+    day = day_of_run(settings, kind, context.get("data_interval_start"), params["day"])
+    changed = changed_days(
+        landing(settings, DATASET, params["source"]), summaries(settings, DATASET),
+        before=day if kind == "scheduled" else None,
+    )  # fmt: skip
+    return [day, *(each for each in changed if each != day)]
 
 
 def days_behind(settings: Settings, context: Any, days: list[str]) -> list[str]:

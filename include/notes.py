@@ -5,6 +5,7 @@ in the lake, and `plugins/run_notes.py` makes it the note when the run ends.
 """
 
 import json
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,5 +70,5 @@ async def report_is_late(minutes: int, context: Any) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         file.write(json.dumps(told) + "\n")
-    print(f"LATE: {told['says']}; kept in {path}")  # noqa: T201
+    logging.getLogger(__name__).warning("LATE: %s; kept in %s", told["says"], path)
     return str(told["says"])

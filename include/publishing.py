@@ -59,8 +59,9 @@ def publish_days(
         if level in ("quarantine", "fail") and not anyway:
             (unfit if level == "fail" else held).extend(why)
             continue
-        late = summary["lines"]["read"] - _read_before(folder / day / "report.json")
-        changed += [f"{day} ({late:+,} lines)"] if day != days[0] else []
+        if day != days[0]:
+            before = _read_before(folder / day / "report.json")
+            changed.append(f"{day} ({_change(before, summary['lines']['read'])})")
         with publishing(settings):
             if staged:
                 _put_aside(settings, day, run)
@@ -112,12 +113,18 @@ def _landed(manifest: Path) -> dict[str, Any]:
     return found
 
 
-def _read_before(report: Path) -> int:
-    """The lines that the day's report counted until now."""
+def _change(before: int | None, now: int) -> str:
+    if before is None:
+        return f"new, {now:,} lines"
+    return f"{now - before:,} late lines" if now > before else f"{before - now:,} lines fewer"
+
+
+def _read_before(report: Path) -> int | None:
+    """The lines that the day's report counted until now, if there is one."""
     try:
         read: int = json.loads(report.read_text())["lines"]["read"]
     except (OSError, ValueError, KeyError):
-        return 0
+        return None
     return read
 
 

@@ -36,7 +36,8 @@ def follow(
     it runs, a heartbeat is sent in each minute of the clock; before there is a line, too. Raises
     ProducerError when the broker does not take the lines.
     """
-    started, ends = time.monotonic(), topic_ends(servers, topic)
+    started = time.monotonic()
+    topic_ends(servers, topic)  # or it ends here, not at the first line
     sent = messages = before = 0
     log: _Log | None = None
     name, beat = id_of(b""), -1
@@ -51,7 +52,7 @@ def follow(
             if log is None and (found := _Log.begun(path)):
                 log, name = found, found.name
                 ledger = Ledger(ledgers / topic / f"{name}.csv")
-                log.reached, already = ledger.acknowledged(ends)
+                log.reached, already = ledger.acknowledged(topic_ends(servers, topic))
                 before += already
                 if not log.reached:
                     ledger.forget()
@@ -61,13 +62,14 @@ def follow(
                     key, value, about = message(name, batch)
                     publisher.send(key, value, (ledger, about))
                     sent, messages = sent + len(batch), messages + 1
-            if int(time.time()) // heartbeat_seconds != beat:
-                beat = int(time.time()) // heartbeat_seconds
-                publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
+                    beat = _beat(publisher, name, heartbeat_seconds, beat)
+                    if stop.is_set():  # the ledger knows how far it came
+                        break
+            beat = _beat(publisher, name, heartbeat_seconds, beat)
             publisher.flush()
             if log is not None:
                 ledger.flush()
-                if log.is_rotated(path) and log.quiet_seconds() > rotated_seconds:
+                if log.is_over(path, rotated_seconds):
                     log.close()
                     log = None
                     continue
@@ -76,6 +78,14 @@ def follow(
         if log is not None:
             log.close()
     return Produced(name, sent, messages, before, time.monotonic() - started)
+
+
+def _beat(publisher: Publisher, name: str, seconds: int, last: int) -> int:
+    """Send a heartbeat unless there was one in this minute of the clock; give the minute."""
+    now = int(time.time()) // seconds
+    if now != last:
+        publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
+    return now
 
 
 class _Log:
@@ -109,16 +119,16 @@ class _Log:
             self._next = line.start + line.size
             yield line
 
-    def is_rotated(self, path: Path) -> bool:
-        """Whether the name is another file's now, or this one was cut to begin anew."""
+    def is_over(self, path: Path, quiet_seconds: float) -> bool:
+        """Whether it was cut to begin anew, or has lost its name and nothing comes any more."""
         mine = os.fstat(self._file.fileno())
+        if mine.st_size < self._next:
+            return True
         try:
-            return path.stat().st_ino != mine.st_ino or mine.st_size < self._next
+            has_name = path.stat().st_ino == mine.st_ino
         except FileNotFoundError:
-            return False
-
-    def quiet_seconds(self) -> float:
-        return time.monotonic() - self._last
+            has_name = True  # the new file is not there yet
+        return not has_name and time.monotonic() - self._last > quiet_seconds
 
     def close(self) -> None:
         self._file.close()

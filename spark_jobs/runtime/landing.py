@@ -177,9 +177,9 @@ class Landing:
 class Recorder(Progress):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
-    def __init__(self, landing: Landing, run: str, topic_id: str | None = None) -> None:
+    def __init__(self, landing: Landing, run: str, topic_ids: dict[str, str]) -> None:
         super().__init__(lambda record: append_line(landing.progress, record))
-        self._run, self._about = run, {"topic_id": topic_id} if topic_id else {}
+        self._run, self._topic_ids = run, topic_ids
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
         observed = event.progress.observedMetrics
@@ -195,7 +195,7 @@ class Recorder(Progress):
             "run": self._run, "read": observed["lines"]["read"], **landed.asDict(),
             "days": sorted(str(day) for day in landed["days"]),
             "from": _offsets(source.startOffset), "to": _offsets(source.endOffset),
-            **self._about,
+            "topic_ids": self._topic_ids,
         })  # fmt: skip
 
 
@@ -216,10 +216,10 @@ def land(
         return
     with landing.locked(job, words.source, args.run_id) as query:
         spark = session.start(job)
-        topic_id, losses = _look_for_losses(spark, landing, words.source, args)
+        topic_ids, losses = _look_for_losses(spark, landing, words.source, args)
         lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
         rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])
-        recorder = Recorder(landing, args.run_id, topic_id)
+        recorder = Recorder(landing, args.run_id, topic_ids)
         with (
             Lease(spark, args.run_seconds, args.stop_file) as lease,
             listening(spark, recorder),
@@ -251,20 +251,26 @@ def land(
 
 def _look_for_losses(
     spark: SparkSession, landing: Landing, source: Place, args: argparse.Namespace
-) -> tuple[str | None, list[Loss]]:
-    """The topic's id, and what of it is lost and accepted, recorded. Raises Refused, NotNow."""
+) -> tuple[dict[str, str], list[Loss]]:
+    """The ids of the topics, and what is lost of them and accepted, kept. Raises Refused, NotNow."""
+    ids: dict[str, str] = {}
+    losses: list[Loss] = []
     if source.kind != "kafka":
-        return None, []
+        return ids, losses
     check_servers(args.servers)
-    topic, batches = ask_broker(spark, args.servers, source.name), landing.batches()
-    before = next((b["topic_id"] for b in reversed(batches) if b.get("topic_id")), None)
-    losses = check_offsets(
-        topic, source.name, landing.reached(source.name), before, landing.folder,
-        args.accept_loss == "True",
-    )  # fmt: skip
-    since = next((b["at"] for b in reversed(batches) if b.get("at")), None)
+    batches = landing.batches()[::-1]
+    for name in source.name.split(","):
+        topic = ask_broker(spark, args.servers, name)
+        before = next(
+            (b["topic_ids"][name] for b in batches if name in b.get("topic_ids", {})), None
+        )
+        losses += check_offsets(
+            topic, name, landing.reached(name), before, landing.folder, args.accept_loss == "True"
+        )
+        ids |= {name: topic.id} if topic else {}
+    since = next((b["at"] for b in batches if b.get("at")), None)
     keep_losses(losses, landing.lost, args.run_id, since)
-    return topic.id if topic else None, losses
+    return ids, losses
 
 
 def count_read(lines: DataFrame, is_line: str = "true") -> DataFrame:

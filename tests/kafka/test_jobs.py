@@ -314,6 +314,38 @@ def test_heartbeats_are_landed_and_counted_apart_also_after_a_kill(
     assert told["lines"]["read"] + manifest["undated"] == 100
 
 
+def test_a_log_that_was_followed_and_the_same_log_as_a_file_give_one_report(
+    broker, topic, tmp_path, land, landing, job
+):
+    from include.reporting.report import read_summary, write_report
+    from producers.access_log.follow import follow
+
+    log, stop = tmp_path / "ready" / "access.log", threading.Event()
+    log.parent.mkdir()
+    log.write_bytes(b"".join(line.text + b"\n" for line in generate(300, 1, DAY)))
+    threading.Timer(4, stop.set).start()
+    done = follow(log, servers=broker.kafka_servers, topic=topic, ledgers=tmp_path / "ledger",
+                  stop=stop, heartbeat_seconds=1)  # fmt: skip
+    assert done.lines == 300
+    _, manifest = land("kafka")
+    assert (manifest["read"], manifest["heartbeats"] > 1) == (300, True)
+    files = tmp_path / "files" / "landing"
+    code, said = job("land_access_log", *flags(files, "files", source=f"text:{log.parent}"))
+    assert code == 0, said
+    told = {}
+    for kind, folder in (("kafka", landing), ("files", files)):
+        code, said = job(
+            "summarise_access_log", "--source", f"parquet:{folder / 'data'}", "--source-kind", kind,
+            "--sink", f"summary:{tmp_path / kind}", "--days", DAY.isoformat(),
+        )  # fmt: skip
+        assert code == 0, said
+        summary = read_summary(tmp_path / kind / DAY.isoformat() / "summary.json")
+        page = write_report(summary, tmp_path / kind / "reports")
+        told[kind] = json.loads(page.with_name("report.json").read_text())
+        del told[kind]["provenance"], told[kind]["source"]
+    assert told["kafka"] == told["files"]
+
+
 @pytest.fixture
 def admin(broker):
     from kafka import KafkaAdminClient

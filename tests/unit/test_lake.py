@@ -1,8 +1,10 @@
 import json
+from datetime import datetime, timedelta
 
 import pytest
 
-from include.lake import changed_days, inside, is_reported, landed_offsets
+from include.lake import changed_days, day_of_run, inside, is_reported, landed_offsets
+from include.settings import load_settings
 
 
 def progress(folder, *batches):
@@ -31,6 +33,25 @@ def test_a_day_last_reported_from_another_source_is_left_as_it_is(tmp_path):
     progress(landing, (0, ["2026-01-01"]))
     summarised(summary, "2026-01-01", tmp_path / "files", 0)
     assert changed_days(landing, summary) == []
+
+
+def test_a_night_leaves_the_day_that_begins_to_the_next_one(tmp_path):
+    landing = tmp_path / "kafka"
+    progress(landing, (0, ["2026-01-13", "2026-01-15", "2026-01-16"]))
+    assert changed_days(landing, tmp_path / "s", before="2026-01-15") == ["2026-01-13"]
+
+
+@pytest.mark.parametrize(
+    ("run_type", "at", "wanted", "day"),
+    [("scheduled", "2026-03-28T23:00:00+00:00", None, "2026-03-29"),
+     ("backfill", "2026-03-29T22:00:00+00:00", "2026-01-01", "2026-03-30"),
+     ("manual", "2026-03-29T22:00:00+00:00", "2026-01-01", "2026-01-01")],
+)  # fmt: skip
+def test_the_day_of_a_run_is_the_sites(run_type, at, wanted, day):
+    settings = load_settings({"TIDEMARK_TIME_ZONE": "Europe/Paris"})
+    assert day_of_run(settings, run_type, datetime.fromisoformat(at), wanted) == day
+    yesterday = datetime.now(settings.zone).date() - timedelta(days=1)
+    assert day_of_run(settings, "manual", None, None) == yesterday.isoformat()
 
 
 def test_nothing_landed_nothing_changed(tmp_path):

@@ -56,7 +56,7 @@ def test_a_task_that_fails_leaves_its_last_words(settings, exception, says):
     assert run.note.startswith(f"Tidemark: {says}")
 
 
-def test_a_late_report_is_told_of_and_kept_but_not_of_a_backfill(settings, capsys):
+def test_a_late_report_is_told_of_and_kept_but_not_of_a_backfill(settings, caplog):
     alert = late_alert(settings)
     run = {"dag_id": "analyse_access_log", "dag_run_id": "night", "state": "running",
            "run_type": "scheduled"}  # fmt: skip
@@ -65,5 +65,5 @@ def test_a_late_report_is_told_of_and_kept_but_not_of_a_backfill(settings, capsy
     (line,) = (settings.lake / "runs" / "late.jsonl").read_text().splitlines()
     told = json.loads(line)
     assert (told["dag"], told["run"], told["minutes"]) == ("analyse_access_log", "night", 120)
-    assert "no report within 120 minutes" in capsys.readouterr().out
+    assert "no report within 120 minutes" in caplog.text
     assert alert.callback.path == "include.notes.report_is_late"

@@ -138,9 +138,11 @@ def test_late_lines_change_the_report_of_their_day_and_the_note_says_which(setti
     publish_days(settings, ["2026-01-13"], "first")
     publish(settings, "2026-01-13", lines=lines(read=17))
     publish(settings, "2026-01-15")
-    publish_days(settings, ["2026-01-15", "2026-01-13"], "second")
+    publish(settings, "2026-01-14")
+    publish_days(settings, ["2026-01-15", "2026-01-13", "2026-01-14"], "second")
     assert note(settings, "second") == (
-        "Tidemark: reported 2026-01-15: 3 requests; changed: 2026-01-13 (+12 lines)"
+        "Tidemark: reported 2026-01-15: 3 requests; changed: 2026-01-13 (12 late lines), "
+        "2026-01-14 (new, 5 lines)"
     )
 
 

@@ -50,6 +50,12 @@ def test_a_second_demo_changes_no_number(first_demo, stack, settings):
     assert "landed 0 new lines" in done.stdout
 
 
+def test_a_run_says_in_its_note_what_it_reported(first_demo, settings):
+    api = Api(settings)
+    notes = eventually(lambda: [r["note"] for r in runs(api) if r["note"]], 30, "the note")
+    assert "Tidemark: reported 2026-01-15: 19,991 requests; 5 bad lines belong to no day" in notes
+
+
 def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
     first_demo, settings
 ):
