@@ -82,6 +82,7 @@ def analyse_access_log():
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", time_zone=SETTINGS.time_zone, run_id="{{ run_id }}",
+        anonymise=SETTINGS.anonymise_addresses, drop_query_names=SETTINGS.drop_query_names,
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
