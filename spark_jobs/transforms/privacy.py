@@ -140,14 +140,14 @@ def without_parameters(rows: DataFrame, names: Sequence[str]) -> DataFrame:
         return rows.withColumns({
             "query": F.lit(None).cast("string"),
             "referrer": F.regexp_replace("referrer", r"(?s)\?.*", ""),
-            "raw": F.regexp_replace("raw", r'\?(?:[^\s"\\]|\\.)*', ""),
+            "raw": F.regexp_replace("raw", r'\?(?:[^\s"\\]++|\\.)*+', ""),
         })  # fmt: skip
     query = F.substring(_without(F.concat(F.lit("?"), "query"), names, "?&;", "[^&;]"), 2, 1 << 30)
     return rows.withColumns({
         "query": F.when((query != "") | (F.col("query") == ""), query),
         "referrer": _without(F.col("referrer"), names, "?&;", "[^&;#]"),
         # In a line that could not be read, a query may stand in quotes or by itself.
-        "raw": _without(F.col("raw"), names, r'?&;"\s', r'(?:[^&;#\s"\\]|\\.)'),
+        "raw": _without(F.col("raw"), names, r'?&;"\s', r'(?:[^&;#\s"\\]++|\\.)'),
     })  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
             F.arrays_overlap(F.split(name, r"[\[\]]+"), forbidden),
             # What a question mark led has its next parameter led by it.
             F.regexp_replace(
-                F.regexp_replace(piece, rf"(?s)^([{begins}]){of_value}*", f"$1{SEPARATOR}"),
+                F.regexp_replace(piece, rf"(?s)^([{begins}]){of_value}*+", f"$1{SEPARATOR}"),
                 f"^[&;]{SEPARATOR}", "",
             ),
         ).otherwise(piece)  # fmt: skip
@@ -176,4 +176,7 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
     clean = F.replace(text, F.lit(SEPARATOR), F.lit("\ufffd"))
     joined = F.array_join(F.transform(F.split(clean, f"(?=[{begins}])"), left), "")
     led = F.regexp_replace(joined, rf"\?{SEPARATOR}[&;]", "?")
-    return F.regexp_replace(led, rf"\?{SEPARATOR}|{SEPARATOR}", "")
+    # Most texts have no such name: they are spared the taking apart.
+    may_have = "(?iu)%|" + "|".join(re.escape(name) for name in names)
+    done = F.regexp_replace(led, rf"\?{SEPARATOR}|{SEPARATOR}", "")
+    return F.when(text.rlike(may_have), done).otherwise(text)

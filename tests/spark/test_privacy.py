@@ -164,3 +164,15 @@ def test_names_with_spaces_are_refused():
     assert query_names("token,E-Mail") == ["token", "E-Mail"]
     with pytest.raises(argparse.ArgumentTypeError, match="names without spaces"):
         query_names("token, email")
+
+
+@pytest.mark.parametrize("names", [["token"], ["*"]])
+@pytest.mark.parametrize("filler", ["x", '\\"', "1:", "::1.", "%3a"])
+def test_a_line_made_to_be_hard_is_done_all_the_same(spark, names, filler):
+    """A pattern that goes back, or calls itself, for each character dies of 100,000 of them."""
+    line = f"junk /p?token={filler * (90_000 // len(filler))} 192.0.2.7"
+    (row,) = landed(spark, [line], 1, names)
+    assert row.raw.startswith("junk /p ")
+    assert row.raw.endswith(" 192.0.2.0")
+    (row,) = landed(spark, [a_line(host=filler.replace('"', "") * 5_000)], 1)
+    assert row.host
