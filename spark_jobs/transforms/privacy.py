@@ -174,7 +174,9 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
         ).otherwise(piece)  # fmt: skip
 
     clean = F.replace(text, F.lit(SEPARATOR), F.lit("\ufffd"))
-    joined = F.array_join(F.transform(F.split(clean, f"(?=[{begins}])"), left), "")
+    # A quote after a backslash is a part of the value.
+    pieces = F.split(clean, rf"(?=[{begins}])(?<!\\(?=\"))")
+    joined = F.array_join(F.transform(pieces, left), "")
     led = F.regexp_replace(joined, rf"\?{SEPARATOR}[&;]", "?")
     # Most texts have no such name: they are spared the taking apart.
     may_have = "(?iu)%|" + "|".join(re.escape(name) for name in names)
