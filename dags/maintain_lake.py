@@ -13,7 +13,8 @@ once a dry run has shown what goes by the same settings, and is a dry run until 
 rows, before and after.
 **Then** read that file, or the log of the task `finish`; trigger it with `dry_run` off.
 
-*If it fails*: the log of the red task ends with what to do. `maintain_…`: the rows of that landing are
+*If it fails*: the log of the red task ends with what to do. `plan`: something is missing, or the settings
+contradict each other. `maintain_…`: the rows of that landing are
 what they were, whenever it was ended; a job may hold it, or must count its last batch first. Clear the task.
 """
 
@@ -50,8 +51,10 @@ def maintain_lake():
     @task
     def plan(params: dict[str, Any]) -> dict[str, Any]:
         from include import maintenance
+        from include.preflight import check
 
         settings, run = load_settings(), get_current_context()["dag_run"]
+        check(settings, "files")
         try:
             found = maintenance.plan(settings, datetime.now(settings.zone).date())
         except ValueError as refused:

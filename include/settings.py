@@ -6,6 +6,7 @@ Spark jobs do not import it; they are told everything on their command line.
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import date
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+QUERY_NAMES = r"[^\s,=&;?#]+(,[^\s,=&;?#]+)*"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -72,6 +74,15 @@ class Settings:
     )
     report_deadline_minutes: int = _setting(
         120, "minutes from the start of a night, after which its missing report is late"
+    )
+    anonymise_addresses: int = _setting(
+        0,
+        "hide the last bits of addresses at landing: 0 nothing, 1 to 3 as GoAccess's levels",
+        0,
+        3,
+    )
+    drop_query_names: str = _setting(
+        "", "parameters of queries that are not landed, such as `token,email`; `*`: all"
     )
     keep_landing_days: int = _setting(
         0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
@@ -155,6 +166,8 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
         if name == "TIDEMARK_TIME_ZONE":
             ZoneInfo(text)
             return text
+        if name == "TIDEMARK_DROP_QUERY_NAMES" and not re.fullmatch(QUERY_NAMES, text):
+            raise ValueError
         if isinstance(default, Path):
             return (PROJECT / text).resolve()
         if isinstance(default, date):
@@ -169,6 +182,7 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
         expected = {
             "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
             "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
+            "TIDEMARK_DROP_QUERY_NAMES": "names without spaces, such as token,email, or *",
         }.get(
             name,
             "a number from 0 on, such as 0.5"

@@ -70,6 +70,8 @@ def parsing(settings: Settings) -> dict[str, str]:
         "time_zone": settings.time_zone,
         # As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
         "log_format": "{{ " + repr(settings.log_format) + " }}",
+        "anonymise": str(settings.anonymise_addresses),
+        "drop_query_names": settings.drop_query_names,
         "w3c_fields": str(formats_of(ready(settings, "access_log"))),
     }
 

@@ -1,16 +1,17 @@
-"""How access-log lines are read, as flags: the same for landing them and for replaying bad ones."""
+"""How access-log lines are read and what of them is hidden, as flags: for landing and for replays."""
 
 import argparse
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from include.log_formats import compile_log_format, compile_w3c
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms.access_log import landed_lines
+from spark_jobs.transforms.privacy import private, query_names
 
 
 def add_parsing(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +22,21 @@ def add_parsing(parser: argparse.ArgumentParser) -> None:
         help="Apache LogFormat of the lines, tried before the formats that are recognised")  # fmt: skip
     add("--w3c-fields", metavar="FILE",
         help="what the inbox found out about W3C files; may be missing")  # fmt: skip
+    add("--anonymise", type=int, choices=range(4), default=0,
+        help="hide the last bits of addresses, as GoAccess's --anonymize-level; 0: nothing")  # fmt: skip
+    add("--drop-query-names", type=query_names, default="", metavar="NAME,NAME",
+        help="leave these parameters of queries out; *: all")  # fmt: skip
 
 
 def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
     """`landed_lines` as the flags say. Raises Refused if a format cannot be read."""
     w3c = known_formats(args.log_format, args.w3c_fields)
-    return partial(landed_lines, time_zone=args.time_zone, log_format=args.log_format, w3c=w3c)
+
+    def read(lines: DataFrame, **how: Any) -> DataFrame:
+        rows = landed_lines(lines, args.time_zone, args.log_format, w3c, **how)
+        return private(rows, args.anonymise, args.drop_query_names)
+
+    return read
 
 
 def known_formats(log_format: str, w3c_fields: str | None) -> dict[str, str]:

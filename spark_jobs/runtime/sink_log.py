@@ -78,7 +78,7 @@ def rewrite(data: Path, name: str, files: list[LandedFile]) -> None:
             "action": "add",
         } for file in files
     ]  # fmt: skip
-    part = log / f".{name}.{os.getpid()}"
+    part = log / ".rewritten"  # one name, so that nothing is left of a killed run for long
     part.write_text("\n".join([HEADER, *(json.dumps(entry) for entry in entries)]))
     sync(part)
     # Its checksum would not fit the new text; without one, Spark reads it unchecked.

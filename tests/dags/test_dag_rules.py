@@ -64,6 +64,8 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
     given = dict(zip(land.application_args[::2], land.application_args[1::2], strict=True))
     assert given["--trigger"] == "available-now"
     assert given["--servers"] == settings.kafka_servers
+    assert given["--anonymise"] == str(settings.anonymise_addresses)
+    assert given["--drop-query-names"] == settings.drop_query_names
     assert all(isinstance(value, str) for value in land.application_args)
     assert len(land.jars.split(",")) == 4
 

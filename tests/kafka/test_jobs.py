@@ -19,6 +19,7 @@ from include.settings import PROJECT
 from producers.access_log.generator import generate
 from producers.access_log.produce import produce
 from producers.access_log.replay import read_lines
+from tests.builders import a_line
 from tests.conftest import eventually, kill_family
 
 DAY = date(2026, 1, 15)
@@ -445,3 +446,27 @@ def test_a_topic_made_anew_is_told_of_and_not_skipped(
     said, _ = land("after", code=2, **{"accept-loss": True})
     assert "Kafka no longer has what the checkpoint expects" in said
     assert f"move {landing} away" in said
+
+
+def test_masked_lines_that_come_again_still_count_once(
+    spark, broker, topic, tmp_path, land, landing, job
+):
+    log, again = tmp_path / "access.log", tmp_path / "again"
+    lines = [a_line(host=f"192.0.2.{n % 50}", request=f"GET /{n}?token=s3cret&a={n} HTTP/1.1")
+             for n in range(100)]  # fmt: skip
+    log.write_text("\n".join([*lines, "junk 192.0.2.77 /p?token=s3cret"]) + "\n")
+    sent(broker, topic, tmp_path, read_lines(log))
+    sent(broker, topic, again, read_lines(log))
+    _, told = land("run", anonymise=2, **{"drop-query-names": "token"})
+    assert (told["read"], told["good"], told["bad"]) == (202, 200, 2)
+    rows = spark.read.parquet(str(landing / "data")).collect()
+    assert not {str(row) for row in rows if "s3cret" in str(row) or "192.0.2." in str(row)}
+    assert {row.query for row in rows if row.host} == {f"a={n}" for n in range(100)}
+    day = "2015-05-17"
+    code, said = job(
+        "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
+        "--sink", f"summary:{tmp_path / 'summary'}", "--days", day,
+    )  # fmt: skip
+    assert code == 0, said
+    summary = json.loads((tmp_path / "summary" / day / "summary.json").read_text())
+    assert (summary["requests"], summary["lines"]["repeated"], summary["visitors"]) == (100, 100, 1)

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import threading
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from include.contracts import ACCESS_LOG_DDL
+from include.settings import PROJECT
 from spark_jobs import maintain_landing
 from spark_jobs.runtime import sink_log
 from spark_jobs.runtime.landing import read_landing
 from spark_jobs.runtime.words import Refused
 from tests.builders import a_line
+from tests.conftest import eventually, kill_family, run
 
 FIRST = date(2026, 3, 1)
 DAYS = [(FIRST + timedelta(n)).isoformat() for n in range(4)]
@@ -275,3 +279,59 @@ def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
         shutil.copytree(copy, data.parent)
     assert kills[0]
     assert not kills[-1]
+
+
+def test_the_whole_process_killed_while_it_merges_changes_nothing(
+    tmp_path, data, land, maintain, rows, submit
+):
+    land(range(12))
+    before = rows()
+    # An empty flag must come through spark-submit as one, as a DAG may give it.
+    command = submit("maintain_landing", "--source", f"parquet:{data}", "--dry-run", "false",
+                     "--run-id", "")  # fmt: skip
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen(
+            command, env=os.environ | {"PYTHONPATH": str(PROJECT)}, stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        merging = data.parent / "merging"
+        eventually(
+            lambda: list(merging.rglob("part-*")) or process.poll() is not None, 120, "a file"
+        )
+        assert process.poll() is None, (tmp_path / "out").read_text()
+    finally:
+        kill_family(process.pid)
+    assert rows() == before
+    assert maintain()["merged"]
+    assert rows() == before
+    assert not merging.exists()
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+
+
+def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
+    spark, data, land, maintain
+):
+    """A reader that listed the files before and opens them after they are gone fails; none is wrong."""
+    land(range(12))
+    files, counts, failed, end = set(), set(), set(), threading.Event()
+
+    def read():
+        while not end.is_set():
+            try:
+                found = spark.read.schema(ACCESS_LOG_DDL).parquet(str(data))
+                files.add(len(found.inputFiles()))
+                counts.add(found.where(f"event_date = '{DAYS[1]}'").count())
+            except Exception as gone:
+                failed.add("does not exist" in str(gone) or str(gone))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    maintain("--remove-days", DAYS[0])
+    end.set()
+    reader.join()
+    assert len(files) > 1, "none read before and after"
+    assert counts == {24}
+    assert failed <= {True}

@@ -1,0 +1,178 @@
+"""What is left out of landed rows: the bits of addresses, parameters of queries."""
+
+import ipaddress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import functions as F
+
+from include.contracts import ACCESS_LOG_DDL
+from spark_jobs.transforms.access_log import landed_lines
+from spark_jobs.transforms.privacy import masked, private, query_names
+from tests.builders import a_line
+
+HIDDEN = {1: (8, 64), 2: (16, 80), 3: (24, 96)}  # bits of IPv4 and IPv6: goaccess(1)
+
+
+def expected(address, level):
+    """What Python makes of an address as written."""
+    found = ipaddress.ip_address(address)
+    if found.version == 6 and found.ipv4_mapped:
+        return f"::ffff:{expected(str(found.ipv4_mapped), level)}"
+    bits = HIDDEN[level][found.version == 6]
+    return str(type(found)(int(found) >> bits << bits))
+
+
+def column(spark, texts, expression):
+    rows = spark.createDataFrame(list(enumerate(texts)), "n INT, text STRING")
+    found = rows.select("n", expression(F.col("text")).alias("text")).collect()
+    return [row.text for row in sorted(found)]
+
+
+@st.composite
+def addresses(draw):
+    """An address in one of the ways it may be written."""
+    if draw(st.booleans()):
+        return str(draw(st.ip_addresses(v=4)))
+    # Groups of few values, so that runs of zeros of all lengths come.
+    groups = draw(
+        st.lists(st.sampled_from([0, 0, 1, 0xFFFF, 0xDB8, 0x2001]), min_size=8, max_size=8)
+    )
+    if draw(st.booleans()):
+        groups[:6] = [0] * 5 + [draw(st.sampled_from([0, 0xFFFF]))]
+    found = ipaddress.IPv6Address(sum(g << 16 * (7 - n) for n, g in enumerate(groups)))
+    text = draw(
+        st.sampled_from([found.exploded, found.compressed, f"{':'.join(f'{g:x}' for g in groups)}"])
+    )
+    if draw(st.booleans()):
+        head = ":".join(f"{g:x}" for g in groups[:6])
+        text = f"{head}:{ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)}"
+        if groups[:6] == [0] * 5 + [0xFFFF]:
+            text = draw(st.sampled_from([text, f"::ffff:{text.rpartition(':')[2]}"]))
+    return draw(st.sampled_from([text, text.upper()]))
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(addresses(), min_size=100, max_size=200), st.sampled_from([1, 2, 3]))
+def test_addresses_lose_the_bits_that_python_says(spark, written, level):
+    found = column(spark, written, lambda text: masked(text, level))
+    assert dict(zip(written, found, strict=True)) == {a: expected(a, level) for a in written}
+
+
+@pytest.mark.parametrize(
+    ("host", "masked_host"),
+    [
+        ("192.168.20.100", "192.168.20.0"),
+        ("2a03:2880:2110:df07:face:b00c::1", "2a03:2880:2110:df07::"),  # GoAccess's own example
+        ("fe80::1%eth0", "fe80::"),
+        ("[2001:db8::1]:443", "[2001:db8::]:443"),
+        ("192.0.2.7:50123", "192.0.2.0:50123"),
+        ("192.0.2.7,2001:db8::7,10.0.0.9", "192.0.2.0,2001:db8::,10.0.0.0"),
+        ("crawl-66-249-66-1.googlebot.com", "*.googlebot.com"),
+        ("cafe.de", "*.de"),
+        ("localhost", "*"),
+        ("a.example.org,192.0.2.7", "*.example.org,192.0.2.0"),
+        ("::1", "::"),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.0"),
+        ("::FFFF:c000:207", "::ffff:192.0.2.0"),
+    ],
+)
+def test_a_host_is_masked_in_whatever_way_it_is_written(spark, host, masked_host):
+    (row,) = landed(spark, [a_line(host=host)], 1)
+    assert row.host == masked_host
+
+
+def landed(spark, lines, level=0, names=()):
+    rows = spark.createDataFrame([(line,) for line in lines], "line STRING").selectExpr(
+        "line", "CAST(NULL AS STRING) line_id", "'t' topic", "0 partition", "0L offset", "'f' file"
+    )
+    return private(landed_lines(rows, "UTC"), level, names).collect()
+
+
+def test_a_proxys_list_and_a_bad_line_keep_no_address(spark):
+    line = a_line(host="192.0.2.7, 198.51.100.8, 2001:db8::7")
+    (row,) = landed(spark, [line], 1)
+    assert (row.host, row.user) == ("192.0.2.0,", "2001:db8:: - -")
+    bad = 'junk 192.0.2.7 from="2001:db8:1:2:3:4:5:6" at 10:05:03 \\x16198.51.100.8\u0001::1 x:y'
+    (row,) = landed(spark, [bad], 1)
+    assert row.raw == (
+        'junk 192.0.2.0 from="2001:db8:1:2::" at 10:05:03 \\x16198.51.100.0\ufffd:: x:y'
+    )
+
+
+def test_nothing_asked_changes_nothing(spark):
+    rows = spark.createDataFrame([], ACCESS_LOG_DDL)
+    assert private(rows, 0, []) is rows
+
+
+NAMES = ["token", "E-Mail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("a=1&token=2&b=3", "a=1&b=3"),
+        ("token=2&b=3", "b=3"),
+        ("a=1&token=2", "a=1"),
+        ("TOKEN=2", None),
+        ("token", None),
+        ("a=1;token=2;b=3", "a=1;b=3"),
+        ("%74oken=2&b=%", "b=%"),
+        ("e%2dmail=x&e-mail=y&c", "c"),
+        ("token[]=1&user[token]=2&tokens=3", "tokens=3"),
+        ("%ZZ=1&token=2", "%ZZ=1"),
+        ("a=token=2", "a=token=2"),
+        ("", ""),
+    ],
+)
+def test_parameters_are_taken_out_wherever_a_query_is(spark, query, left):
+    line = a_line(request=f"GET /p?{query} HTTP/1.1", referrer=f"https://example.org/r?{query}#x")
+    good, bad = landed(spark, [line, f"junk /p?{query} {query}"], 0, NAMES)
+    assert (good.query, good.endpoint) == (left, "/p")
+    tail = f"?{left}" if left else "" if query else "?"
+    assert good.referrer == f"https://example.org/r{tail}#x"
+    assert bad.raw.startswith(f"junk /p{tail} ")
+    if query and "=2" in query and "a=token" not in query:
+        assert "=2" not in bad.raw
+
+
+def test_all_parameters_may_go(spark):
+    line = a_line(request="GET /p?a=1 HTTP/1.1", referrer="https://example.org/r?b=2#x")
+    good, bad = landed(spark, [line, 'junk "GET /p?a=1 HTTP/1.1" ?'], 0, ["*"])
+    assert (good.query, good.referrer) == (None, "https://example.org/r")
+    assert bad.raw == 'junk "GET /p HTTP/1.1" '
+
+
+def test_the_other_columns_stay_as_they_are(spark):
+    lines = [
+        a_line(),
+        a_line(host="2001:db8::7", request="GET /a?b=1&token=2 HTTP/1.1"),
+        "junk",
+        "",
+    ]
+    before, after = landed(spark, lines), landed(spark, lines, 3, NAMES)
+    for was, now in zip(before, after, strict=True):
+        changed = {name for name in was.asDict() if was[name] != now[name]}
+        assert changed <= {"host", "query"}
+
+
+def test_names_with_spaces_are_refused():
+    import argparse
+
+    assert query_names("") == []
+    assert query_names("token,E-Mail") == ["token", "E-Mail"]
+    with pytest.raises(argparse.ArgumentTypeError, match="names without spaces"):
+        query_names("token, email")
+
+
+@pytest.mark.parametrize("names", [["token"], ["*"]])
+@pytest.mark.parametrize("filler", ["x", '\\"', "1:", "::1.", "%3a"])
+def test_a_line_made_to_be_hard_is_done_all_the_same(spark, names, filler):
+    """A pattern that goes back, or calls itself, for each character dies of 100,000 of them."""
+    line = f"junk /p?token={filler * (90_000 // len(filler))} 192.0.2.7"
+    (row,) = landed(spark, [line], 1, names)
+    assert row.raw.startswith("junk /p ")
+    assert row.raw.endswith(" 192.0.2.0")
+    (row,) = landed(spark, [a_line(host=filler.replace('"', "") * 5_000)], 1)
+    assert row.host
