@@ -8,13 +8,12 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import RetryDecision, RetryPolicy
 
 from include.lake import formats_of, ready
+from include.local_stack.class_archive import java_options
 from include.settings import PROJECT, Settings, load_settings
 
 CONNECTION = "spark_default"
 SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
 CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
-# Short jobs on few cores: one collector thread and the quick compiler start sooner.
-JAVA_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.net.preferIPv4Stack=true"
 
 
 class RefusedIsFinal(RetryPolicy):
@@ -33,7 +32,7 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     return {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+        "spark.driver.extraJavaOptions": java_options(settings),
         "spark.local.dir": str(settings.home / "spark"),
     }
 

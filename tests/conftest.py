@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import free_port
 from include.local_stack.jars import connector_jars, ensure_jars, pyspark_home
 from include.local_stack.java import java_home
@@ -103,6 +104,7 @@ def jars(java) -> Path:
     """The project's own jars, brought once; settings of the checkout, not of a test."""
     folder = load_settings().jars
     ensure_jars(folder)
+    assert ensure_archive(load_settings())
     return folder
 
 
@@ -160,6 +162,7 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
 
     home = tmp_path_factory.mktemp("submit")
     archive = package_jobs(home / "spark_jobs.zip")
+    (home / "jars").symlink_to(jars)
     settings = load_settings({"TIDEMARK_HOME": str(home)})
 
     def command(job: str, *flags: object) -> list[str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.local_stack import airflow, broker
+from include.local_stack.class_archive import ensure_archive
 from include.local_stack.demo import follow, run_demo
 from include.local_stack.doctor import examine
 from include.local_stack.jars import ensure_jars
@@ -47,6 +48,8 @@ def jars() -> None:
     with _told() as settings:
         with says.status("bringing jars (about a minute the first time)"):
             ensure_jars(settings.jars)
+        with says.status("making Spark start faster (about a minute the first time)"):
+            ensure_archive(settings)
         package_jobs(settings.job_zip)
 
 

@@ -77,8 +77,8 @@ def version_mismatches() -> list[str]:
 
 
 def pyspark_home() -> Path:
-    """Where pyspark lies, without importing it."""
+    """Where pyspark lies, without importing it; one path, however the environment is reached."""
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
         raise StackError("pyspark is not installed; run `make setup`")
-    return Path(spec.origin).parent
+    return Path(spec.origin).resolve().parent

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from include.local_stack import airflow, broker
 from include.local_stack.airflow import Api
+from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import examine
 from include.local_stack.jars import ensure_jars
 from include.local_stack.processes import StackError
@@ -24,6 +25,7 @@ def bring_up(settings: Settings, says: Console) -> Api:
     # Airflow takes longest to start, so it goes first, and the rest happens meanwhile.
     _step(says, "Airflow started", lambda: airflow.start(settings))
     _step(says, "jars in place", lambda: ensure_jars(settings.jars))
+    _step(says, "Spark starts faster", lambda: ensure_archive(settings))
     if broker.is_local(settings):
         _step(says, f"Kafka answers on port {settings.kafka_port}", lambda: broker.start(settings))
     _step(says, "topics ready", lambda: broker.make_topics(settings))

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,14 +23,8 @@ QUIET = Console(file=Path(os.devnull).open("w"))
 def project(jars, tmp_path_factory):
     """A checkout of its own, so that its .env and var/ are a test's to change."""
     folder = tmp_path_factory.mktemp("checkout") / "tidemark"
-    names = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=PROJECT,
-        capture_output=True, text=True, check=False,
-    ).stdout.split("\n")  # fmt: skip
-    for name in filter(None, names):
-        if (PROJECT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(PROJECT / name, folder / name)
+    skip = shutil.ignore_patterns(".git", "var", ".venv", ".env", "__pycache__", ".*_cache")
+    shutil.copytree(PROJECT, folder, ignore=skip)
     (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
     (folder / "var").mkdir()
     (folder / "var" / "jars").symlink_to(jars)

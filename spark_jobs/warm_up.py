@@ -1,0 +1,31 @@
+"""Run the main job's two halves once on a few lines, for the JVM to see which classes they need.
+
+Reads   a folder of access-log lines
+Writes  a landing and a summary
+Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/warm_up.py --source DIR --sink DIR
+"""
+
+from spark_jobs import land_access_log, summarise_access_log
+from spark_jobs.runtime import session
+from spark_jobs.runtime.arguments import arguments
+
+JOB = "warm_up"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--source", required=True, help="folder of log files")
+    parser.add_argument(
+        "--sink", required=True, help="folder that gets the landing and the summary"
+    )
+    args = parser.parse_args(argv)
+    data = f"parquet:{args.sink}/landing/data"
+    land_access_log.main(["--source", f"text:{args.source}", "--sink", data])
+    summarise_access_log.main([
+        "--source", data, "--source-kind", "files", "--sink", f"summary:{args.sink}/summary",
+        "--days", "2015-05-17",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    session.run(JOB, main)
