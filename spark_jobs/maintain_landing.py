@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> None:
 def maintain(landing: Landing, args: argparse.Namespace) -> dict[str, Any]:
     """Do what the flags say to a landing that is held; give what was done, by day."""
     dry, lists = args.dry_run == "true", sink_log.listed(landing.data)
+    if not lists:  # no log: nothing tells data from leftovers
+        return {}
     chosen = set(_days(args.remove_days))
     late = {
         day for batch in landing.batches() for day in chosen & set(batch["days"])

@@ -208,6 +208,14 @@ def test_nothing_landed_is_nothing_to_do(tmp_path, data, maintain):
     assert not data.parent.exists()
 
 
+def test_a_folder_without_a_log_is_left_alone(data, maintain):
+    plain = data / f"event_date={DAYS[0]}" / "part-0.parquet"
+    plain.parent.mkdir(parents=True)
+    plain.write_bytes(b"rows of somebody else")
+    assert "removed" not in maintain("--remove-days", DAYS[0])
+    assert plain.is_file()
+
+
 def test_a_day_that_was_removed_is_not_summarised_from_what_is_left(
     tmp_path, data, land, maintain, job
 ):
