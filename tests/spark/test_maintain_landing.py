@@ -150,6 +150,7 @@ def test_days_that_go_leave_the_others_as_they_are(tmp_path, data, land, maintai
     assert rows() == kept
     assert not (data / f"event_date={DAYS[0]}").exists()
     assert [path.name for path in replayed.iterdir()] == [f"event_date={DAYS[1]}"]
+    assert told["replayed"] == {f"replayed/run-1/event_date={DAYS[0]}": {"files": 1, "bytes": 4}}
     assert maintain("--remove-days", DAYS[0], run="again")["removed"] == {}
     land([25], "next")
     assert sum(rows().values()) == sum(kept.values()) + 6
