@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> None:
 def maintain(landing: Landing, args: argparse.Namespace) -> dict[str, Any]:
     """Do what the flags say to a landing that is held; give what was done, by day."""
     dry, lists = args.dry_run == "true", sink_log.listed(landing.data)
+    if not lists:  # no log: nothing tells data from leftovers
+        return {}
     chosen = set(_days(args.remove_days))
     late = {
         day for batch in landing.batches() for day in chosen & set(batch["days"])
@@ -213,10 +215,11 @@ def carry_out(
             sink_log.sync(made)
             group.made[number] = made.replace(group.files[0].path.parent / made.name)
         sink_log.sync(group.files[0].path.parent)
-    for group in touched:
-        if group.goes:
-            append_line(landing.removed, {"day": group.day, "log": group.log, "run": run, "at": (
-                datetime.now(UTC).isoformat(timespec="seconds"))} | _told(group))  # fmt: skip
+    gone = [(group.day, group.log, _told(group)) for group in touched if group.goes]
+    gone += [(p.name.partition("=")[2], "replayed", _size(p)) for p in replayed(landing, going)]
+    for day, log, counts in gone:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        append_line(landing.removed, {"day": day, "log": log, "run": run, "at": at} | counts)
     for log in {group.log: None for group in touched}:
         old = {file.path for group in touched if group.log == log for file in group.files}
         new = [
@@ -246,7 +249,7 @@ def removed_by(landing: Landing, run: str) -> dict[str, Counts]:
     """Day -> what `run` removed of it, all its attempts together."""
     first: dict[tuple[str, str], Counts] = {}
     for record in removed_days(landing.folder):
-        if record["run"] == run:
+        if record["run"] == run and record["log"] != "replayed":
             first.setdefault((record["day"], record["log"]), record)
     return {
         day: _sum({n: c[n] for n in _COUNTED} for (of, _), c in first.items() if of == day)

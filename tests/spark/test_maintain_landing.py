@@ -150,6 +150,7 @@ def test_days_that_go_leave_the_others_as_they_are(tmp_path, data, land, maintai
     assert rows() == kept
     assert not (data / f"event_date={DAYS[0]}").exists()
     assert [path.name for path in replayed.iterdir()] == [f"event_date={DAYS[1]}"]
+    assert told["replayed"] == {f"replayed/run-1/event_date={DAYS[0]}": {"files": 1, "bytes": 4}}
     assert maintain("--remove-days", DAYS[0], run="again")["removed"] == {}
     land([25], "next")
     assert sum(rows().values()) == sum(kept.values()) + 6
@@ -206,6 +207,14 @@ def test_a_landing_that_was_moved_or_is_held_or_not_counted_is_left_alone(
 def test_nothing_landed_is_nothing_to_do(tmp_path, data, maintain):
     maintain()
     assert not data.parent.exists()
+
+
+def test_a_folder_without_a_log_is_left_alone(data, maintain):
+    plain = data / f"event_date={DAYS[0]}" / "part-0.parquet"
+    plain.parent.mkdir(parents=True)
+    plain.write_bytes(b"rows of somebody else")
+    assert "removed" not in maintain("--remove-days", DAYS[0])
+    assert plain.is_file()
 
 
 def test_a_day_that_was_removed_is_not_summarised_from_what_is_left(
