@@ -39,12 +39,15 @@ def inventory(settings: Settings, run: str, *, only_look: bool) -> dict[str, Any
     )
     if not only_look:
         clear_landed(target, checkpoint)
+        _check_disk(
+            settings, sum(p.stat().st_size for p in inbox(settings, DATASET).glob("[!._]*"))
+        )
     found = take(inbox(settings, DATASET), target, settings.log_format, only_look=only_look)
     print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
     waiting = [
         record for record in records(target) if (target / record.get("ready", "-")).is_file()
     ]
-    files = found.files if only_look else waiting
+    files = waiting + (found.files if only_look else [])
     lines = sum(record["lines"] for record in files)
     packed = sum(record["packed"] for record in files)
     times = sorted(time for record in files for time in (record["first"], record["last"]) if time)
@@ -58,13 +61,18 @@ def inventory(settings: Settings, run: str, *, only_look: bool) -> dict[str, Any
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "inventory.json").write_text(json.dumps(told, indent=1))
     print(as_text(told))  # noqa: T201
-    free = shutil.disk_usage(settings.lake).free
-    if told["bytes"] > free:
-        raise AirflowFailException(
-            f"{settings.lake}: {told['bytes']:,} bytes are needed, {free:,} are free; free some "
-            f"space, or take files out of the inbox, and run it again"
-        )
+    _check_disk(settings, told["bytes"] - packed)
     return told
+
+
+def _check_disk(settings: Settings, needed: int) -> None:
+    settings.lake.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.lake).free
+    if needed > free:
+        raise AirflowFailException(
+            f"{settings.lake}: {needed:,} bytes are needed, {free:,} are free; free some space, or "
+            f"take files out of the inbox, and run it again"
+        )
 
 
 def as_text(told: dict[str, Any]) -> str:
