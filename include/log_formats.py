@@ -42,6 +42,9 @@ TIME = (
 ISO_TIME = (
     rf"{YEAR}[-/]{MONTH}[-/]{DAY}[T ]{HOUR}:{MINUTE}:{SECOND}(?:[.,](\d{{1,9}}))?(?:Z|{ZONE})?"
 )
+# The end of a line, after (?s). Java's `$` also stands before a last U+0085 or U+2028, which would
+# then be left over behind the fields.
+END = "(?!.)"
 TIME_GROUPS = dict(zip(TIME_FIELDS, [*(f"${n}" for n in range(1, 10)), ""], strict=True))
 ISO_GROUPS = {
     "year": "$1", "month": "$2", "day": "$3", "hour": "$4", "minute": "$5", "second": "$6",
@@ -76,15 +79,15 @@ class Format:
 # field does: one that the server forgot to escape stays inside. A backslash always takes the next
 # character with it, or a visitor could write a status into the log. Possessive throughout:
 # the usual `(?:[^"\\]|\\.)*` overflows the stack at 2,000 characters.
-REQUEST = r'((?:[^"\\]++|\\.|"(?! (?:\d{3}|-) (?:\d+|-)(?:\s|$)))*+)'
-REFERRER = r'((?:[^"\\]++|\\.|"(?!\s+"|\s*$))*+)'
-USER_AGENT = r'((?:[^"\\]++|\\.|"(?!\s|$))*+)'
+REQUEST = rf'((?:[^"\\]++|\\.|"(?! (?:\d{{3}}|-) (?:\d+|-)(?:\s|{END})))*+)'
+REFERRER = rf'((?:[^"\\]++|\\.|"(?!\s+"|\s*+{END}))*+)'
+USER_AGENT = rf'((?:[^"\\]++|\\.|"(?!\s|{END}))*+)'
 # Apache's vhost_combined begins with the server's name and port. An IPv6 host is no such name.
 VHOST = r"(?:((?:[^\s:\[\]]++|\[[0-9A-Fa-f:.]++\]):\d{1,5}) (?!- ))?"
 # Common and combined, both also with the virtual host in front. `format` is the quote of combined.
 APACHE = Format(
     rf'(?s)^{VHOST}(\S+) \S+ (.*?) \[{TIME}\] "{REQUEST}" (\d{{3}}|-) (\d+|-)'
-    rf'(?:\s+(")(?:{REFERRER}"\s+"{USER_AGENT}"?|{REFERRER}"?))?(?:\s.*)?$',
+    rf'(?:\s+(")(?:{REFERRER}"\s+"{USER_AGENT}"?|{REFERRER}"?))?(?:\s.*)?{END}',
     {
         "vhost": "$1", "host": "$2", "user": "$3",
         **{name: f"${n}" for n, name in enumerate(TIME_FIELDS[:9], 4)},
@@ -101,7 +104,7 @@ ALB = Format(
     r" (-1|\d++(?:\.\d++)?) (-1|\d++(?:\.\d++)?) (-1|\d++(?:\.\d++)?)"
     r" (\d{3}|-) (?:\d{3}|-) (?:\d++|-) (\d++|-)"
     r' "([^\s"\\]++ )?+(?:[a-z]++://([^/\s"?\\]++)(?=[/?]))?+((?:[^"\\]++|\\.)*+)"'
-    r' "((?:[^"\\]++|\\.)*+)"(?:\s.*)?$',
+    rf' "((?:[^"\\]++|\\.)*+)"(?:\s.*)?{END}',
     ISO_GROUPS | {
         "host": "$11", "taken": "$12+$13+$14", "unit": "1", "status": "$15",
         "content_size": "$16", "request": "$17$19", "vhost": "$18", "user_agent": "$20",
@@ -274,7 +277,7 @@ def compile_w3c(fields: str) -> Format:
     groups["request"] = " ".join(text for text in request if text)
     groups["unit"] = "1000" if "time-taken(ms)" in names else "1"
     between = r"[ \t]++"
-    return Format(rf"(?s)^{between.join(parts)}\s*$", groups | {"format": "w3c"})
+    return Format(rf"(?s)^{between.join(parts)}\s*+{END}", groups | {"format": "w3c"})
 
 
 # --- Apache's LogFormat -----------------------------------------------------------------------------
@@ -373,7 +376,7 @@ def compile_log_format(text: str) -> Format:
                 count += 1
                 groups.setdefault(name, f"${count}")
     _check_time(groups)
-    return Format(rf"(?s)^{''.join(parts)}\s*$", _composed(groups, owner, pieces))
+    return Format(rf"(?s)^{''.join(parts)}\s*+{END}", _composed(groups, owner, pieces))
 
 
 def _pieces(text: str) -> list[_Piece]:
@@ -468,7 +471,7 @@ def _free(piece: _Piece, after: list[_Piece]) -> str:
         rest += following.shape
     else:
         if len(after) <= 5:
-            rest += r"\s*$"
+            rest += rf"\s*+{END}"
     plain = rf"[^{first}{_class(is_word, ends[0])}]++"
     if ends[0] == '"':
         plain += r"|\\."

@@ -384,7 +384,7 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
         "caddy.log": json.dumps(CADDY) + "\n",
         "elb.log.gz": gzip.compress((ALB_LINES["https"][0] + "\n").encode()),
         "u_ex150517.log": iis,
-        "u_ex150518.log.gz": gzip.compress(iis.replace("time-taken", "cs-version", 1).encode()),
+        "u_ex150518.log.gz": gzip.compress(iis.replace("time-taken", "sc-bytes", 1).encode()),
         "u_ex150519.zst": zstd.compress(iis.replace("05-17", "05-19").encode()),
         "mine.log": "2015-05-17 10:05:03 +0000|192.0.2.7|200|GET /x HTTP/1.1\n",
         "notes.txt": "Dear diary,\n\nit rained.\nAgain.\nAnd again.\n",
