@@ -50,17 +50,17 @@ def drop(lake, shared, days=DAYS):
 
 def backfill(settings, conf, first=DAYS[0], last=DAYS[-1], seconds=420):
     """What the dialog sends; waits until all runs have ended, and gives their states by day."""
-    api = Api(settings)
-    for run in api.call("GET", "/dags/analyse_access_log/dagRuns?run_type=backfill")["dag_runs"]:
-        api.call("DELETE", f"/dags/analyse_access_log/dagRuns/{run['dag_run_id']}")
+    api, runs = Api(settings), "/dags/analyse_access_log/dagRuns"
     body = {"dag_id": "analyse_access_log", "from_date": f"{first}T00:00:00Z",
             "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf}  # fmt: skip
     made = api.call("POST", "/backfills", json=body)["id"]
     eventually(
         lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
     )
-    runs = api.call("GET", "/dags/analyse_access_log/dagRuns?run_type=backfill")["dag_runs"]
-    return {run["logical_date"][:10]: run["state"] for run in runs}
+    found = api.call("GET", f"{runs}?run_type=backfill")["dag_runs"]
+    for run in found:  # or the next backfill would find them made
+        api.call("DELETE", f"{runs}/{run['dag_run_id']}")
+    return {run["logical_date"][:10]: run["state"] for run in found}
 
 
 def bulk(settings, **conf):

@@ -205,25 +205,61 @@ def test_the_report_opens_in_a_browser_and_asks_for_nothing(
     assert all(url.startswith("file://") for url in asked)
 
 
-def test_a_run_starts_from_the_web_pages_form_with_its_defaults(first_demo, settings, browser):
+@pytest.fixture
+def form(first_demo, settings, browser):
+    """The dialog behind *Trigger* on the DAG's page, and its page."""
     api = Api(settings)
     user, password = api.login()
     page = browser.new_page()
+    page.set_default_timeout(60_000)
     page.goto(f"{api.url}/dags/analyse_access_log")
     page.fill("input[name=username]", user)
     page.fill("input[name=password]", password)
     page.press("input[name=password]", "Enter")
-    page.get_by_test_id("trigger-dag-button").click(timeout=30_000)
+    page.get_by_test_id("trigger-dag-button").click()
+    yield page, page.get_by_role("dialog").first
+    page.close()
+
+
+def test_a_run_starts_from_the_web_pages_form_with_its_defaults(form, settings):
+    _, dialog = form
+    api = Api(settings)
     before = {r["dag_run_id"] for r in runs(api)}
-    page.get_by_role("dialog").get_by_role("button", name="Trigger").click(timeout=30_000)
+    dialog.get_by_role("button", name="Trigger").click()
     (made,) = eventually(
         lambda: {r["dag_run_id"] for r in runs(api)} - before, 30, "the run that the form starts"
     )
     follow(api, "analyse_access_log", made, QUIET)
 
 
+def test_a_backfill_starts_from_the_web_pages_dialog(form, settings, tmp_path):
+    page, dialog = form
+    api = Api(settings)
+    before = report(settings, "2026-01-15")
+    dialog.get_by_text("Backfill", exact=True).first.click()
+    for day in ("2026/01/15", "2026/01/15"):
+        dialog.get_by_text("Select date and time").first.click()
+        for placeholder, text in {"YYYY/MM/DD": day, "HH:mm": "00:00"}.items():
+            page.get_by_placeholder(placeholder).last.fill(text)
+            page.get_by_placeholder(placeholder).last.press("Enter")
+        page.keyboard.press("Escape")
+    dialog.get_by_text("1 run will be triggered").wait_for()
+    page.screenshot(path=str(tmp_path / "backfill.png"))
+    dialog.get_by_role("button", name="Run Backfill").click()
+    asked = "/backfills?dag_id=analyse_access_log&limit=1000"
+    (made,) = eventually(
+        lambda: [b for b in api.call("GET", asked)["backfills"]
+                 if b["from_date"].startswith("2026-01-15")], 60, "the backfill that the dialog starts",
+    )  # fmt: skip
+    eventually(lambda: api.call("GET", f"/backfills/{made['id']}")["completed_at"], 300, "its end")
+    (state,) = [r["state"] for r in runs(api) if r["run_type"] == "backfill"
+                and (r["logical_date"] or "").startswith("2026-01-15")]  # fmt: skip
+    assert state == "success"
+    assert report(settings, "2026-01-15") == before
+
+
 def runs(api):
-    return api.call("GET", "/dags/analyse_access_log/dagRuns")["dag_runs"]
+    return api.call("GET", "/dags/analyse_access_log/dagRuns?limit=1000")["dag_runs"]
 
 
 @pytest.fixture(scope="module")
