@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.lake import landing, summaries
 from include.settings import load_settings
-from include.spark_submit import spark_job
+from include.spark_submit import parsing, spark_job
 
 SETTINGS = load_settings()
 DATASET = "access_log"
@@ -53,12 +53,7 @@ def replay_bad_lines():
 
         return check(load_settings(), "files")
 
-    words = {
-        "source": LANDED,
-        "time_zone": SETTINGS.time_zone,
-        "run_id": "{{ run_id }}",
-        "report": REPORT,
-    }
+    words = {"source": LANDED, "run_id": "{{ run_id }}", "report": REPORT, **parsing(SETTINGS)}
     look = spark_job("replay_bad_lines", task_id="look", look=None, operator=POOL, **words)
 
     @task(multiple_outputs=True)

@@ -70,6 +70,19 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
     assert len(land.jars.split(",")) == 4
 
 
+@pytest.mark.parametrize(
+    ("dag_id", "task_id"),
+    [("analyse_access_log", "land_access_log"), ("backfill_access_logs", "land_access_log"),
+     ("replay_bad_lines", "look"), ("replay_bad_lines", "replay")],
+)  # fmt: skip
+def test_lines_are_read_and_hidden_alike_wherever_they_are_read(dag_bag, dag_id, task_id):
+    from include.spark_submit import parsing
+
+    flags = dag_bag.dags[dag_id].get_task(task_id).application_args
+    for name, value in parsing(load_settings()).items():
+        assert flags[flags.index(f"--{name.replace('_', '-')}") + 1] == value
+
+
 def test_a_logformat_reaches_the_job_as_it_was_set(dag_bag):
     from include.spark_submit import parsing
 

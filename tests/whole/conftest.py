@@ -100,3 +100,18 @@ def run_dags(settings, conf, day=None):
     analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
     follow(api, "analyse_access_log", analysis, QUIET)
     return analysis
+
+
+def question(api, dag_id, run_id, task_id):
+    """What the task asks, once it waits for the answer; None before.
+
+    An answer that comes between the question and the waiting would be lost.
+    """
+    tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    if (task_id, "awaiting_input") not in [(task["task_id"], task["state"]) for task in tasks]:
+        return None
+    return api.call("GET", where_to_answer(dag_id, run_id, task_id))
+
+
+def where_to_answer(dag_id, run_id, task_id):
+    return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from include.local_stack.airflow import Api
-from include.local_stack.processes import StackError
 from include.settings import PROJECT, load_settings
 from tests.builders import a_line
 from tests.conftest import eventually, kill_family
+from tests.whole.conftest import question, where_to_answer
 
 PAGE = (PROJECT / "docs" / "operations.md").read_text()
 SECTIONS = {
@@ -119,10 +119,10 @@ def test_the_bad_line(shell, project):
     def approve():
         runs = "/dags/replay_bad_lines/dagRuns"
         run = eventually(lambda: api.call("GET", runs)["dag_runs"], 200, "a run")[0]["dag_run_id"]
-        path = f"{runs}/{run}/taskInstances/approve_replay/-1/hitlDetails"
-        asked = eventually(partial(_asked, api, path), 300, "the question")
+        asking = ("replay_bad_lines", run, "approve_replay")
+        asked = eventually(partial(question, api, *asking), 300, "the question")
         answered.append(asked["body"])
-        api.call("PATCH", path, json={"chosen_options": ["Approve"]})
+        api.call("PATCH", where_to_answer(*asking), json={"chosen_options": ["Approve"]})
 
     answering = threading.Thread(target=approve)
     answering.start()
@@ -131,13 +131,6 @@ def test_the_bad_line(shell, project):
     assert "waits for you: http://" in out
     assert "Of 1 bad lines 1 can be read now" in answered[0]
     assert report(project, "2015-05-18")["requests"] == 71
-
-
-def _asked(api, path):
-    try:
-        return api.call("GET", path)
-    except StackError:
-        return None
 
 
 def test_the_full_disk(shell, project):
