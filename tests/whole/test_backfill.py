@@ -3,14 +3,17 @@
 import gzip
 import json
 import shutil
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 
+import psutil
 import pytest
 
+from include.backfill import run_folder
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
-from tests.conftest import eventually
+from tests.conftest import eventually, kill_family
 from tests.whole.conftest import QUIET, question, report, where_to_answer
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -18,20 +21,22 @@ DAG = "backfill_access_logs"
 LAKES = count(1)
 
 
-@pytest.fixture
-def lake(first_demo, settings):
-    """A lake of its own for one test; what producers have sent stays known."""
+@contextmanager
+def fresh_lake(settings):
+    """A lake of its own; what producers have sent stays known."""
     kept = settings.home / f"lake-{next(LAKES)}"
     settings.lake.rename(kept)
     settings.lake.mkdir()
     if (kept / "ledger").is_dir():
         (kept / "ledger").rename(settings.lake / "ledger")
-    yield settings.lake
-    shutil.rmtree(kept / "ledger", ignore_errors=True)
-    if (settings.lake / "ledger").is_dir():
-        (settings.lake / "ledger").rename(kept / "ledger")
-    settings.lake.rename(settings.home / f"{kept.name}-of-the-test")
-    kept.rename(settings.lake)
+    try:
+        yield settings.lake
+    finally:
+        shutil.rmtree(kept / "ledger", ignore_errors=True)
+        if (settings.lake / "ledger").is_dir():
+            (settings.lake / "ledger").rename(kept / "ledger")
+        settings.lake.rename(settings.home / f"{kept.name}-of-the-test")
+        kept.rename(settings.lake)
 
 
 def drop(lake, shared, days=DAYS):
@@ -89,67 +94,49 @@ def is_same(one, other):
     return not differ
 
 
-@pytest.fixture(scope="session")
-def by_bulk():
-    return {}
+@pytest.fixture(scope="module")
+def killed_bulk(first_demo, settings, shared, stack):
+    """The reports of a bulk run whose scheduler and driver were killed while it landed."""
+    with fresh_lake(settings) as lake:
+        drop(lake, shared)
+        inbox = lake / "inbox" / "access_log"
+        (inbox / "copy.log.gz").write_bytes((inbox / "access.log.3.gz").read_bytes())
+        run_id = Api(settings).trigger(DAG, {"dry_run": False})
+        offsets = "landing/access_log/files/checkpoint/offsets/0"
+        eventually((lake / offsets).exists, 180, "the landing to begin")
+        kept = json.loads((settings.home / "run" / "airflow.json").read_text())
+        schedulers = [
+            process for process in psutil.Process(kept["pid"]).children()
+            if "scheduler" in " ".join(process.cmdline())
+        ]  # fmt: skip
+        assert schedulers
+        for process in schedulers:  # and with each its workers, and their Spark
+            kill_family(process.pid)
+        assert stack("down").returncode == 0
+        assert stack("up").returncode == 0
+        follow(Api(settings), DAG, run_id, QUIET)
+        assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
+        yield lake, days(settings)
 
 
-def test_bulk_looks_first_then_makes_all_days(lake, settings, shared, by_bulk):
-    drop(lake, shared)
-    (lake / "inbox" / "access_log" / "copy.log.gz").write_bytes(
-        (lake / "inbox" / "access_log" / "access.log.3.gz").read_bytes()
-    )
-    before = sorted(path.name for path in (lake / "inbox" / "access_log").iterdir())
-    looked = bulk(settings, dry_run=True)
-    assert states(settings, looked)["land_access_log", -1] == "skipped"
-    (told,) = (json.loads(p.read_text()) for p in (lake / "runs" / DAG).glob("*/inventory.json"))
-    assert (told["lines"], told["first"][:13], told["last"][:13]) == (
-        10_000, "2015-05-17T10", "2015-05-20T21",
-    )  # fmt: skip
-    assert told["seconds"] > 0
-    assert sorted(path.name for path in (lake / "inbox" / "access_log").iterdir()) == before
-    assert not (lake / "landing").exists()
-    run_id = bulk(settings)
-    assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
-    by_bulk.update(days(settings))
-    assert [by_bulk[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
-    # Again: nothing is new, nothing changes.
-    again = bulk(settings)
-    assert states(settings, again)["summarise_access_log", -1] == "skipped"
-    assert is_same(days(settings), by_bulk)
-
-
-def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(lake, settings, shared, by_bulk):
-    drop(lake, shared)
-    assert backfill(settings, {"source": "files"}) == dict.fromkeys(DAYS, "success")
-    assert {report(settings, day)["source"] for day in DAYS} == {"files"}
-    by_files = days(settings)
-    # The same log through Kafka, as four nights. The days are now the topic's.
-    shutil.copy(shared / "data" / "apache_combined.log", lake / "inbox" / "access_log")
-    api = Api(settings)
-    conf = {"source": "file", "file": "apache_combined.log"}
-    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
-    assert backfill(settings, {}) == dict.fromkeys(DAYS, "success")
-    assert {report(settings, day)["source"] for day in DAYS} == {"kafka"}
-    assert is_same(days(settings), by_files)
-    assert is_same(by_files, by_bulk)
-    page = (lake / "reports" / "access_log" / DAYS[0] / "index.html").read_text()
-    assert "The other source (files) has 1,632 lines" in " ".join(page.split())
+def test_bulk_makes_all_days_though_scheduler_and_driver_were_killed(killed_bulk, settings, shared):
+    _, found = killed_bulk
+    assert [found[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
     for day in DAYS:
         oracle = json.loads((shared / "oracle" / f"goaccess_apache_{day}.json").read_text())[
             "general"
         ]
-        assert by_files[day]["requests"] == oracle["total_requests"]
-        assert by_files[day]["visitors"] == oracle["unique_visitors"]
-        assert by_files[day]["bytes"] == oracle["bandwidth"]
+        assert found[day]["requests"] == oracle["total_requests"]
+        assert found[day]["bytes"] == oracle["bandwidth"]
+    again = bulk(settings)
+    assert states(settings, again)["summarise_access_log", -1] == "skipped", "nothing is new"
+    assert is_same(days(settings), found)
 
 
 def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approves(
-    lake, settings, shared
+    killed_bulk, settings, shared
 ):
-    drop(lake, shared)
-    bulk(settings)
-    before = days(settings)
+    lake, before = killed_bulk
     # The landing of files is lost, and somebody backfills half of what there was.
     shutil.rmtree(lake / "landing" / "access_log" / "files")
     shutil.rmtree(lake / "ready")
@@ -157,16 +144,42 @@ def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approve
     drop(lake, shared, days=DAYS[:1])
     archives = sorted((lake / "inbox" / "access_log").iterdir())
     archives[0].unlink()
+    looked = bulk(settings, dry_run=True)
+    assert states(settings, looked)["land_access_log", -1] == "skipped"
+    assert sorted((lake / "inbox" / "access_log").iterdir()) == archives[1:]
+    assert not (lake / "landing" / "access_log" / "files").exists()
+    told = json.loads((run_folder(settings, looked) / "inventory.json").read_text())
+    assert (told["lines"], told["first"][:10], told["last"][:10]) == (1558, DAYS[0], DAYS[0])
+    assert told["seconds"] > 0
     api = Api(settings)
     for answer, changed in (("Reject", False), ("Approve", True)):
         run_id = api.trigger(DAG, {"dry_run": False, "first_day": DAYS[0], "last_day": DAYS[0]})
         asking = (DAG, run_id, "approve_fewer_lines")
         asked = eventually(partial(question, api, *asking), 240, "the question")
-        assert f"| {DAYS[0]} | files | 1,632 |" in asked["body"]
-        # Not as an assertion on both: their difference would take minutes to show.
+        assert f"| {DAYS[0]} | files | 1,632 | 1,558 |" in asked["body"]
         assert is_same(days(settings), before)
         api.call("PATCH", where_to_answer(*asking), json={"chosen_options": [answer]})
         follow(api, DAG, run_id, QUIET)
         assert is_same(days(settings), before) is not changed
     kept = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"
     assert json.loads(kept.read_text())["requests"] == 1632
+
+
+def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, settings, shared):
+    _, by_bulk = killed_bulk
+    with fresh_lake(settings) as lake:
+        drop(lake, shared)
+        assert backfill(settings, {"source": "files"}) == dict.fromkeys(DAYS, "success")
+        assert {report(settings, day)["source"] for day in DAYS} == {"files"}
+        by_files = days(settings)
+        # The same log through Kafka, as four nights. The days are now the topic's.
+        shutil.copy(shared / "data" / "apache_combined.log", lake / "inbox" / "access_log")
+        api = Api(settings)
+        conf = {"source": "file", "file": "apache_combined.log"}
+        follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
+        assert backfill(settings, {}) == dict.fromkeys(DAYS, "success")
+        assert {report(settings, day)["source"] for day in DAYS} == {"kafka"}
+        assert is_same(days(settings), by_files)
+        assert is_same(by_files, by_bulk)
+        page = (lake / "reports" / "access_log" / DAYS[0] / "index.html").read_text()
+        assert "The other source (files) has 1,632 lines" in " ".join(page.split())
