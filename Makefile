@@ -38,8 +38,8 @@ airflow: $(READY)  ## Airflow's own commands: make airflow ARGS="dags list"
 relocate: $(READY)  ## after var/ was moved: make relocate FROM=/where/it/was
 	@$(STACK) relocate "$(FROM)"
 
-test: $(READY)  ## all tests
-	@$(BIN)/python -m pytest
+test: setup  ## all tests
+	@$(BIN)/python -m tests
 
 test-fast: $(READY)  ## the tests that need no JVM
 	@$(BIN)/python -m pytest tests/unit tests/dags

@@ -52,11 +52,12 @@ def drop(lake, shared, days=DAYS):
             (inbox / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
 
 
-def backfill(settings, conf, first=DAYS[0], last=DAYS[-1], seconds=420):
+def backfill(settings, conf, at_once, first=DAYS[0], last=DAYS[-1], seconds=420):
     """What the dialog sends; waits until all runs have ended, and gives their states by day."""
     api, runs = Api(settings), "/dags/analyse_access_log/dagRuns"
     body = {"dag_id": "analyse_access_log", "from_date": f"{first}T00:00:00Z",
-            "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf}  # fmt: skip
+            "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf,
+            "max_active_runs": at_once}  # fmt: skip
     made = api.call("POST", "/backfills", json=body)["id"]
     eventually(
         lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
@@ -169,7 +170,7 @@ def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, se
     _, by_bulk = killed_bulk
     with fresh_lake(settings) as lake:
         drop(lake, shared)
-        assert backfill(settings, {"source": "files"}) == dict.fromkeys(DAYS, "success")
+        assert backfill(settings, {"source": "files"}, at_once=2) == dict.fromkeys(DAYS, "success")
         assert {report(settings, day)["source"] for day in DAYS} == {"files"}
         by_files = days(settings)
         # The same log through Kafka, as four nights. The days are now the topic's.
@@ -177,7 +178,7 @@ def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, se
         api = Api(settings)
         conf = {"source": "file", "file": "apache_combined.log"}
         follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
-        assert backfill(settings, {}) == dict.fromkeys(DAYS, "success")
+        assert backfill(settings, {}, at_once=1) == dict.fromkeys(DAYS, "success")
         assert {report(settings, day)["source"] for day in DAYS} == {"kafka"}
         assert is_same(days(settings), by_files)
         assert is_same(by_files, by_bulk)
