@@ -140,6 +140,8 @@ def in_sqlite(path):
     if not path.is_file():
         return []
     with sqlite3.connect(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchall():
+            return []  # the writer has just made the file
         return [json.loads(row) for (row,) in connection.execute("SELECT row FROM rows")]
 
 

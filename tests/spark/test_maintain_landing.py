@@ -338,9 +338,13 @@ def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
 
     reader = threading.Thread(target=read)
     reader.start()
-    maintain("--remove-days", DAYS[0])
-    end.set()
-    reader.join()
-    assert len(files) > 1, "none read before and after"
+    try:
+        eventually(lambda: files, 60, "a read before")
+        before = set(files)
+        maintain("--remove-days", DAYS[0])
+        eventually(lambda: files - before, 60, "a read after")
+    finally:
+        end.set()
+        reader.join()
     assert counts == {24}
     assert failed <= {True}
