@@ -34,10 +34,10 @@ def relocated(old: Path, settings: Settings) -> int:
         raise StackError(
             f"there is no lake in {settings.home}; set TIDEMARK_HOME in .env to where it is"
         )
-    plain = _named(f"{old}/", f"{settings.home}/", '("|:| )')
+    plain = _named(f"{old}/", f"{settings.home}/", '("|sqlite:///|:| )')
     as_uri = _named(_uri(f"{old}/"), _uri(f"{settings.home}/"), "(file://|file:)")
     changed = 0
-    for place in PLACES:
+    for place in (*PLACES, "../airflow/airflow.cfg"):
         for path in settings.lake.glob(place):
             if path.is_file() and not path.name.startswith("."):
                 before = path.read_bytes()
