@@ -22,12 +22,12 @@ SECTIONS = {
     part.splitlines()[0]: re.findall(r"^```sh\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
     for part in PAGE.split("\n## ")[1:]
 }
-DAYS = ["2015-05-17", "2015-05-18"]
-ODD = "192.0.2.9|1431943503|GET /odd HTTP/1.1|200|7"
+DAYS = ["2016-02-17", "2016-02-18"]
+ODD = "192.0.2.9|1455789903|GET /odd HTTP/1.1|200|7"
 
 
 def lines(day, count):
-    return [a_line(time=f"{day}/May/2015:{n % 24:02}:00:00 +0000", host=f"192.0.2.{n % 90}")
+    return [a_line(time=f"{day}/Feb/2016:{n % 24:02}:00:00 +0000", host=f"192.0.2.{n % 90}")
             for n in range(count)]  # fmt: skip
 
 
@@ -81,9 +81,9 @@ def test_the_night(shell, project):
     night, checks = SECTIONS["The night"]
     out = shell(night)
     assert "✓ report" in out
-    day = report(project, "2015-05-18")
+    day = report(project, "2016-02-18")
     assert (day["source"], day["requests"]) == ("kafka", 60)
-    assert report(project, "2015-05-17")["requests"] == 40, "it had lines that no report had seen"
+    assert report(project, "2016-02-17")["requests"] == 40, "it had lines that no report had seen"
     assert json.loads(shell(checks))["checks"]
 
 
@@ -101,19 +101,19 @@ def test_the_backfill(shell, project):
     assert [report(project, day)["requests"] for day in DAYS] == [45, 70]
     assert {report(project, day)["source"] for day in DAYS} == {"files"}
     (inbox / "older.log").write_text("\n".join(lines(17, 300)[46:]) + "\n")
-    before = report(project, "2015-05-17")
+    before = report(project, "2016-02-17")
     out = shell(bulk)
     assert '"lines": 254' in out
-    assert "✓ publish 2015-05-17" in out
-    assert report(project, "2015-05-17")["requests"] == 45 + 254
-    assert report(project, "2015-05-18")["requests"] == 70
-    assert "restored: 2015-05-17" in shell(restore)
-    assert report(project, "2015-05-17") == before
+    assert "✓ publish 2016-02-17" in out
+    assert report(project, "2016-02-17")["requests"] == 45 + 254
+    assert report(project, "2016-02-18")["requests"] == 70
+    assert "restored: 2016-02-17" in shell(restore)
+    assert report(project, "2016-02-17") == before
 
 
 def test_the_bad_line(shell, project):
     (replay,) = SECTIONS["The bad line"]
-    assert report(project, "2015-05-18")["lines"]["bad"] == 0, "the odd line shows no time"
+    assert report(project, "2016-02-18")["lines"]["bad"] == 0, "the odd line shows no time"
     api, answered = Api(here(project)), []
 
     def approve():
@@ -130,7 +130,7 @@ def test_the_bad_line(shell, project):
     answering.join()
     assert "waits for you: http://" in out
     assert "Of 1 bad lines 1 can be read now" in answered[0]
-    assert report(project, "2015-05-18")["requests"] == 71
+    assert report(project, "2016-02-18")["requests"] == 71
 
 
 def test_the_full_disk(shell, project):
@@ -146,12 +146,12 @@ def test_the_full_disk(shell, project):
 
 
 def test_the_moved_lake_and_the_upgrade(shell, project):
-    before = report(project, "2015-05-17")["requests"]
+    before = report(project, "2016-02-17")["requests"]
     (move,) = SECTIONS["The moved lake"]
     out = shell(move)
     assert "files name" in out
-    assert report(project, "2015-05-18")["requests"] == 60, "the topic's, read where it lies now"
-    assert report(project, "2015-05-17")["requests"] == before
+    assert report(project, "2016-02-18")["requests"] == 60, "the topic's, read where it lies now"
+    assert report(project, "2016-02-17")["requests"] == before
     (upgrade,) = SECTIONS["The upgrade"]
     # What this test brings itself: the new version.
     shell(upgrade.replace("git pull\n", ""))
