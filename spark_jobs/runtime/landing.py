@@ -114,7 +114,7 @@ class Landing:
 
     def reached(self, topic: str) -> Offsets:
         """Partition -> the offset up to which the topic is landed; empty before the first plan."""
-        done = [int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")]
+        done = self._committed()
         # What the sink has is not read again, also where a kill kept the checkpoint from saying so.
         sunk = last_batch(self.data)
         last = max(done if sunk is None else [*done, sunk], default=-1)
