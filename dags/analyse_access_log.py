@@ -94,7 +94,7 @@ def analyse_access_log():
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
-        accept_loss="{{ params.accept_loss }}", future_hours=SETTINGS.future_hours,
+        accept_loss="{{ params.accept_loss }}",
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
 

@@ -71,6 +71,7 @@ def parsing(settings: Settings) -> dict[str, str]:
         "log_format": "{{ " + repr(settings.log_format) + " }}",
         "anonymise": str(settings.anonymise_addresses),
         "drop_query_names": settings.drop_query_names,
+        "future_hours": str(settings.future_hours),
         "w3c_fields": str(formats_of(ready(settings, "access_log"))),
     }
 

@@ -9,11 +9,9 @@ Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/land_access_log.py
             --sink parquet:var/lake/landing/access_log/kafka/data --trigger available-now
 """
 
-from functools import partial
-
 from include.contracts import ACCESS_LOG_DDL
 from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import positive, stream_arguments
+from spark_jobs.runtime.arguments import stream_arguments
 from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.runtime.landing import land
 from spark_jobs.runtime.losses import loss_argument
@@ -29,14 +27,12 @@ SOURCES = ("kafka", *FILE_SOURCES)
 def main(argv: list[str] | None = None) -> None:
     parser = stream_arguments(__doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS)
     add_parsing(parser)
-    parser.add_argument("--future-hours", type=positive, default=24,
-                        help="a line whose time is further ahead of its arrival is bad")  # fmt: skip
     loss_argument(parser)
     args = parser.parse_args(argv)
     words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
     land(
-        JOB, words, args, ACCESS_LOG_DDL, partial(lines_reader(args), future_hours=args.future_hours),
-        "value STRING", lambda rows: arrivals_of(rows, words.source.kind), LINES,
+        JOB, words, args, ACCESS_LOG_DDL, lines_reader(args), "value STRING",
+        lambda rows: arrivals_of(rows, words.source.kind), LINES,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from include.log_formats import compile_log_format, compile_w3c
+from spark_jobs.runtime.arguments import positive
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms.access_log import landed_lines
 from spark_jobs.transforms.privacy import private, query_names
@@ -26,6 +27,8 @@ def add_parsing(parser: argparse.ArgumentParser) -> None:
         help="hide the last bits of addresses, as GoAccess's --anonymize-level; 0: nothing")  # fmt: skip
     add("--drop-query-names", type=query_names, default="", metavar="NAME,NAME",
         help="leave these parameters of queries out; *: all")  # fmt: skip
+    add("--future-hours", type=positive, default=24,
+        help="a line whose time is further ahead of its arrival is bad")  # fmt: skip
 
 
 def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
@@ -33,7 +36,7 @@ def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
     w3c = known_formats(args.log_format, args.w3c_fields)
 
     def read(lines: DataFrame, **how: Any) -> DataFrame:
-        rows = landed_lines(lines, args.time_zone, args.log_format, w3c, **how)
+        rows = landed_lines(lines, args.time_zone, args.log_format, w3c, args.future_hours, **how)
         return private(rows, args.anonymise, args.drop_query_names)
 
     return read

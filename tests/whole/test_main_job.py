@@ -273,7 +273,7 @@ def clickstream(first_demo, settings):
 FORMS = {
     "word count": (
         {"job": "word_count", "source": "socket:127.0.0.1:{port}", "sink": "console",
-         "trigger": "every 1 second", "run_seconds": 8}, "|tide |2    |", {"rows": 2}),
+         "trigger": "every 1 second", "run_seconds": 20}, "|tide |2    |", {"rows": 2}),
     "rows": ({}, "|minute_bin|Total Impressions|", {"good": 600, "bad": 57, "future": 15}),
     "batches": (
         {"source": "kafka:clickstream-batches", "shape": "batches", "sink": "memory:totals",

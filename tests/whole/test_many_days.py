@@ -63,6 +63,7 @@ def backfill(settings, conf, at_once, first=DAYS[0], last=DAYS[-1], seconds=420)
         lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
     )
     found = api.call("GET", f"{runs}?run_type=backfill")["dag_runs"]
+    found = [run for run in found if first <= run["logical_date"][:10] <= last]
     for run in found:  # or the next backfill would find them made
         api.call("DELETE", f"{runs}/{run['dag_run_id']}")
     return {run["logical_date"][:10]: run["state"] for run in found}
