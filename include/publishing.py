@@ -65,8 +65,9 @@ def publish_days(
         with publishing(settings):
             if staged:
                 _put_aside(settings, day, run)
-                _copy_day(staged / day, summaries(settings, DATASET) / day)
             page = write_report(summary, folder, [asdict(check) for check in checks])
+            if staged:  # last: whoever looks which days are to do looks at their summaries
+                _copy_day(staged / day, summaries(settings, DATASET) / day)
         told[day] = {name: summary[name] for name in ("requests", "unsuccessful", "visitors")}
         print(f"{page}: {told[day]}")  # noqa: T201
     with publishing(settings):

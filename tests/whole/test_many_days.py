@@ -167,6 +167,29 @@ def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approve
     assert json.loads(kept.read_text())["requests"] == 1632
 
 
+def test_a_day_twice_at_once_and_cleared_stays_as_it_is(killed_bulk, settings):
+    """The second run waits for the first (max_active_runs); a cleared one does its tasks again."""
+    before, api, dag = days(settings), Api(settings), "analyse_access_log"
+    conf = {"source": "files", "day": DAYS[1]}
+    runs = [api.trigger(dag, conf) for _ in range(2)]
+    for run_id in runs:
+        follow(api, dag, run_id, QUIET)
+    first, second = [api.call("GET", f"/dags/{dag}/dagRuns/{run_id}") for run_id in runs]
+    assert first["end_date"] <= second["start_date"]
+    assert is_same(days(settings), before)
+    cleared = {
+        "dry_run": False,
+        "dag_run_id": runs[0],
+        "only_failed": False,
+        "reset_dag_runs": True,
+    }
+    tasks = api.call("POST", f"/dags/{dag}/clearTaskInstances", json=cleared)["task_instances"]
+    assert "report" in [task["task_id"] for task in tasks]
+    follow(api, dag, runs[0], QUIET)
+    assert api.call("GET", f"/dags/{dag}/dagRuns/{runs[0]}")["start_date"] > second["end_date"]
+    assert is_same(days(settings), before)
+
+
 def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, settings, shared):
     _, by_bulk = killed_bulk
     with fresh_lake(settings) as lake:
