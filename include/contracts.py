@@ -20,7 +20,8 @@ ACCESS_LOG_DDL = """
     line_id STRING, host STRING, user STRING, timestamp TIMESTAMP, method STRING, endpoint STRING,
     query STRING, protocol STRING, status INT, content_size BIGINT, referrer STRING,
     user_agent STRING, vhost STRING, seconds_taken DOUBLE, log_format STRING, bad_reason STRING,
-    raw STRING, topic STRING, partition INT, offset BIGINT, file STRING, event_date DATE
+    raw STRING, topic STRING, partition INT, offset BIGINT, file STRING, cache_status STRING,
+    mime_type STRING, tls_version STRING, event_date DATE
 """
 
 # Why a line is bad, as landed, and as the report says it.
@@ -44,5 +45,13 @@ CLICK_BAD_REASONS = {
     "far_future": "its time is more than an hour ahead of its arrival",
 }
 
-SUMMARY_SCHEMA_VERSION = 1
-REPORT_SCHEMA_VERSION = 1
+# The panels of a summary and a report; one for which the log has nothing has no rows.
+PANELS = (
+    "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
+    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
+    "operating_systems", "machines", "virtual_hosts", "remote_users", "cache_status", "mime_types",
+    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
+)  # fmt: skip
+
+SUMMARY_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 2

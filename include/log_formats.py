@@ -24,7 +24,7 @@ FIELDS = [
     "vhost", "host", "user",
     "day", "month", "year", "hour", "minute", "second", "sign", "zone_hours", "zone_minutes",
     "fraction", "epoch", "request", "query", "status", "content_size", "referrer", "user_agent",
-    "taken", "unit", "format",
+    "taken", "unit", "cache_status", "mime_type", "tls_version", "format",
 ]  # fmt: skip
 TIME_FIELDS = FIELDS[3:13]
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -104,10 +104,11 @@ ALB = Format(
     r" (-1|\d++(?:\.\d++)?) (-1|\d++(?:\.\d++)?) (-1|\d++(?:\.\d++)?)"
     r" (\d{3}|-) (?:\d{3}|-) (?:\d++|-) (\d++|-)"
     r' "([^\s"\\]++ )?+(?:[a-z]++://([^/\s"?\\]++)(?=[/?]))?+((?:[^"\\]++|\\.)*+)"'
-    rf' "((?:[^"\\]++|\\.)*+)"(?:\s.*)?{END}',
+    rf' "((?:[^"\\]++|\\.)*+)"(?: \S++ (\S++))?+(?:\s.*)?{END}',
     ISO_GROUPS | {
         "host": "$11", "taken": "$12+$13+$14", "unit": "1", "status": "$15",
         "content_size": "$16", "request": "$17$19", "vhost": "$18", "user_agent": "$20",
+        "tls_version": "$21",
         "format": "alb",
     },
 )  # fmt: skip
@@ -129,8 +130,13 @@ JSON_NAMES = {
     "user_agent": ["http_user_agent", "user_agent"],
     "taken": ["request_time", "duration"],
     "vhost": ["http_host", "host", "server_name"],
+    "cache_status": ["upstream_cache_status"],
+    "mime_type": ["sent_http_content_type"],
+    "tls_version": ["ssl_protocol"],
 }
 JSON_HEADERS = {"referrer": "Referer", "user_agent": "User-Agent"}  # Caddy's lists
+# Caddy writes the number that stands in the handshake (RFC 8446, section 4.1.2).
+TLS_NUMBERS = {"769": "TLSv1", "770": "TLSv1.1", "771": "TLSv1.2", "772": "TLSv1.3"}
 JSON_NEEDS = ["time", "host", "status"]
 EPOCH = r"^\d{1,19}(?:\.\d{1,20})?(?:E\d{1,2})?$"
 
@@ -314,6 +320,9 @@ GIVES = {
     "referrer": ["{referer}i"],
     "user_agent": ["{user-agent}i"],
     "taken": ["D", "{us}T", "{ms}T", "T", "{s}T"],
+    "cache_status": ["{cache-status}e", "{cache-status}o", "{x-cache-status}o", "{x-cache}o"],
+    "mime_type": ["{content-type}o"],
+    "tls_version": ["{ssl_protocol}x"],
     "port": ["p"],
 }
 UNITS = {"D": "1000000", "{us}T": "1000000", "{ms}T": "1000", "T": "1", "{s}T": "1"}

@@ -9,20 +9,27 @@ Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_l
             --sink summary:var/lake/summary/access_log --days 2026-01-15,2026-01-16
 """
 
+import base64
+import fnmatch
 import json
+import math
+import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
+from include.contracts import ACCESS_LOG_DDL, PANELS, SUMMARY_SCHEMA_VERSION
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
@@ -32,9 +39,24 @@ from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
 from spark_jobs.transforms.access_log import filter_unsuccessful
+from spark_jobs.transforms.places import ROW_DDL as PLACE_DDL
+from spark_jobs.transforms.places import places_of
+from spark_jobs.transforms.trouble import attacks_of, bursts, error_minutes, links_to_nothing
+from spark_jobs.transforms.user_agents import ROW_DDL as USER_AGENT_DDL
+from spark_jobs.transforms.user_agents import describe
+from spark_jobs.transforms.visitors import VISITOR, visitors_of, visits_of, with_label
 
 JOB = "summarise_access_log"
+# Requests of a part: few enough that their groups fit the memory of one core.
+PART = 200_000
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
+MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
+MOST_TEXTS = (
+    100_000  # different user agents of which is found out what they are; the rest is unknown
+)
+VISIT_NUMBERS = ("visits", "pages", "bounced", "seconds", "seconds_median")
+UNSUCCESSFUL = ("event_date", "timestamp", "status", "method", "endpoint", "query", "host", "referrer",
+                "user_agent", "bytes")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,12 +73,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--by-file", metavar="FILE", help="also the rows of each landed file, as JSON"
     )
+    parser.add_argument("--site-name", default="", help="the site's own, where lines have no vhost")
+    parser.add_argument("--maxmind", default="", metavar="FILE[,FILE]",
+                        help="MaxMind databases (.mmdb) for countries, cities and networks")  # fmt: skip
+    parser.add_argument("--only-path", default="", metavar="GLOB", help="only these: /blog/*")
+    parser.add_argument("--only-host", default="", metavar="GLOB", help="only these: 192.0.2.*")
+    parser.add_argument("--only-status", default="", help="only these: 404, or 4xx")
+    parser.add_argument("--people-only", action="store_true", help="without machines")
     args = parser.parse_args(argv)
     source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
-    days, started = _days(args.days), time.monotonic()
+    days = _days(args.days)
     _refuse_removed(source.parent, days)
+    wanted = Filter(args.only_path, args.only_host, args.only_status, args.people_only)
 
+    steps = Steps()
     spark = session.start(JOB)
+    steps.done("start of Spark")
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
     replayed = current(source.parent / "replayed")
@@ -66,23 +98,28 @@ def main(argv: list[str] | None = None) -> None:
     landed = with_replayed(
         summary.only_lines(rows), read_replayed(spark, source.parent / "replayed")
     )
-    requests = summary.requests_of(summary.days_of(landed, days), args.time_zone)
-    requests.persist(StorageLevel.MEMORY_AND_DISK)
-    panels = summary.count_panels(requests).persist(StorageLevel.MEMORY_AND_DISK)
-    found = tables(landed, requests, panels, days, args.top, args.newest)
+    frames = Frames(
+        summary.days_of(landed, days), args.time_zone, wanted, site_name=args.site_name,
+        maxmind=args.maxmind,
+    )  # fmt: skip
+    steps.done("requests and visitors")
+    files = write_panels(spark, frames.panels, days, sink / f".{JOB}")
+    steps.done("panels")
+    found = tables(landed, frames, days, args.top, args.newest)
     others = other_lines(spark, args.other, days)
     if args.by_file:
         replace_text(Path(args.by_file), json.dumps(rows_by_file(landed)))
-    files = write_panels(spark, panels, days, sink / f".{JOB}")
+    steps.done("tables")
     provenance = {
         "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
-        "spark_version": spark.version, "seconds": round(time.monotonic() - started, 1),
+        "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
+        "steps": steps.seconds,
         "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     for day in days:
         about = {
             "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
-            "time_zone": args.time_zone, "source": args.source_kind,
+            "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
         }  # fmt: skip
         numbers = day_numbers({name: rows.get(day, []) for name, rows in found.items()})
         files[day].replace(_made(sink / day) / "panels.parquet")
@@ -90,11 +127,126 @@ def main(argv: list[str] | None = None) -> None:
             "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
             "lost": [loss for loss in lost if may_lack(day, loss, zone)],
             "replayed": replayed["days"].get(day), "other_source": others.get(day),
+            **came_from(found["places"].get(day, [])),
         }  # fmt: skip
         text = json.dumps(about | numbers | {"provenance": provenance | told}, ensure_ascii=False)
         replace_text(sink / day / "summary.json", text)
         print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
+
+
+class Steps:
+    """How many seconds each step took, by its name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def done(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 1)
+        self._last = now
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which requests a summary is of; all of them if nothing is given.
+
+    Paths and hosts as in a shell, `/blog/*`; a status `404`, or a class `4xx`.
+    """
+
+    path: str = ""
+    host: str = ""
+    status: str = ""
+    people_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.status and not re.fullmatch(r"[1-5](?:xx|\d\d)", self.status):
+            raise Refused(
+                f"--only-status {self.status!r}: expected a status (404) or a class (4xx)"
+            )
+
+    def told(self) -> dict[str, Any] | None:
+        """The filter as the summary names it; None if there is none."""
+        return asdict(self) if self != Filter() else None
+
+    def applied(self, requests: DataFrame, visitors: DataFrame) -> DataFrame:
+        """The requests that it lets through."""
+        for name, glob in (("endpoint", self.path), ("host", self.host)):
+            if glob:
+                requests = requests.where(F.col(name).rlike(f"(?s){fnmatch.translate(glob)}"))
+        if self.status:
+            shape = self.status.replace("xx", "..")
+            requests = requests.where(F.col("status").cast("string").rlike(f"^{shape}$"))
+        if self.people_only:
+            people = visitors.where("NOT is_machine").select(*VISITOR)
+            requests = requests.join(people, list(VISITOR), "left_semi")
+        return requests
+
+
+class Frames:
+    """What a summary is counted from, each made once: requests, visitors, visits and panels."""
+
+    def __init__(
+        self, landed: DataFrame, time_zone: str, wanted: Filter, *, site_name: str = "",
+        maxmind: str = "",
+    ) -> None:  # fmt: skip
+        spark = landed.sparkSession
+        self.lines = summary.count_lines(landed).collect()
+        parts = max(2, math.ceil(sum(row.good for row in self.lines) / PART))
+        spark.conf.set("spark.sql.shuffle.partitions", str(parts))
+        requests = _kept(summary.requests_of(landed, time_zone))
+        agents = describe(_most_frequent(requests, "user_agent"))
+        labels = with_label(
+            visitors_of(requests), spark.createDataFrame(list(agents), USER_AGENT_DDL)
+        )
+        if maxmind:
+            hosts = places_of(maxmind, _most_frequent(requests, "host"))
+            labels = labels.join(spark.createDataFrame(list(hosts), PLACE_DDL), "host", "left")
+        self.visitors = _kept(labels)
+        self.seen = {
+            row.event_date: row.requests
+            for row in labels.groupBy("event_date").agg(F.sum("hits").alias("requests")).collect()
+        }
+        if wanted.told():
+            requests = _kept(wanted.applied(requests, self.visitors))
+            counted = visitors_of(requests)
+            of_label = [name for name in labels.columns if name not in counted.columns]
+            self.visitors = _kept(
+                counted.join(labels.select(*VISITOR, *of_label), list(VISITOR), "left")
+            )
+        self.requests = requests
+        self.visits = _kept(visits_of(requests).join(
+            self.visitors.select(*VISITOR, "is_machine"), list(VISITOR)
+        ))  # fmt: skip
+        self.panels = _kept(self._panels(site_name))
+
+    def _panels(self, site_name: str) -> DataFrame:
+        panels = summary.count_panels(self.requests, self.visitors, self.visits, site_name)
+        links = links_to_nothing(self.requests).select(
+            "event_date",
+            F.lit("not_found").alias("panel"),
+            F.col("target").alias("value"),
+            "referrer",
+        )
+        panels = panels.join(F.broadcast(links), ["event_date", "panel", "value"], "left")
+        if not self.visitors.where("timed > 0").take(1):
+            return panels.withColumn("seconds_p95", F.lit(None).cast("double"))
+        slow = summary.slow_rows(self.requests)
+        same = [panels[name].eqNullSafe(slow[name]) for name in ("event_date", *summary.KEY)]
+        return panels.join(slow, reduce(lambda one, other: one & other, same), "left").select(
+            *[panels[name] for name in panels.columns], slow["seconds_p95"]
+        )
+
+
+def _kept(frame: DataFrame) -> DataFrame:
+    return frame.persist(StorageLevel.MEMORY_AND_DISK)
+
+
+def _most_frequent(requests: DataFrame, column: str) -> list[str]:
+    """The texts of a column, those of most requests first; MOST_TEXTS of them."""
+    counted = requests.where(F.col(column).isNotNull()).groupBy(column).count()
+    return [row[0] for row in counted.orderBy(F.desc("count"), column).limit(MOST_TEXTS).collect()]
 
 
 def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dict[str, Any]:
@@ -120,26 +272,40 @@ def rows_by_file(landed: DataFrame) -> dict[str, dict[str, int]]:
 
 
 def tables(
-    landed: DataFrame, requests: DataFrame, panels: DataFrame, days: list[str], top: int,
-    newest: int,
-) -> dict[str, dict[str, list[Row]]]:  # fmt: skip
+    landed: DataFrame, frames: Frames, days: list[str], top: int, newest: int
+) -> dict[str, dict[str, list[Row]]]:
     """Everything that a summary is made of: table -> day -> its rows."""
     of_days = summary.days_of(landed, days)
-    unsuccessful = filter_unsuccessful(requests).drop("visitor", "hour")
+    unsuccessful = filter_unsuccessful(frames.requests).select(*UNSUCCESSFUL)
     found = {
-        "lines": summary.count_lines(of_days),
-        "span": summary.time_span(requests),
-        "top": summary.top_rows(panels, top),
+        "places": summary.count_places(of_days),
+        "span": summary.time_span(frames.requests),
+        "top": summary.top_rows(frames.panels, top),
+        "visitors": count_people(frames.visitors),
+        "visits": count_visits(frames.visits),
+        "machines": top_machines(frames.visitors, MACHINES_LISTED),
+        "attacks": attacks_of(frames.requests),
+        "minutes": error_minutes(frames.requests),
         "unsuccessful": summary.newest(unsuccessful, newest),
         "bad": summary.bad_samples(of_days, SAMPLES),
     }
-    return {name: _by_day(rows) for name, rows in found.items()}
+    # Side by side: while one is planned, another runs.
+    with ThreadPoolExecutor(4) as pool:
+        tables = dict(zip(found, pool.map(_by_day, found.values()), strict=True))
+    tables["lines"] = {
+        str(row.event_date): [
+            Row(good=row.good, bad=row.bad, repeated=row.good - frames.seen.get(row.event_date, 0))
+        ]
+        for row in frames.lines
+    }
+    return tables
 
 
 def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
     """The numbers of one day, from its rows of each table."""
     good, bad = (rows["lines"][0].good, rows["lines"][0].bad) if rows["lines"] else (0, 0)
-    panels: dict[str, list[Row]] = {name: [] for name in ("day", *summary.PANELS)}
+    repeated = rows["lines"][0].repeated if rows["lines"] else 0
+    panels: dict[str, list[Row]] = {name: [] for name in ("day", *PANELS)}
     for row in rows["top"]:
         panels[row.panel].append(row)
     day = panels.pop("day")
@@ -147,21 +313,101 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
     by_status = {row.value: row.hits for row in sorted(panels["status"], key=lambda r: r.value)}
     hits_by_hour = {row.value: row.hits for row in panels["hours"]}
     span = rows["span"][0] if rows["span"] else None
+    distinct = rows["visitors"][0].asDict() if rows["visitors"] else {}
+    visits = rows["visits"][0].asDict() if rows["visits"] else {}
     return {
-        "lines": {"read": good + bad, "good": good, "bad": bad, "repeated": good - requests},
+        "lines": {"read": good + bad, "good": good, "bad": bad, "repeated": repeated},
         "requests": requests,
         "unsuccessful": requests - by_status.get("200", 0),
         "visitors": visitors,
         "bytes": sent,
+        "people": {
+            "requests": day[0].people_hits if day else 0,
+            "visitors": day[0].people_visitors if day else 0,
+            "bytes": day[0].people_bytes if day else 0,
+        },
+        "distinct": {
+            name: base64.b64encode(distinct[name]).decode() if distinct.get(name) else None
+            for name in ("visitors", "people")
+        },
+        "visits": {
+            who: {name: visits.get(f"{who}_{name}") or 0 for name in VISIT_NUMBERS}
+            for who in ("all", "people")
+        },
         "first_request": _instant(span.first) if span else None,
         "last_request": _instant(span.last) if span else None,
         "by_status": by_status,
         "by_hour": {f"{hour:02}": hits_by_hour.get(f"{hour:02}", 0) for hour in range(24)},
         "panels": {name: _panel(found) for name, found in panels.items()},
+        "machines": [row.asDict() for row in rows["machines"]],
+        "trouble": {
+            "bursts": [
+                burst | {"from": _instant(burst["from"]), "to": _instant(burst["to"])}
+                for burst in bursts(rows["minutes"])
+            ],
+            "attacks": sorted(
+                (row.asDict() for row in rows["attacks"]),
+                key=lambda row: (-row["hits"], row["host"], row["kind"]),
+            )[:ATTACKS_LISTED],
+        },
         "unsuccessful_requests": [
             row.asDict() | {"timestamp": _instant(row.timestamp)} for row in rows["unsuccessful"]
         ],
         "bad_lines": [row.asDict() for row in sorted(rows["bad"], key=lambda r: -r.lines)],
+    }
+
+
+def count_people(visitors: DataFrame) -> DataFrame:
+    """By day a sketch of the `visitors` and one of the `people` among them, for ranges of days."""
+    person = F.when(F.col("counts") & ~F.col("is_machine"), F.col("pair"))
+    return visitors.groupBy("event_date").agg(
+        F.hll_sketch_agg(F.when(F.col("counts"), F.col("pair")), 12).alias("visitors"),
+        F.hll_sketch_agg(person, 12).alias("people"),
+    )
+
+
+def count_visits(visits: DataFrame) -> DataFrame:
+    """By day VISIT_NUMBERS of all visits (`all_…`), and of people's (`people_…`); in seconds."""
+    length = F.unix_seconds("end") - F.unix_seconds("begin")
+    columns = []
+    for who, counts in (("all", F.lit(True)), ("people", ~F.col("is_machine"))):
+        columns += [
+            F.count_if(counts).alias(f"{who}_visits"),
+            F.sum(F.when(counts, F.col("pages"))).alias(f"{who}_pages"),
+            F.count_if(counts & (F.col("pages") == 1)).alias(f"{who}_bounced"),
+            F.sum(F.when(counts, length)).alias(f"{who}_seconds"),
+            F.percentile_approx(F.when(counts, length), 0.5, 1000).alias(f"{who}_seconds_median"),
+        ]
+    return visits.groupBy("event_date").agg(*columns)
+
+
+def top_machines(visitors: DataFrame, count: int) -> DataFrame:
+    """The `count` machines of each day with most hits, and why each is taken for one."""
+    of_day = Window.partitionBy("event_date").orderBy(F.desc("hits"), "host", "user_agent")
+    return (
+        visitors.where("is_machine")
+        .select(
+            "event_date", "host", "user_agent", F.col("machine_class").alias("class"),
+            F.col("machine_name").alias("name"), "hits", "bytes", "reasons",
+            F.row_number().over(of_day).alias("rank"),
+        )
+        .where(F.col("rank") <= count)
+        .orderBy("event_date", "rank")
+        .drop("rank")
+    )  # fmt: skip
+
+
+def came_from(places: list[Row]) -> dict[str, Any]:
+    """Which offsets of which topic, or which files, a day's lines came from."""
+    topics: dict[str, dict[str, list[int]]] = {}
+    for row in places:
+        if row.topic is not None:
+            topics.setdefault(row.topic, {})[str(row.partition)] = [row.first, row.last + 1]
+    files = sorted({unquote(str(row.file).rpartition("/")[2]) for row in places if row.file})
+    return {
+        "kafka": [{"topic": name, "partitions": found} for name, found in topics.items()],
+        "files": [{"name": name} for name in files[:FILES_LISTED]],
+        "file_count": len(files),
     }
 
 
@@ -231,10 +477,21 @@ def _by_day(rows: DataFrame) -> dict[str, list[Row]]:
 
 def _panel(rows: list[Row]) -> dict[str, Any]:
     """`total` rows in the panel, and the first of them."""
-    names = ("value", "hits", "visitors", "bytes")
+    return {"total": rows[0].rows if rows else 0, "rows": [_panel_row(row) for row in rows]}
+
+
+def _panel_row(row: Row) -> dict[str, Any]:
+    """A row as the summary has it: what it does not have is left out."""
+    optional = {name: row[name] for name in ("parent", "method", "protocol", "referrer")}
+    if row.timed:
+        optional |= {
+            "seconds_average": round(row.seconds_sum / row.timed, 6),
+            "seconds_p95": row.seconds_p95, "seconds_max": row.seconds_max,
+        }  # fmt: skip
     return {
-        "total": rows[0].rows if rows else 0,
-        "rows": [{name: row[name] for name in names} for row in rows],
+        "value": row.value,
+        **{name: value for name, value in optional.items() if value is not None},
+        **{name: row[name] for name in summary.NUMBERS[:6]},
     }
 
 

@@ -25,6 +25,8 @@ SETTINGS = {
 # on a local disk, 60 ms a file. That one also notices a second writer; our lock on the folder does.
 DEFAULTS = {
     "spark.sql.shuffle.partitions": "4",
+    # Small letters by Java's rules; ICU's are the same but for titles, and slow to load.
+    "spark.sql.icu.caseMappings.enabled": "false",
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
     "checkpointing.FileSystemBasedCheckpointFileManager",
 }

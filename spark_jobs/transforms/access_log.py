@@ -30,6 +30,7 @@ from include.log_formats import (
     TIME,
     TIME_FIELDS,
     TIME_GROUPS,
+    TLS_NUMBERS,
     W3C_FILE,
     Format,
     compile_log_format,
@@ -41,7 +42,8 @@ JSON_DDL = ", ".join(f"`{key}` STRING" for key in JSON_KEYS)
 # Caddy's object `request`; of a header there is a list.
 REQUEST_DDL = f"{JSON_DDL}, headers STRUCT<" + ", ".join(
     f"`{header}`: ARRAY<STRING>" for header in JSON_HEADERS.values()
-) + ">"  # fmt: skip
+) + ">, tls STRUCT<version: STRING>"  # fmt: skip
+LINE_DDL = f"{JSON_DDL}, resp_headers STRUCT<`Content-Type`: ARRAY<STRING>>"
 
 # Which rows are lines, in what `arrivals_of` gives and in what is landed; the others are heartbeats.
 LINES = ("NOT is_heartbeat", f"NOT (log_format <=> '{HEARTBEAT}')")
@@ -315,6 +317,10 @@ def select_parsed(lines: DataFrame) -> DataFrame:
         ).otherwise(name).alias("log_format"),
         "bad_reason",
         F.when(F.col("bad_reason").isNotNull(), _readable(F.col("line"))).alias("raw"),
+        _present(_field("cache_status")).alias("cache_status"),
+        # Without the character set: `text/html; charset=utf-8`.
+        _present(F.lower(F.trim(F.substring_index(_field("mime_type"), ";", 1)))).alias("mime_type"),
+        _present(_field("tls_version")).alias("tls_version"),
     )  # fmt: skip
 
 
@@ -421,7 +427,7 @@ def _json_fields(text: Column) -> Column:
     # `{"a":1}{"a":2}` would be read as its first half.
     whole = F.when(F.json_array_length(F.concat(F.lit("["), text, F.lit("]"))) == 1, text)
     return _let(
-        F.from_json(whole, JSON_DDL),
+        F.from_json(whole, LINE_DDL),
         lambda line: _let(
             F.from_json(
                 F.when(F.startswith(line["request"], F.lit("{")), line["request"]), REQUEST_DDL
@@ -439,6 +445,11 @@ def _json_values(line: Column, inner: Column) -> Column:
     }
     for name, header in JSON_HEADERS.items():
         value[name] = F.coalesce(value[name], F.get(inner["headers"][header], 0))
+    tls = F.create_map(*[F.lit(text) for pair in TLS_NUMBERS.items() for text in pair])
+    value["tls_version"] = F.coalesce(value["tls_version"], tls[inner["tls"]["version"]])
+    value["mime_type"] = F.coalesce(
+        value["mime_type"], F.get(line["resp_headers"]["Content-Type"], 0)
+    )
     value["request"] = F.when(inner.isNull(), _present(line["request"]))
     return F.struct(*[value[name].alias(name) for name in value])
 

@@ -21,12 +21,10 @@ from tests.builders import a_line
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 
 
-def numbers(landed, days, zone="UTC"):
+def numbers(landed, days, zone="UTC", **only):
     """Day -> its summary, as the job makes it, without the files."""
-    requests = summary.requests_of(summary.days_of(landed, days), zone).cache()
-    tables = job.tables(
-        landed, requests, summary.count_panels(requests), days, top=30_000, newest=100
-    )
+    frames = job.Frames(summary.days_of(landed, days), zone, job.Filter(**only))
+    tables = job.tables(landed, frames, days, top=30_000, newest=100)
     return {
         day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days
     }
