@@ -44,5 +44,5 @@ CLICK_BAD_REASONS = {
     "far_future": "its time is more than an hour ahead of its arrival",
 }
 
-SUMMARY_SCHEMA_VERSION = 1
-REPORT_SCHEMA_VERSION = 1
+SUMMARY_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 2
