@@ -69,11 +69,13 @@ def sum_panels(days: Iterable[pa.Table]) -> dict[str, tuple[list[dict[str, Any]]
             of_panel = rows.filter(pc.equal(rows["panel"], name)).drop_columns("panel")
             panels.setdefault(_text(name.as_py()) or "", []).append(of_panel)
         waiting += rows.num_rows
-        # Not more often than what is there doubles: a year of new rows stays a few passes.
-        if waiting > max(ROWS_WAITING, summed):
-            panels = {name: [_folded(name, tables)] for name, tables in panels.items()}
+        # Not before what is there has grown by a third: a year of new rows stays a few passes.
+        if waiting > max(ROWS_WAITING, summed // 3):
+            for name, tables in panels.items():
+                tables[:] = [_folded(name, tables)]
             summed, waiting = sum(tables[0].num_rows for tables in panels.values()), 0
-    return {name: _top(_folded(name, tables)) for name, tables in panels.items()}
+    # Taken out one by one: a panel's rows are gone when the next is summed.
+    return {name: _top(_folded(name, panels.pop(name))) for name in list(panels)}
 
 
 def _with_linked(rows: pa.Table) -> pa.Table:
