@@ -98,7 +98,7 @@ def periods_of(days: list[str]) -> list[tuple[str, date, date]]:
 
 def write_range(report: dict[str, Any], folder: Path) -> Path:
     """Write a range's report into `folder`, as readers see it whole; give its page's path."""
-    # Not above: the page of a range imports what this module has.
+    # Imported here until report.py has it in every branch; then its place is above.
     from include.reporting.report import render_range  # type: ignore[attr-defined]
 
     return publish(range_files(report) | {"index.html": render_range(report)}, folder)
