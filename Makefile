@@ -5,7 +5,7 @@ BIN := .venv/bin
 STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 
-.PHONY: help setup demo up down status doctor run airflow relocate test test-fast lint bench-latency bench-bulk restore docs
+.PHONY: help setup demo up down status doctor run airflow report relocate test test-fast lint bench-latency bench-bulk restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -34,6 +34,9 @@ run: $(READY)  ## trigger a DAG and follow it: make run DAG=analyse_access_log [
 
 airflow: $(READY)  ## Airflow's own commands: make airflow ARGS="dags list"
 	@$(STACK) airflow $(ARGS)
+
+report: $(READY)  ## a day or a range as tables: make report [DAY=… | FROM=… TO=…] [ARGS="--people --panel hosts"]
+	@$(BIN)/python -m include.reporting.table $(if $(DAY),--day "$(DAY)") $(if $(FROM),--from "$(FROM)") $(if $(TO),--to "$(TO)") $(ARGS)
 
 relocate: $(READY)  ## after var/ was moved: make relocate FROM=/where/it/was
 	@$(STACK) relocate "$(FROM)"

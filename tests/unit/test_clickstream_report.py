@@ -18,7 +18,7 @@ def a_summary(campaign="spring", **changed):
     minutes = [counts(n, n // 5, 1, minute=f"2026-01-15T12:{n:02}:00+00:00") for n in range(60)]
     hours = [counts(100 * n, n, 10, hour=f"2026-01-15T{n:02}:00:00+00:00") for n in range(24)]
     return {
-        "schema_version": 1, "dataset": "clickstream", "source": "kafka", "time_zone": "UTC",
+        "schema_version": 2, "dataset": "clickstream", "source": "kafka", "time_zone": "UTC",
         "hours": 24, "bad_lines": [{"bad_reason": "no_event", "lines": 2, "samples": [campaign]}],
         "from": "2026-01-14T13:00:00+00:00", "to": "2026-01-15T13:00:00+00:00",
         **counts(27600, 276, 240), "last_hour": counts(1770, 330, 60),

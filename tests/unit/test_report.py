@@ -28,7 +28,7 @@ def a_summary(value="/a", **changed):
     names = ("status", "hours", "methods", "endpoints", "hosts", "referrers", "user_agents")
     panels = {name: {"total": 1, "rows": [dict(row)]} for name in names}
     return {
-        "schema_version": 1, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
+        "schema_version": 2, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
         "source": "kafka", "lines": {"read": 5, "good": 4, "bad": 1, "repeated": 1},
         "requests": 3, "unsuccessful": 1, "visitors": 2, "bytes": 1536,
         "first_request": "2026-01-15T00:00:01Z", "last_request": "2026-01-15T23:59:59Z",

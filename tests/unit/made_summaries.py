@@ -1,0 +1,129 @@
+"""Summaries of days as the Spark job leaves them, made in Python: a test names what it is about."""
+
+import base64
+import json
+from pathlib import Path
+
+import pyarrow as pa
+from datasketches import hll_sketch
+from pyarrow import parquet
+
+from include.contracts import SUMMARY_SCHEMA_VERSION
+
+SCHEMA = pa.schema([
+    *[(name, pa.string()) for name in ("panel", "parent", "value", "method", "protocol")],
+    *[(name, pa.int64()) for name in ("hits", "visitors", "bytes", "people_hits",
+                                      "people_visitors", "people_bytes", "timed")],
+    *[(name, pa.float64()) for name in ("seconds_sum", "seconds_p95", "seconds_max")],
+    ("referrer", pa.string()),
+])  # fmt: skip
+PANELS = (
+    "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
+    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
+    "operating_systems", "machines", "virtual_hosts", "remote_users", "cache_status", "mime_types",
+    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
+)  # fmt: skip
+
+
+def a_row(panel="endpoints", value="/a", hits=3, **changed):
+    """A row of panels.parquet; half of its hits are of people."""
+    return dict.fromkeys(SCHEMA.names) | {
+        "panel": panel, "value": value, "hits": hits, "visitors": hits, "bytes": 100 * hits,
+        "people_hits": hits // 2, "people_visitors": hits // 2, "people_bytes": 50 * hits,
+        "timed": 0,
+    } | changed  # fmt: skip
+
+
+def a_sketch(names):
+    """What Spark's hll_sketch_agg makes of these texts, in base64; None of none."""
+    sketch = hll_sketch(12)
+    for name in names:
+        sketch.update(name)
+    return base64.b64encode(sketch.serialize_updatable()).decode() if names else None
+
+
+def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), people_names=("a",), **changed):
+    """A day of 10 requests, unless `changed` says otherwise, with these rows of panels."""
+    panels = {name: [row for row in rows if row["panel"] == name] for name in PANELS}
+    visits = {"visits": 2, "pages": 4, "bounced": 1, "seconds": 60, "seconds_median": 30.0}
+    return {
+        "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
+        "time_zone": "UTC", "source": "kafka", "filter": None,
+        "lines": {"read": 12, "good": 11, "bad": 1, "repeated": 1},
+        "requests": 10, "unsuccessful": 2, "visitors": len(visitor_names), "bytes": 1000,
+        "first_request": f"{day}T00:00:01Z", "last_request": f"{day}T23:59:59Z",
+        "people": {"requests": 5, "visitors": len(people_names), "bytes": 500},
+        "by_status": {"200": 8, "404": 2},
+        "by_hour": {f"{hour:02}": 10 if hour == 12 else 0 for hour in range(24)},
+        "distinct": {"visitors": a_sketch(visitor_names), "people": a_sketch(people_names)},
+        "visits": {"all": visits, "people": visits},
+        "panels": {name: {"total": len(found), "rows": [shown(row) for row in found]}
+                   for name, found in panels.items()},
+        "machines": [], "trouble": {"bursts": [], "attacks": []},
+        "unsuccessful_requests": [], "bad_lines": [],
+        "provenance": {"job": "j", "run": f"run of {day}", "landing": "/l", "through_batch": 1,
+                       "spark_version": "4.2.0", "seconds": 1.0,
+                       "summarised_at": "2026-01-01T00:00:00+00:00"},
+    } | changed  # fmt: skip
+
+
+def shown(row):
+    """A row of panels.parquet as summary.json and report.json have it."""
+    left_out = ("panel", "timed", "seconds_sum")
+    made = {
+        name: value for name, value in row.items() if name not in left_out and value is not None
+    }
+    return made | ({"seconds_average": row["seconds_sum"] / row["timed"]} if row["timed"] else {})
+
+
+def a_machine(**changed):
+    return {
+        "host": "192.0.2.1", "user_agent": "Bot/1.0", "class": "search engine", "name": "Bot",
+        "hits": 5, "bytes": 500, "reasons": ["it says so"],
+    } | changed  # fmt: skip
+
+
+def an_attack(**changed):
+    return {"host": "192.0.2.9", "kind": "path traversal", "hits": 3, "answered": 1,
+            "sample": "/../../etc/passwd"} | changed  # fmt: skip
+
+
+def write_day(folder: Path, day="2015-05-17", rows=(), **changed) -> dict:
+    """Write the day's summary.json and panels.parquet into `folder/<day>`; give the summary."""
+    summary = a_summary(day, rows, **changed)
+    place = folder / day
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "summary.json").write_text(json.dumps(summary))
+    of_day = [a_row("day", day, summary["requests"])] if summary["requests"] else []
+    table = pa.Table.from_pylist([*of_day, *rows], SCHEMA)
+    parquet.write_table(table, place / "panels.parquet", write_page_checksum=True)
+    return summary
+
+
+def a_report(**changed):
+    """A day's report.json, as the page is made from it."""
+    rows = [
+        a_row("endpoints", "/a", 6, timed=2, seconds_sum=3.0, seconds_p95=2.0, seconds_max=2.5),
+        a_row("endpoints", "/b", 4), a_row("hosts", "192.0.2.1", 10),
+        a_row("browsers", "Chrome 32", 7, parent="Chrome"),
+        a_row("requests", "/a?b=c", 6, method="GET", protocol="HTTP/1.1"),
+        a_row("not_found", "/gone", 2, method="GET", referrer="https://example.org/"),
+    ]  # fmt: skip
+    summary = a_summary(rows=rows, machines=[a_machine()])
+    panels = summary.pop("panels")
+    summary.pop("distinct")
+    bursts = [{"from": "2015-05-17T10:00:00Z", "to": "2015-05-17T10:05:00Z", "requests": 30,
+               "endpoint": "/a"}]  # fmt: skip
+    return summary | {
+        "panels": {name: panel["rows"] for name, panel in panels.items()},
+        "panel_rows": {name: panel["total"] for name, panel in panels.items()},
+        "checks": [{"name": "volume", "level": "ok", "value": 0.1, "says": "10 requests"}],
+        "before": {"day": "2015-05-16", "requests": 8, "visitors": 2, "unsuccessful": 0,
+                   "bytes": 2000},
+        "usual": {"days": 2, "requests": 9.5, "visitors": 2, "unsuccessful": 1, "bytes": 900},
+        "trouble": {
+            "bursts": bursts, "attacks": [an_attack()],
+            "new_not_found": [{"value": "/gone", "hits": 2, "referrer": None}],
+            "slowest": [shown(rows[0])],
+        },
+    } | changed  # fmt: skip

@@ -1,0 +1,344 @@
+"""A range is made of its days' summaries alone: sums are exact, distinct visitors an estimate."""
+
+import csv
+import json
+import random
+import tempfile
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from include.reporting import panel_sums
+from include.reporting import report as report_page
+from include.reporting.ranges import LONGEST, periods_of, range_files, range_of, write_range
+from include.reporting.report import SummaryError, publish
+from tests.unit.made_summaries import a_machine, a_row, a_sketch, an_attack, write_day
+
+FIRST = date(2015, 5, 17)
+DAYS = [(FIRST + timedelta(days=n)).isoformat() for n in range(4)]
+LAST = date.fromisoformat(DAYS[-1])
+
+keys = st.tuples(
+    st.sampled_from(["requests", "hosts"]), st.sampled_from([None, "p"]),
+    st.sampled_from(["/a", "/b", "é", ""]), st.sampled_from([None, "GET"]),
+    st.sampled_from([None, "HTTP/1.1"]),
+)  # fmt: skip
+some_days = st.lists(st.dictionaries(keys, st.integers(1, 10**9)), min_size=4, max_size=4)
+
+
+def rows_of(day):
+    names = ("parent", "method", "protocol")
+    return [
+        a_row(panel, value, hits, **dict(zip(names, (parent, method, protocol), strict=True)))
+        for (panel, parent, value, method, protocol), hits in day.items()
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_days)
+def test_a_row_is_the_sum_of_its_days_whatever_of_its_key_is_null(days):
+    with tempfile.TemporaryDirectory() as folder:
+        for day, found in zip(DAYS, days, strict=True):
+            write_day(Path(folder), day, rows_of(found))
+        report = range_of(Path(folder), FIRST, LAST)
+    expected = sum((Counter(day) for day in days), Counter())
+    made = {
+        (panel, row.get("parent"), row["value"], row.get("method"), row.get("protocol")): row
+        for panel, rows in report["panels"].items()
+        for row in rows
+    }
+    assert {key: row["hits"] for key, row in made.items()} == expected
+    assert all(row["visitors"] == row["hits"] for row in made.values())
+    assert all(row["bytes"] == 100 * row["hits"] for row in made.values())
+    for panel, rows in report["panels"].items():
+        assert report["panel_rows"][panel] == len(rows)
+        assert rows == sorted(rows, key=lambda row: (-row["hits"], row["value"].encode()))
+        assert len({tuple(row) for row in rows}) <= 1, "all rows of a CSV have its columns"
+
+
+def test_the_order_of_days_changes_nothing(monkeypatch):
+    monkeypatch.setattr(panel_sums, "ROWS_WAITING", 5)  # folded again and again
+    chance = random.Random(7)
+    tables = []
+    for _ in range(12):
+        values = chance.sample(range(20), 8)
+        rows = [
+            a_row("not_found", f"/{n}", chance.randint(1, 3), referrer=chance.choice("ab") )
+            | {"timed": n % 2, "seconds_sum": 0.25 if n % 2 else None}
+            for n in values
+        ]  # fmt: skip
+        tables.append(pa.Table.from_pylist(rows, panel_sums._SCHEMA))
+    first = panel_sums.sum_panels(tables)
+    for _ in range(5):
+        chance.shuffle(tables)
+        assert panel_sums.sum_panels(tables) == first
+    assert first["not_found"][1] == 20
+
+
+def test_totals_are_sums_and_visitors_too(tmp_path):
+    for number, day in enumerate(DAYS):
+        write_day(tmp_path, day, requests=number, by_status={"200": number, "-": 1},
+                  people={"requests": 1, "visitors": 1, "bytes": number})  # fmt: skip
+    report = range_of(tmp_path, FIRST, LAST)
+    assert (report["from"], report["to"], report["days"]) == ("2015-05-17", "2015-05-20", 4)
+    assert (report["requests"], report["visitors"], report["bytes"]) == (6, 8, 4000)
+    assert report["lines"] == {"read": 48, "good": 44, "bad": 4, "repeated": 4}
+    assert report["people"] == {"requests": 4, "visitors": 4, "bytes": 6}
+    assert report["by_status"] == {"-": 4, "200": 6}
+    assert report["by_hour"]["12"] == 40
+    assert list(report["by_hour"]) == [f"{hour:02}" for hour in range(24)]
+    assert report["visits"]["all"] == {"visits": 8, "pages": 16, "bounced": 4, "seconds": 240}
+    assert [day["requests"] for day in report["by_day"]] == [0, 1, 2, 3]
+    assert report["provenance"]["days"][0] == {
+        "day": "2015-05-17", "run": "run of 2015-05-17", "source": "kafka",
+        "summarised_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+
+
+def test_times_are_averaged_over_all_hits_and_the_greatest_of_the_days_is_kept(tmp_path):
+    slow = {"timed": 1, "seconds_sum": 8.0, "seconds_p95": 8.0, "seconds_max": 8.0}
+    fast = {"timed": 3, "seconds_sum": 4.0, "seconds_p95": 1.5, "seconds_max": 2.0}
+    write_day(tmp_path, DAYS[0], [a_row(**slow), a_row(value="/untimed")])
+    write_day(tmp_path, DAYS[1], [a_row(**fast)])
+    timed, untimed = range_of(tmp_path, FIRST, LAST)["panels"]["endpoints"]
+    names = ("seconds_average", "seconds_p95", "seconds_max")
+    assert [timed[name] for name in names] == [3.0, 8.0, 8.0]
+    assert [untimed[name] for name in names] == [None, None, None]
+
+
+def test_the_referrer_is_that_of_the_day_with_most_hits(tmp_path):
+    for day, hits, referrer in zip(DAYS, (9, 10, 11, 2), ("z", "most", None, "y"), strict=True):
+        write_day(tmp_path, day, [a_row("not_found", hits=hits, referrer=referrer)])
+    (row,) = range_of(tmp_path, FIRST, LAST)["panels"]["not_found"]
+    assert (row["hits"], row["referrer"]) == (32, "most")
+
+
+def test_a_panel_keeps_the_first_1000_rows_and_counts_all(tmp_path):
+    for day in DAYS[:2]:
+        write_day(tmp_path, day, [a_row("hosts", f"{day}-{n}", 1 + n % 7) for n in range(800)])
+    report = range_of(tmp_path, FIRST, LAST)
+    hits = [row["hits"] for row in report["panels"]["hosts"]]
+    assert (len(hits), report["panel_rows"]["hosts"]) == (1000, 1600)
+    assert hits == sorted(hits, reverse=True)
+    assert report["panels"]["cities"] == []
+    assert report["panel_rows"]["cities"] == 0
+
+
+def test_who_comes_every_day_is_one_of_the_distinct_visitors(tmp_path):
+    faithful = [f"faithful {n}" for n in range(5000)]
+    for day in DAYS:
+        new = [f"{day} {n}" for n in range(3000)]
+        write_day(tmp_path, day, visitor_names=[*faithful, *new], people_names=faithful)
+    distinct = range_of(tmp_path, FIRST, LAST)["distinct"]
+    assert distinct["error"] == 0.033
+    assert distinct["visitors"] == pytest.approx(17_000, rel=distinct["error"])
+    assert distinct["people"] == pytest.approx(5000, rel=distinct["error"])
+
+
+def test_a_day_without_visitors_has_no_sketch(tmp_path):
+    write_day(tmp_path, DAYS[0], visitor_names=(), people_names=())
+    assert range_of(tmp_path, FIRST, FIRST)["distinct"]["visitors"] == 0
+
+
+def test_days_without_a_summary_are_missing_and_an_empty_one_is_not(tmp_path):
+    write_day(tmp_path, DAYS[1], requests=0)
+    write_day(tmp_path, DAYS[3], source="files", time_zone="Europe/Paris")
+    report = range_of(tmp_path, FIRST, LAST)
+    assert report["missing"] == [DAYS[0], DAYS[2]]
+    assert (report["days"], report["source"]) == (2, "both")
+    assert report["time_zone"] == "Europe/Paris"
+
+
+def test_a_year(tmp_path):
+    first = date(2015, 1, 1)
+    for n in range(365):
+        day = (first + timedelta(days=n)).isoformat()
+        write_day(tmp_path, day, [a_row("hours", "12", 10), a_row("hosts", day, 10)])
+    report = range_of(tmp_path, first, date(2015, 12, 31))
+    assert (report["days"], report["requests"], report["missing"]) == (365, 3650, [])
+    assert report["panels"]["hours"][0]["hits"] == 3650
+    assert report["panel_rows"]["hosts"] == 365
+
+
+def test_before_is_as_many_days_as_far_as_they_can_be_added(tmp_path):
+    for day in (*DAYS, "2015-05-13", "2015-05-15"):
+        write_day(tmp_path, day)
+    write_day(tmp_path, "2015-05-14", schema_version=1)
+    write_day(tmp_path, "2015-05-16", filter={"path": "/a"})
+    write_day(tmp_path, "2015-05-12")
+    assert range_of(tmp_path, FIRST, LAST)["before"] == {
+        "from": "2015-05-13", "to": "2015-05-16", "days": 2, "requests": 20, "visitors": 4,
+        "unsuccessful": 4, "bytes": 2000,
+    }  # fmt: skip
+    alone = date.fromisoformat("2015-05-12")
+    assert range_of(tmp_path, alone, alone)["before"] is None
+
+
+def test_machines_and_attacks_are_merged_and_bursts_are_listed(tmp_path):
+    burst = {"from": "2015-05-18T10:00:00Z", "to": "2015-05-18T10:05:00Z", "requests": 30,
+             "endpoint": "/a"}  # fmt: skip
+    write_day(tmp_path, DAYS[0], machines=[a_machine(), a_machine(user_agent=None, hits=9)],
+              trouble={"bursts": [], "attacks": [an_attack()]})  # fmt: skip
+    write_day(tmp_path, DAYS[1], machines=[a_machine(reasons=["it says so", "it is fast"])],
+              trouble={"bursts": [burst],
+                       "attacks": [an_attack(), an_attack(kind="probe", hits=9)]})  # fmt: skip
+    report = range_of(tmp_path, FIRST, LAST)
+    both, alone = report["machines"]
+    assert (both["hits"], both["bytes"]) == (10, 1000)
+    assert both["reasons"] == ["it says so", "it is fast"]
+    assert (alone["user_agent"], alone["hits"]) == (None, 9)
+    assert report["trouble"]["bursts"] == [burst]
+    assert [(a["kind"], a["hits"], a["answered"]) for a in report["trouble"]["attacks"]] == [
+        ("probe", 9, 1), ("path traversal", 6, 2)
+    ]  # fmt: skip
+
+
+def test_no_day_at_all_names_the_remedy(tmp_path):
+    with pytest.raises(SummaryError, match="no day from 2015-05-17 to 2015-05-20.*run analyse_acc"):
+        range_of(tmp_path, FIRST, LAST)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"filter": {"path": "/a"}}, {"dataset": "clickstream"}], ids=["filter", "dataset"]
+)
+def test_what_does_not_belong_together_is_not_added(tmp_path, changed):
+    write_day(tmp_path, DAYS[0], **changed)
+    write_day(tmp_path, DAYS[1])
+    with pytest.raises(SummaryError, match="2015-05-17 has .* not added up; choose days of the"):
+        range_of(tmp_path, FIRST, LAST)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    at = data.index(b"a-long-value") + 5
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def drop_column(path):
+    table = parquet.read_table(path)
+    parquet.write_table(table.drop_columns("timed"), path)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, drop_column, Path.unlink])
+def test_damaged_panels_are_named_with_the_remedy(tmp_path, damage):
+    write_day(tmp_path, DAYS[0], [a_row("hosts", "a-long-value-1")])
+    path = tmp_path / DAYS[0] / "panels.parquet"
+    damage(path)
+    with pytest.raises(SummaryError, match="run analyse_access_log") as refused:
+        range_of(tmp_path, FIRST, FIRST)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_summary_of_another_version_or_run_is_refused(tmp_path):
+    write_day(tmp_path, DAYS[0], schema_version=1)
+    with pytest.raises(SummaryError, match="2015-05-17/summary.json has schema_version 1"):
+        range_of(tmp_path, FIRST, FIRST)
+    write_day(tmp_path, DAYS[0])
+    kept = (tmp_path / DAYS[0] / "summary.json").read_text()
+    write_day(tmp_path, DAYS[0], requests=11)
+    (tmp_path / DAYS[0] / "summary.json").write_text(kept)
+    with pytest.raises(SummaryError, match="has 11 requests, summary.json beside it 10; wait"):
+        range_of(tmp_path, FIRST, FIRST)
+
+
+@pytest.mark.parametrize("sketch", ["AAAA", "?", "", a_sketch(["x"] * 9)[:8]])
+def test_a_damaged_sketch_is_named(tmp_path, sketch):
+    write_day(tmp_path, DAYS[0], distinct={"visitors": sketch, "people": None})
+    with pytest.raises(SummaryError, match="distinct.visitors of 2015-05-17 is damaged"):
+        range_of(tmp_path, FIRST, FIRST)
+
+
+def test_more_text_than_pyarrow_can_group_is_refused_before_it_ends_the_process(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(panel_sums, "MOST_KEY_BYTES", 100)
+    write_day(tmp_path, DAYS[0], [a_row("hosts", "x" * 101)])
+    with pytest.raises(SummaryError, match="'hosts' do not fit .* choose fewer days"):
+        range_of(tmp_path, FIRST, FIRST)
+
+
+def test_a_value_that_is_not_utf_8_is_shown_all_the_same():
+    rows = [a_row("requests", b"/caf\xe9", 1, method=b"GET")]
+    table = pa.Table.from_pylist([row | {"panel": b"requests"} for row in rows], panel_sums._SCHEMA)
+    ((row,), _) = panel_sums.sum_panels([table])["requests"]
+    assert row["value"] == "/caf\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "says"),
+    [(LAST, FIRST, "swap"), (FIRST, FIRST + timedelta(days=LONGEST), "choose at most 3,660")],
+)
+def test_a_range_that_is_none_is_refused(tmp_path, first, last, says):
+    with pytest.raises(ValueError, match=says):
+        range_of(tmp_path, first, last)
+
+
+def test_the_first_day_of_all_has_none_before_it(tmp_path):
+    write_day(tmp_path, "0001-01-01")
+    assert range_of(tmp_path, date.min, date.min)["before"] is None
+
+
+@pytest.mark.parametrize(
+    ("days", "periods"),
+    [
+        (["2015-05-17", "2015-05-18"], [
+            ("2015-W20", "2015-05-11", "2015-05-17"), ("2015-W21", "2015-05-18", "2015-05-24"),
+            ("2015-05", "2015-05-01", "2015-05-31"), ("2015", "2015-01-01", "2015-12-31")]),
+        (["2026-01-04", "2025-12-29"], [
+            ("2026-W01", "2025-12-29", "2026-01-04"), ("2025-12", "2025-12-01", "2025-12-31"),
+            ("2026-01", "2026-01-01", "2026-01-31"), ("2025", "2025-01-01", "2025-12-31"),
+            ("2026", "2026-01-01", "2026-12-31")]),
+        (["2021-01-03", "2024-02-29"], [
+            ("2020-W53", "2020-12-28", "2021-01-03"), ("2024-W09", "2024-02-26", "2024-03-03"),
+            ("2021-01", "2021-01-01", "2021-01-31"), ("2024-02", "2024-02-01", "2024-02-29"),
+            ("2021", "2021-01-01", "2021-12-31"), ("2024", "2024-01-01", "2024-12-31")]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_the_weeks_months_and_years_of_days(days, periods):
+    made = [(name, first.isoformat(), last.isoformat()) for name, first, last in periods_of(days)]
+    assert made == periods
+
+
+@given(st.dates(date(1970, 1, 1), date(2100, 1, 1)))
+def test_every_day_lies_in_its_week_month_and_year(day):
+    week, month, year = periods_of([day.isoformat()])
+    assert all(first <= day <= last for _, first, last in (week, month, year))
+    assert (week[1].weekday(), (week[2] - week[1]).days) == (0, 6)
+    assert (month[2] + timedelta(days=1)).day == 1
+    assert (year[2] + timedelta(days=1)).year == day.year + 1
+
+
+def test_the_files_of_a_range_hold_its_numbers(tmp_path):
+    for day in DAYS:
+        write_day(tmp_path, day, [a_row("hosts", "=1+1", method="GET"), a_row("hosts", "b")])
+    report = range_of(tmp_path, FIRST, LAST)
+    place = publish(range_files(report), tmp_path / "reports" / "2015-W21").parent
+    assert json.loads((place / "report.json").read_text()) == report
+    first, second = csv.DictReader((place / "hosts.csv").open())
+    assert (first["value"], first["hits"], first["method"]) == ("'=1+1", "12", "GET")
+    assert (second["value"], second["method"]) == ("b", "")
+    by_day = list(csv.DictReader((place / "by_day.csv").open()))
+    assert [row["day"] for row in by_day] == DAYS
+
+
+def test_a_range_is_written_as_a_page_and_its_files(tmp_path):
+    if not hasattr(report_page, "render_range"):
+        pytest.skip("the page of a range is not there yet")
+    write_day(tmp_path, DAYS[0], [a_row("hosts", "192.0.2.1")])
+    page = write_range(range_of(tmp_path, FIRST, LAST), tmp_path / "reports" / "2015-W21")
+    assert {"index.html", "report.json", "by_day.csv", "hosts.csv"} <= {
+        file.name for file in page.parent.iterdir()
+    }

@@ -1,0 +1,107 @@
+"""docs/report.schema.json says of every name of report.json what it is, and allows no other."""
+
+import json
+from datetime import date
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from include.contracts import REPORT_SCHEMA_VERSION
+from include.reporting.ranges import range_of
+from include.settings import PROJECT
+from tests.unit.made_summaries import PANELS, a_machine, a_report, a_row, an_attack, write_day
+
+SCHEMA = json.loads((PROJECT / "docs" / "report.schema.json").read_text())
+
+
+def validator(kind):
+    """Of `day_report` or `range_report` alone: its errors say more than those of oneOf."""
+    return Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": SCHEMA["$defs"]})
+
+
+def a_range(folder):
+    rows = [
+        a_row("endpoints", "/a", 6, timed=2, seconds_sum=3.0, seconds_p95=2.0, seconds_max=2.5),
+        a_row("not_found", "/gone", referrer="https://example.org/", method="GET"),
+        a_row("browsers", "Chrome 32", parent="Chrome"), a_row("hosts", "192.0.2.1"),
+    ]  # fmt: skip
+    burst = {"from": "2015-05-17T10:00:00Z", "to": "2015-05-17T10:05:00Z", "requests": 30,
+             "endpoint": "/a"}  # fmt: skip
+    trouble = {"bursts": [burst], "attacks": [an_attack()]}
+    for day in ("2015-05-16", "2015-05-17", "2015-05-19"):
+        write_day(folder, day, rows, machines=[a_machine()], trouble=trouble)
+    return range_of(folder, date(2015, 5, 17), date(2015, 5, 19))
+
+
+def kinds(folder):
+    return {"day_report": a_report(), "range_report": a_range(folder)}
+
+
+def test_the_schema_is_one_of_this_version():
+    Draft202012Validator.check_schema(SCHEMA)
+    for kind in ("day_report", "range_report"):
+        version = SCHEMA["$defs"][kind]["properties"]["schema_version"]
+        assert version["const"] == REPORT_SCHEMA_VERSION
+    assert SCHEMA["$id"] == "report.schema.json"
+
+
+def test_a_days_and_a_ranges_report_are_of_the_schema(tmp_path):
+    for kind, report in kinds(tmp_path).items():
+        assert [error.message for error in validator(kind).iter_errors(report)] == []
+        Draft202012Validator(SCHEMA).validate(report)
+
+
+@pytest.mark.parametrize("kind", ["day_report", "range_report"])
+def test_every_name_at_the_top_is_needed_and_no_other_is_allowed(tmp_path, kind):
+    report = kinds(tmp_path)[kind]
+    for name in report:
+        changed = {f"{name}x" if key == name else key: value for key, value in report.items()}
+        messages = " ".join(error.message for error in validator(kind).iter_errors(changed))
+        assert f"'{name}x' was unexpected" in messages
+        assert f"'{name}' is a required property" in messages
+        assert not Draft202012Validator(SCHEMA).is_valid(changed)
+
+
+@pytest.mark.parametrize("kind", ["day_report", "range_report"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda r: r["panels"]["hosts"][0].update(hit=1), "'hit' was unexpected"),
+        (lambda r: r["panels"]["hosts"][0].pop("visitors"), "'visitors' is a required"),
+        (lambda r: r["panels"].update(hostz=[]), "'hostz' is not one of"),
+        (lambda r: r["panels"].update(hosts=r["panels"]["hosts"] * 1001), "is too long"),
+        (lambda r: r["machines"][0].update(hits="5"), "'5' is not of type 'integer'"),
+        (lambda r: r["by_hour"].update({"24": 1}), "'24' does not match"),
+        (lambda r: r["trouble"]["bursts"][0].update(to="2015-05-17T10:05:00+00:00"), "not match"),
+        (lambda r: r.update(schema_version=1), "2 was expected"),
+    ],
+)
+def test_what_is_not_in_the_contract_is_refused(tmp_path, kind, change, says):
+    report = kinds(tmp_path)[kind]
+    change(report)
+    assert says in " ".join(error.message for error in validator(kind).iter_errors(report))
+
+
+def test_every_name_is_described():
+    def undescribed(node, at):
+        if not isinstance(node, dict):
+            return []
+        found = []
+        for name, one in node.get("properties", {}).items():
+            target = SCHEMA["$defs"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one
+            if name not in ("from", "to", "all", "people", "provenance") and not (
+                target.get("description") or one.get("description")
+            ):
+                found.append(f"{at}.{name}")
+            found += undescribed(one, f"{at}.{name}")
+        return found + undescribed(node.get("items"), at)
+
+    assert [one for name, node in SCHEMA["$defs"].items() for one in undescribed(node, name)] == []
+
+
+def test_the_schema_has_the_panels_of_the_contract():
+    assert set(SCHEMA["$defs"]["panels"]["propertyNames"]["enum"]) == {"day", *PANELS}
+    assert (
+        SCHEMA["$defs"]["panel_rows"]["propertyNames"]
+        == (SCHEMA["$defs"]["panels"]["propertyNames"])
+    )

@@ -1,0 +1,188 @@
+"""`make report`: the numbers of the page in a terminal, where the log's texts are hostile too."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+
+from include.lake import reports, summaries
+from include.reporting.ranges import range_of
+from include.reporting.table import main
+from include.settings import PROJECT, load_settings
+from tests.unit.made_summaries import a_report, a_row, shown, write_day
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A lake with two days that have a summary, the newer one reported."""
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "80")
+    rows = [a_row("hosts", "192.0.2.1", 10), a_row("hosts", "192.0.2.2", 4, people_hits=4)]
+    for day in ("2015-05-16", "2015-05-17"):
+        write_day(summaries(load_settings(), "access_log"), day, rows)
+    publish(a_report())
+    return load_settings()
+
+
+def publish(report):
+    folder = reports(load_settings(), "access_log") / report["day"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+def printed(capsys, *argv):
+    main(list(argv))
+    return capsys.readouterr().out
+
+
+def refused(capsys, *argv):
+    with pytest.raises(SystemExit) as ended:
+        main(list(argv))
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    return said.err
+
+
+def test_a_day_is_told_by_its_figures_and_the_top_of_each_panel(home, capsys):
+    text = printed(capsys, "--day", "2015-05-17")
+    assert "Access log, 2015-05-17, UTC" in text
+    for says in (r"Visitors +2 ", r"People +1 +50 % of the requests", r"Requests +10 +25 % more",
+                 r"Errors +2 +20 %, status not 200", r"Sent +1\.00 kB +1,000 bytes, 50 % less",
+                 r"Bad lines +1 +of 12 lines", r"against 2015-05-16"):  # fmt: skip
+        assert re.search(says, text), says
+    assert re.search(r"GET /gone +https://example.o… +2 +20 % +2 +200 B", text)
+    assert re.search(r"Chrome 32 +Chrome +7 ", text)
+    assert re.search(r"/a +6 +60 % +6 +600 B +2 s", text)
+    assert "Cities" not in text, "an empty panel says nothing"
+
+
+def test_without_a_day_it_is_the_newest_that_has_a_summary(home, capsys):
+    assert "2015-05-17" in printed(capsys).partition("\n")[0]
+
+
+def test_a_range_is_added_up(home, capsys):
+    text = printed(capsys, "--from", "2015-05-15", "--to", "2015-05-17", "--panel", "hosts")
+    assert "2015-05-15 to 2015-05-17 (missing days: 1)" in text
+    assert re.search(r"192\.0\.2\.1 +20 +100 %", text)
+    text = printed(capsys, "--from", "2015-05-15", "--to", "2015-05-17")
+    assert re.search(r"Different visitors +about 2 +± 3\.3 %", text)
+
+
+def test_times_with_fewer_days_are_not_compared(home, capsys):
+    assert re.search(r"Requests +10 +the same *\n", printed(
+        capsys, "--from", "2015-05-17", "--to", "2015-05-17"))  # fmt: skip
+    write_day(summaries(home, "access_log"), "2015-05-18")
+    write_day(summaries(home, "access_log"), "2015-05-14", requests=0)
+    text = printed(capsys, "--from", "2015-05-16", "--to", "2015-05-17")
+    assert re.search(r"Requests +20\s*\n", text)
+    assert "not compared with 2015-05-14 to 2015-05-15 (days with a summary: 1)" in " ".join(
+        text.split()
+    )
+
+
+def test_a_panel_its_rows_and_its_people(home, capsys):
+    rows = [shown(a_row("hosts", f"h{n}", 20 - n, people_hits=n)) for n in range(15)]
+    publish(a_report(panels={"hosts": rows, "cities": []}, panel_rows={"hosts": 900, "cities": 0}))
+    text = printed(capsys, "--panel", "hosts")
+    assert "Hosts: 10 of 900" in text
+    assert ("h9 " in text, "h10" in text, "Bad lines" in text) == (True, False, False)
+    assert "h10" in printed(capsys, "--panel", "hosts", "--rows", "11")
+    people = printed(capsys, "--panel", "hosts", "--people", "--rows", "2")
+    assert re.findall(r"^(h\d+) +(\d+) +([\d,]+ %)", people, re.M) == [
+        ("h14", "14", "280 %"), ("h13", "13", "260 %")
+    ]  # fmt: skip
+    assert "Nothing to show." in printed(capsys, "--panel", "cities")
+
+
+def test_visits_are_a_share_of_visits(home, capsys):
+    row = shown(a_row("entry_pages", "/in", 1))
+    publish(a_report(panels={"entry_pages": [row]}, panel_rows={"entry_pages": 1}))
+    assert re.search(r"/in +1 +50 %", printed(capsys, "--panel", "entry_pages"))
+
+
+def test_json_is_the_report_itself(home, capsys):
+    assert json.loads(printed(capsys, "--json")) == a_report()
+    made = printed(capsys, "--json", "--from", "2015-05-16", "--to", "2015-05-17")
+    days = (date(2015, 5, 16), date(2015, 5, 17))
+    assert json.loads(made) == range_of(summaries(home, "access_log"), *days)
+
+
+HOSTILE = ["[red]x[/red]", "[/]", "[link=https://evil.example]x[/link]", ":bomb:", "\x1b[31mx",
+           "\x1b]0;title\x07", "\u202egpj.exe", "\x9b2J", "a\nb\tc", "\ud800", "日本語" * 60,
+           "x" * 1000, "\\[red]", "%s{0}", ""]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda text: repr(text[:12]))
+def test_nothing_from_a_log_is_markup_or_moves_the_cursor(home, capsys, value):
+    rows = {name: [shown(a_row(name, value, parent=value or None, referrer=value or None))]
+            for name in ("not_found", "hosts")}  # fmt: skip
+    publish(a_report(panels=rows, panel_rows=dict.fromkeys(rows, 1), time_zone=value,
+                     filter={"path": value}))  # fmt: skip
+    text = printed(capsys)
+    assert not set(text) & set("\x1b\x07\x9b\u202e\t\ud800")
+    if len(value) < 20 and value.isprintable():
+        assert value in text
+    assert value.isprintable() or "\\" in text
+    as_json = printed(capsys, "--json")
+    assert as_json.isascii()
+    assert json.loads(as_json)["panels"]["hosts"][0]["value"] == value
+
+
+def test_at_80_columns_no_line_is_longer(home, capsys):
+    row = shown(
+        a_row("not_found", "/long" * 50, 10**9, method="GET", referrer="https://" + "x" * 99)
+    )
+    publish(a_report(panels={"not_found": [row]}, panel_rows={"not_found": 1}, requests=10**12))
+    text = printed(capsys)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "1,000,000,000" in text
+    assert "GET /long" in text
+
+
+def test_piped_it_has_no_colours(home):
+    command = [sys.executable, "-m", "include.reporting.table"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True)
+    assert b"Requests" in done.stdout
+    assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--day", "2015-13-01"], "'2015-13-01' is no day; write it as 2015-05-17"),
+        (["--day", "../x"], "'../x' is no day"),
+        (["--from", "2015-05-17"], "give both days of a range: --from"),
+        (["--to", "2015-05-17"], "give both days of a range"),
+        (["--day", "2015-05-17", "--to", "2015-05-17"], "a day, or the first and the last day"),
+        (["--from", "2015-05-17", "--to", "2015-05-16"], "swap the two days"),
+        (["--from", "2016-05-17", "--to", "2016-05-18"], "no day from 2016-05-17 to 2016-05-18"),
+        (["--day", "2015-05-16"], "is summarised, so a check may have held it back"),
+        (["--day", "2015-05-01"], "run analyse_access_log for it or choose one of those"),
+        (["--panel", "hostz"], "no panel 'hostz'; choose of hours, status"),
+        (["--rows", "0"], "give at least 1"),
+    ],
+)
+def test_what_cannot_be_told_is_refused_with_a_remedy(home, capsys, argv, says):
+    text = refused(capsys, *argv)
+    assert says in text
+    assert text.count("\n") == 1
+
+
+def test_without_any_summary_it_says_what_to_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
+    assert "run `make demo` or analyse_access_log" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "is damaged"), ('{"schema_version": 1}', "schema_version 1, this is")]
+)
+def test_a_report_that_cannot_be_read_is_named(home, capsys, text, says):
+    path = reports(home, "access_log") / "2015-05-17" / "report.json"
+    path.write_text(text)
+    said = refused(capsys)
+    assert str(path) in said
+    assert says in said
