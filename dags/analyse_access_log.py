@@ -33,6 +33,7 @@ from include.assets import (
 from include.lake import landed_offsets, landing, ready, run_manifest, summaries
 from include.nights import days_behind, days_of_run, take_files
 from include.notes import NOTES_FAILURE, late_alert
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -113,7 +114,7 @@ def analyse_access_log():
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
-    @task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
+    @report_task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 

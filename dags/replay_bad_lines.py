@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.lake import landing, summaries
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -77,7 +78,7 @@ def replay_bad_lines():
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
-    @task(outlets=[ACCESS_LOG_REPORT])
+    @report_task(outlets=[ACCESS_LOG_REPORT])
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 
