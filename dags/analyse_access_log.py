@@ -11,7 +11,7 @@ new, `land_access_log` is skipped; in a backfill also `summarise_access_log` for
 names, in any format of docs/formats.md, also mixed. Each is looked at first; a damaged or unknown one is
 moved to `_set_aside` there, copies are skipped, and of a file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
-**Then** open `var/lake/reports/access_log/index.html`. The run's note says which days changed.
+**Then** open *Reports*, or the run's tab *Report*. The run's note says which days changed.
 
 *If it fails*: its note and the end of the red task's log say what to do. `preflight`: something is missing
 or down. `land_access_log`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce

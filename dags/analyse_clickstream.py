@@ -9,7 +9,7 @@ Safe to run again: each message is landed once, and the report is replaced only 
 **When** every 10 minutes; when you trigger it.
 **Reads** the topic `clickstream`.
 **Writes** `var/lake/landing/clickstream/`, `summary/clickstream/`, `reports/clickstream/`.
-**Then** open `var/lake/reports/clickstream/index.html`.
+**Then** open *Reports*, or the run's tab *Report*.
 
 *If it fails*: the log of the red task ends with what to do. `look`: something is missing or down.
 `land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it

@@ -9,7 +9,7 @@ nothing: it says what is there, and about how long it takes and how much disk it
 **Reads** the files in `var/lake/inbox/access_log/`.
 **Writes** `var/lake/landing/access_log/files/`; each day's summary and report; what it replaces goes to
 `var/lake/replaced/access_log/<run>/` (`make restore RUN=<run>` puts it back).
-**Then** open `var/lake/reports/access_log/index.html`. Days that would get fewer lines than are published
+**Then** open the run's tab *Report*. Days that would get fewer lines than are published
 wait for you under *Required Actions*.
 
 *If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is

@@ -9,7 +9,7 @@ then redoes the days that these lines belong to. To repeat it changes nothing.
 **Reads** `var/lake/landing/access_log/<source>/`.
 **Writes** `var/lake/runs/replay_bad_lines/<run>.json` and `.csv` (every bad line, its reason, whether
 it can be read now); when approved, `replayed/` beside the landing's data, summaries and reports of the days.
-**Then** answer under *Required Actions*, and open the reports of the days it names.
+**Then** answer under *Required Actions*, and open the run's tab *Report*.
 
 *If it fails*: the log of the red task ends with what to do. The bad lines stay where they are whatever
 happens; clear the red task, or run it again.

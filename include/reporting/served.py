@@ -84,7 +84,7 @@ def reports_page() -> Response:
     }  # fmt: skip
     text = environment().get_template("reports.html").render(
         days=[_headline(folder, day) for day in days[:NEWEST]],
-        days_in_all=len(days), first=days[-1] if days else "", last=days[0] if days else "",
+        days_in_all=len(days), first=days[:7][-1] if days else "", last=days[0] if days else "",
         periods=_pages(folder, PERIOD), filtered=filtered,
         clickstream=_headline(reports(settings, "clickstream"), "."),
     )  # fmt: skip
