@@ -37,6 +37,8 @@ class ReportOperator(_PythonDecoratedOperator):
     operator_extra_links = (OpenReport(),)
 
 
-def report_task(**options: Any) -> Any:
+def report_task(python_callable: Any = None, **options: Any) -> Any:
     """The decorator; it takes what `@task` takes."""
-    return task_decorator_factory(decorated_operator_class=ReportOperator, **options)
+    return task_decorator_factory(
+        python_callable, decorated_operator_class=ReportOperator, **options
+    )

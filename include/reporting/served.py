@@ -28,7 +28,8 @@ from include.reporting.report import csv_of, environment
 from include.settings import Settings, load_settings
 
 # Without allow-same-origin a click inside a report would be sent without the login (its cookie is
-# SameSite=Lax); nothing may run, so the origin is of no use to a hostile page. Decision 13.
+# SameSite=Lax); nothing may run, so the origin is of no use to a hostile page. Measured in
+# docs/decisions/0013.
 SANDBOX = "sandbox allow-same-origin allow-downloads"
 NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 HEADERS = {
