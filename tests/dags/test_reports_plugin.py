@@ -234,6 +234,47 @@ def test_a_range_is_made_when_it_is_asked_for(client):
     assert client.get(there.format("2026-01-14_2026-01-15", "nothing.csv")).status_code == 404
 
 
+def test_a_range_has_its_files_beside_its_page(client, monkeypatch):
+    """With stand-ins for what adds days up and renders them: the routes alone."""
+    from include.reporting import report
+
+    rows = [{"value": "=1+1", "hits": 2}]
+    ranges = SimpleNamespace(
+        range_of=lambda _, first, last: {
+            "from": f"{first}",
+            "to": f"{last}",
+            "panels": {"hosts": rows},
+        }
+    )
+    monkeypatch.setitem(sys.modules, "include.reporting.ranges", ranges)
+    monkeypatch.setattr(report, "render_range", lambda found: f"to {found['to']}", raising=False)
+    there = "/reports/access_log/2026-01-14_2026-01-15"
+    page = client.get(f"{there}/index.html")
+    assert (page.text, page.headers["content-type"]) == (
+        "to 2026-01-15",
+        "text/html; charset=utf-8",
+    )
+    assert "allow-scripts" not in page.headers["content-security-policy"]
+    assert client.get(f"{there}/report.json").json()["from"] == "2026-01-14"
+    csv = client.get(f"{there}/hosts.csv")
+    assert csv.text.splitlines() == ["value,hits", "'=1+1,2"]
+    assert "2026-01-14_2026-01-15-hosts.csv" in csv.headers["content-disposition"]
+    for name in ("nothing.csv", "hosts", "panels.parquet", "..%2findex.html"):
+        assert client.get(f"{there}/{name}").status_code == 404
+    nothing = client.get(there.replace("2026", "2030") + "/index.html")
+    assert nothing.status_code == 404
+    assert "No day from 2030-01-14 to 2030-01-15 has been summarised." in nothing.text
+
+
+def test_an_error_of_ours_is_a_page_too_and_says_nothing_of_the_inside(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "include.reporting.ranges", None)
+    answer = client.get("/reports/access_log/2026-01-14_2026-01-15/index.html")
+    assert answer.status_code == 500
+    assert "Airflow&#39;s API server says why" in answer.text
+    assert "ranges" not in answer.text
+    assert answer.headers.items() >= HEADERS.items()
+
+
 RUNS = {
     "analyse_access_log/both": (200, ["published 2 reports", "/reports/access_log/2026-01-14/index.html"]),
     "analyse_access_log/red": (200, ["failed before it published"]),

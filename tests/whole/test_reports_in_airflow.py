@@ -79,15 +79,13 @@ def test_a_run_shows_its_report_its_task_links_to_it_and_its_event_has_the_numbe
     numbers = {name: told[name] for name in ("requests", "visitors", "unsuccessful", "bytes")}
     assert event["extra"] == {"days": [DAY], **numbers, "page": OF_DAY}
     page.goto(
-        f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}/tasks/report"
+        f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}/tasks/report/details"
     )
     page.get_by_role("link", name="Open report").click()
     frame = page.frame_locator("iframe[title=Reports]")
     frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
     page.goto(f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}")
-    page.get_by_role("tab", name="Report", exact=True).or_(
-        page.get_by_role("link", name="Report", exact=True)
-    ).first.click()
+    page.get_by_role("link", name="Report", exact=True).click()
     frame = page.frame_locator("iframe[title=Report]")
     frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
     page.screenshot(path=str(tmp_path / "run.png"))
