@@ -11,7 +11,7 @@ new, `land_access_log` is skipped; in a backfill also `summarise_access_log` for
 names, in any format of docs/formats.md, also mixed. Each is looked at first; a damaged or unknown one is
 moved to `_set_aside` there, copies are skipped, and of a file that has grown the new lines are taken.
 **Writes** `var/lake/landing/access_log/`, `summary/access_log/<day>/`, `reports/access_log/<day>/`.
-**Then** open `var/lake/reports/access_log/index.html`. The run's note says which days changed.
+**Then** open *Reports*, or the run's tab *Report*. The run's note says which days changed.
 
 *If it fails*: its note and the end of the red task's log say what to do. `preflight`: something is missing
 or down. `land_access_log`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce
@@ -33,6 +33,7 @@ from include.assets import (
 from include.lake import landed_offsets, landing, ready, run_manifest, summaries
 from include.nights import days_behind, days_of_run, take_files
 from include.notes import NOTES_FAILURE, late_alert
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -113,7 +114,7 @@ def analyse_access_log():
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
-    @task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
+    @report_task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 

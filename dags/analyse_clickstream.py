@@ -9,7 +9,7 @@ Safe to run again: each message is landed once, and the report is replaced only 
 **When** every 10 minutes; when you trigger it.
 **Reads** the topic `clickstream`.
 **Writes** `var/lake/landing/clickstream/`, `summary/clickstream/`, `reports/clickstream/`.
-**Then** open `var/lake/reports/clickstream/index.html`.
+**Then** open *Reports*, or the run's tab *Report*.
 
 *If it fails*: the log of the red task ends with what to do. `look`: something is missing or down.
 `land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it
@@ -23,6 +23,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
 from include.lake import is_reported, landed_offsets, landing, reports, run_manifest, summaries
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
@@ -76,9 +77,10 @@ def analyse_clickstream():
         sink="summary:" + str(summaries(SETTINGS, DATASET)), run_id="{{ run_id }}", operator=POOL,
     )  # fmt: skip
 
-    @task(outlets=[CLICKSTREAM_REPORT])
+    @report_task(outlets=[CLICKSTREAM_REPORT])
     def report() -> dict[str, int]:
         from include.reporting.clickstream import write_clickstream_report
+        from include.reporting.published import address, record_page
         from include.reporting.report import SummaryError, read_summary
 
         settings = load_settings()
@@ -90,7 +92,9 @@ def analyse_clickstream():
             raise AirflowFailException(str(refused)) from None
         page = write_clickstream_report(summary, reports(settings, DATASET))
         told = {name: summary[name] for name in ("events", "impressions", "clicks")}
-        get_current_context()["outlet_events"][CLICKSTREAM_REPORT].extra = told
+        context = get_current_context()
+        record_page(settings, "analyse_clickstream", context["run_id"], DATASET)
+        context["outlet_events"][CLICKSTREAM_REPORT].extra = told | {"page": address(DATASET)}
         print(f"{page}: {told}")  # noqa: T201
         return told
 

@@ -9,7 +9,7 @@ nothing: it says what is there, and about how long it takes and how much disk it
 **Reads** the files in `var/lake/inbox/access_log/`.
 **Writes** `var/lake/landing/access_log/files/`; each day's summary and report; what it replaces goes to
 `var/lake/replaced/access_log/<run>/` (`make restore RUN=<run>` puts it back).
-**Then** open `var/lake/reports/access_log/index.html`. Days that would get fewer lines than are published
+**Then** open the run's tab *Report*. Days that would get fewer lines than are published
 wait for you under *Required Actions*.
 
 *If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is
@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
 from include.backfill import run_folder
 from include.lake import landing, ready, run_manifest
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -100,7 +101,7 @@ def backfill_access_logs():
             context["ti"].xcom_push(key, found[key])
         return found["publish"]
 
-    @task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
+    @report_task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
     def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 

@@ -9,7 +9,7 @@ then redoes the days that these lines belong to. To repeat it changes nothing.
 **Reads** `var/lake/landing/access_log/<source>/`.
 **Writes** `var/lake/runs/replay_bad_lines/<run>.json` and `.csv` (every bad line, its reason, whether
 it can be read now); when approved, `replayed/` beside the landing's data, summaries and reports of the days.
-**Then** answer under *Required Actions*, and open the reports of the days it names.
+**Then** answer under *Required Actions*, and open the run's tab *Report*.
 
 *If it fails*: the log of the red task ends with what to do. The bad lines stay where they are whatever
 happens; clear the red task, or run it again.
@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.lake import landing, summaries
+from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job
 
@@ -77,7 +78,7 @@ def replay_bad_lines():
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
-    @task(outlets=[ACCESS_LOG_REPORT])
+    @report_task(outlets=[ACCESS_LOG_REPORT])
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 

@@ -14,14 +14,17 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.assets import ACCESS_LOG_REPORT
 from include.lake import reports, run_manifest, summaries
 from include.notes import leave_note
 from include.quality import LEVELS, Check, NotFit, check_day, check_run, keep
 from include.reporting.alive import heartbeat_says, silence_says
+from include.reporting.published import address, address_of_run, record_page
 from include.reporting.report import read_summary, write_index, write_report
 from include.settings import Settings, load_settings
 
 DATASET = "access_log"
+HEADLINES = ("requests", "unsuccessful", "visitors", "bytes")
 
 
 def publish_days(
@@ -68,7 +71,8 @@ def publish_days(
             page = write_report(summary, folder, [asdict(check) for check in checks])
             if staged:  # last: whoever looks which days are to do looks at their summaries
                 _copy_day(staged / day, summaries(settings, DATASET) / day)
-        told[day] = {name: summary[name] for name in ("requests", "unsuccessful", "visitors")}
+        record_page(settings, dag, run, f"{DATASET}/{day}")
+        told[day] = {name: summary[name] for name in HEADLINES}
         print(f"{page}: {told[day]}")  # noqa: T201
     with publishing(settings):
         if folder.is_dir():
@@ -132,15 +136,28 @@ def _read_before(report: Path) -> int | None:
 def publish_in_task(
     days: list[str], *, anyway: bool, staged: Path | None = None
 ) -> dict[str, dict[str, int]]:
-    """`publish_days` for the run of the current task; AirflowFailException says what is not fit."""
-    run = get_current_context()["dag_run"]
+    """`publish_days` for the run of the current task; AirflowFailException says what is not fit.
+
+    The asset's event gets the days, their headline numbers in all and where the report opens.
+    """
+    context = get_current_context()
+    run = context["dag_run"]
     try:
-        return publish_days(
+        told = publish_days(
             load_settings(), days, run.run_id, anyway=anyway, night=run.run_type == "scheduled",
             staged=staged, dag=run.dag_id,
         )  # fmt: skip
     except (NotFit, ValueError) as refused:
         raise AirflowFailException(str(refused)) from None
+    context["outlet_events"][ACCESS_LOG_REPORT].extra = _event(run.dag_id, run.run_id, told)
+    return told
+
+
+def _event(dag: str, run: str, told: dict[str, dict[str, int]]) -> dict[str, Any]:
+    of_one = address(f"{DATASET}/{next(iter(told))}") if len(told) == 1 else ""
+    page = of_one or (address_of_run(dag, run) if told else "")
+    totals = {name: sum(day[name] for day in told.values()) for name in HEADLINES}
+    return {"days": list(told), **totals, "page": page}
 
 
 @contextmanager

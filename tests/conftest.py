@@ -24,9 +24,11 @@ from include.local_stack.java import java_home
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
-# Airflow makes its home when it is imported: one of this run's own, not the user's.
-AIRFLOW_HOME = tempfile.mkdtemp(prefix="tidemark-tests-")
+# Airflow makes its home when it is imported: one of this run's own, not the user's. This file is
+# loaded twice, by pytest and as `tests.conftest`, and both mean the same home.
+AIRFLOW_HOME = os.environ.get("HOME_OF_THIS_RUN") or tempfile.mkdtemp(prefix="tidemark-tests-")
 os.environ |= {
+    "HOME_OF_THIS_RUN": AIRFLOW_HOME,
     "AIRFLOW_HOME": AIRFLOW_HOME,
     "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

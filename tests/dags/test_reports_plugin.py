@@ -1,0 +1,379 @@
+"""Reports inside Airflow: Airflow's own application with our plugins and its real login."""
+
+import asyncio
+import gzip
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import pytest
+
+from include.lake import reports, summaries
+from include.publishing import publish_days
+from include.reporting.clickstream import write_clickstream_report
+from include.reporting.published import REPORTING_DAGS, address, pages_of_run, record_page
+from include.reporting.report_task import OpenReport
+from include.settings import PROJECT, load_settings
+from tests.unit.test_clickstream_report import a_summary as a_clickstream_summary
+from tests.unit.test_report import HOSTILE, a_summary
+
+DAYS = ["2026-01-14", "2026-01-15"]
+HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
+           "cache-control": "no-store"}  # fmt: skip
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """A lake with two days, a week, a filtered report and the clickstream, and files beside them."""
+    found = load_settings({"TIDEMARK_HOME": str(tmp_path_factory.mktemp("home"))})
+    for day in DAYS:
+        folder = summaries(found, "access_log") / day
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps(a_summary(HOSTILE[0], day=day)))
+    publish_days(found, DAYS, "both")
+    publish_days(found, DAYS[:1], "one+1:00")
+    write_clickstream_report(a_clickstream_summary(), reports(found, "clickstream"))
+    folder = reports(found, "access_log")
+    for name in ("2026-W03", "filtered/only-api/2026-01-15"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "index.html").write_text(f"page of {name}")
+    told = {"filter": {"path": "<i>/api", "people_only": True}}
+    (folder / name / "report.json").write_text(json.dumps(told))
+    (found.lake / "outside.html").write_text("secret")
+    (folder / "out").symlink_to(found.lake)
+    (folder / DAYS[0] / "link.html").symlink_to(found.lake / "outside.html")
+    (folder / DAYS[0] / ".hidden.html").write_text("secret")
+    (folder / DAYS[0] / "notes.txt").write_text("secret")
+    (folder / ".part").mkdir()
+    (folder / ".part" / "index.html").write_text("secret")
+    return found
+
+
+@pytest.fixture(scope="module")
+def visitor(airflow_home, dag_bag, settings):
+    """A client of the application, not logged in. It has runs in the database."""
+    from airflow import plugins_manager
+    from airflow import settings as airflow_settings
+    from airflow.api_fastapi.app import create_app
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from fastapi.testclient import TestClient
+
+    runs = {
+        "both": "success",
+        "one+1:00": "success",
+        "red": "failed",
+        "now": "running",
+        "empty": "success",
+    }
+    with pytest.MonkeyPatch.context() as patch, create_session() as session:
+        patch.setenv("TIDEMARK_HOME", str(settings.home))
+        patch.setattr(airflow_settings, "PLUGINS_FOLDER", str(PROJECT / "plugins"))
+        caches = [
+            value for value in vars(plugins_manager).values() if hasattr(value, "cache_clear")
+        ]
+        for cache in caches:
+            cache.cache_clear()
+        made = [
+            DagRun(dag_id=dag, run_id=run, run_type="manual", state=state,
+                   run_after=datetime(2026, 1, 16, tzinfo=UTC))
+            for dag, run, state in [*(("analyse_access_log", *pair) for pair in runs.items()),
+                                    ("run_stream", "other", "success")]
+        ]  # fmt: skip
+        session.add_all(made)
+        session.commit()
+        yield TestClient(create_app("core"), follow_redirects=False)
+        for run in made:
+            session.delete(run)
+        for cache in caches:
+            cache.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def client(visitor, airflow_home):
+    """A client that is logged in, as POST /auth/token does it."""
+    from fastapi.testclient import TestClient
+
+    passwords = json.loads(
+        (airflow_home / "simple_auth_manager_passwords.json.generated").read_text()
+    )
+    body = {"username": "admin", "password": passwords["admin"]}
+    token = visitor.post("/auth/token", json=body).json()["access_token"]
+    return TestClient(
+        visitor.app, headers={"Authorization": f"Bearer {token}"}, follow_redirects=False
+    )
+
+
+ROUTES = [
+    "/reports/", "/reports/access_log/index.html", "/reports/access_log/2026-01-15/hosts.csv",
+    "/reports/access_log/range?from=2026-01-14&to=2026-01-15", "/reports/nothing", "/reports/docs",
+    "/reports/access_log/2026-01-14_2026-01-15/index.html", "/reports/openapi.json",
+    "/reports/run/analyse_access_log/both", "/reports/run/analyse_access_log/none", "/reports/a/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_who_is_not_logged_in_sees_nothing(visitor, path, method):
+    for headers, status in ({}, 401), ({"Authorization": "Bearer wrong"}, 403):
+        answer = visitor.request(method, path, headers=headers)
+        assert answer.status_code == status
+        assert "2026-01-15" not in answer.text
+        assert answer.headers.items() >= HEADERS.items()
+
+
+@pytest.mark.parametrize("path", ROUTES[:3])
+def test_every_answer_forbids_scripts_and_is_not_kept(client, path):
+    for asked in (path, f"{path}x"):
+        answer = client.get(asked)
+        policy = answer.headers["content-security-policy"]
+        assert answer.headers.items() >= HEADERS.items()
+        assert policy.startswith("sandbox allow-same-origin allow-downloads")
+        assert POLICY in policy
+        assert "allow-scripts" not in policy
+        form = asked == "/reports/"
+        assert ("allow-forms" in policy, "form-action 'self'" in policy) == (form, form)
+    assert client.post(path).status_code == 405
+
+
+def test_the_page_shows_what_is_published(client):
+    text = client.get("/reports/").text
+    for word in ("access_log/2026-01-15/index.html", "access_log/2026-W03/index.html",
+                 "clickstream/index.html", "filtered/only-api/2026-01-15", "&lt;i&gt;/api, people only",
+                 '<td>3</td>', 'type="date" name="from" value="2026-01-14"'):  # fmt: skip
+        assert word in text
+    assert text.index("2026-01-15/") < text.index("2026-01-14/")
+    assert "<script" not in text
+
+
+def test_a_published_file_is_served_as_it_is(client, settings):
+    folder = reports(settings, "access_log")
+    for name, kind in {"index.html": "text/html", "report.json": "application/json",
+                       "hosts.csv": "text/csv"}.items():  # fmt: skip
+        answer = client.get(f"/reports/access_log/2026-01-15/{name}")
+        assert answer.content == (folder / "2026-01-15" / name).read_bytes()
+        assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="2026-01-15-hosts.csv"'
+    assert client.get("/reports/access_log/").text == (folder / "index.html").read_text()
+    assert client.get("/reports/clickstream/index.html").status_code == 200
+
+
+def as_sent(client, path):
+    """Status and text of a path that no client has tidied: a server decodes it once, as here."""
+    sent = []
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "",
+        "path": unquote(path), "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"authorization", client.headers["Authorization"].encode())],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(client.app(scope, receive, send))
+    body = b"".join(message.get("body", b"") for message in sent)
+    if dict(sent[0]["headers"]).get(b"content-encoding") == b"gzip":
+        body = gzip.decompress(body)
+    return sent[0]["status"], body.decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../outside.html", "%2e%2e/outside.html", "access_log/%2e%2e/%2e%2e/outside.html",
+     "access_log/..%2f..%2foutside.html", "access_log%2f2026-01-14%2f.hidden.html",
+     "access_log/%252e%252e/%252e%252e/outside.html", "access_log/..%5c..%5coutside.html",
+     "access_log/2026-01-14/.hidden.html", "access_log/.part/index.html", "access_log/.part/",
+     "access_log/2026-01-14/notes.txt", "access_log/2026-01-14/link.html", "/etc/passwd",
+     "access_log/out/outside.html", "//outside.html", "%2Fetc%2Fpasswd", "access_log/out/",
+     "access_log/2026-01-14/index.html%00.csv", "access_log/2026-01-14/%00", "access_log//index.html",
+     "access_log/2026-01-14", "access_log/./index.html", "access_log/%0a/index.html", "~root/a.html",
+     "access_log/2026-01-14/index.html/", "access_log/\uff0e\uff0e/outside.html", "access_log/" + "a/" * 999],
+)  # fmt: skip
+def test_nothing_but_a_published_file_is_found(client, settings, path):
+    from include.reporting.served import published_file
+
+    assert published_file(settings.lake / "reports", unquote(path)) is None
+    status, text = as_sent(client, f"/reports/{path}")
+    assert status == 404
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "says"),
+    [("", 400, "Give both days"), ("from=2026-01-14", 400, "Give both days"),
+     ("from=2026-02-30&to=2026-03-01", 400, "Give both days"),
+     ("from=<script>&to=../x", 400, "Give both days"),
+     ("from=2026-01-15&to=2026-01-14", 400, "2026-01-15 is after 2026-01-14"),
+     ("from=2001-01-01&to=2026-01-14", 400, "more than 3,700 days")],
+)  # fmt: skip
+def test_a_range_that_cannot_be_shown_says_why(client, asked, status, says):
+    answer = client.get(f"/reports/access_log/range?{asked}")
+    assert answer.status_code == status
+    assert says in answer.text
+    assert "<script" not in answer.text
+
+
+def test_the_form_leads_to_the_ranges_own_page(client):
+    answer = client.get("/reports/access_log/range?from=2026-01-14&to=2026-01-15")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/reports/access_log/2026-01-14_2026-01-15/index.html"
+
+
+def test_a_range_is_made_when_it_is_asked_for(client):
+    pytest.importorskip("include.reporting.ranges")
+    there = "/reports/access_log/{}/{}"
+    assert client.get(there.format("2030-01-01_2030-01-02", "index.html")).status_code == 404
+    assert client.get(there.format("2026-01-14_2026-01-15", "nothing.csv")).status_code == 404
+
+
+def test_a_range_has_its_files_beside_its_page(client, monkeypatch):
+    """With stand-ins for what adds days up and renders them: the routes alone."""
+    from include.reporting import report
+
+    rows = [{"value": "=1+1", "hits": 2}]
+    ranges = SimpleNamespace(
+        range_of=lambda _, first, last: {
+            "from": f"{first}",
+            "to": f"{last}",
+            "panels": {"hosts": rows},
+        }
+    )
+    monkeypatch.setitem(sys.modules, "include.reporting.ranges", ranges)
+    monkeypatch.setattr(report, "render_range", lambda found: f"to {found['to']}", raising=False)
+    there = "/reports/access_log/2026-01-14_2026-01-15"
+    page = client.get(f"{there}/index.html")
+    assert (page.text, page.headers["content-type"]) == (
+        "to 2026-01-15",
+        "text/html; charset=utf-8",
+    )
+    assert "allow-scripts" not in page.headers["content-security-policy"]
+    assert client.get(f"{there}/report.json").json()["from"] == "2026-01-14"
+    csv = client.get(f"{there}/hosts.csv")
+    assert csv.text.splitlines() == ["value,hits", "'=1+1,2"]
+    assert "2026-01-14_2026-01-15-hosts.csv" in csv.headers["content-disposition"]
+    for name in ("nothing.csv", "hosts", "panels.parquet", "..%2findex.html"):
+        assert client.get(f"{there}/{name}").status_code == 404
+    nothing = client.get(there.replace("2026", "2030") + "/index.html")
+    assert nothing.status_code == 404
+    assert "No day from 2030-01-14 to 2030-01-15 has been summarised." in nothing.text
+
+
+def test_an_error_of_ours_is_a_page_too_and_says_nothing_of_the_inside(client, monkeypatch):
+    monkeypatch.setitem(sys.modules, "include.reporting.ranges", None)
+    answer = client.get("/reports/access_log/2026-01-14_2026-01-15/index.html")
+    assert answer.status_code == 500
+    assert "Airflow&#39;s API server says why" in answer.text
+    assert "ranges" not in answer.text
+    assert answer.headers.items() >= HEADERS.items()
+
+
+RUNS = {
+    "analyse_access_log/both": (200, ["published 2 reports", "/reports/access_log/2026-01-14/index.html"]),
+    "analyse_access_log/red": (200, ["failed before it published"]),
+    "analyse_access_log/now": (200, ["is running and has published nothing yet"]),
+    "analyse_access_log/empty": (200, ["published no report: nothing was new"]),
+    "analyse_access_log/none": (404, ["There is no run none"]),
+    "analyse_access_log/..": (404, ["There is no"]),
+    "run_stream/other": (200, ["run_stream makes no report; these do: analyse_access_log"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_runs_tab_says_what_the_run_has_published(client, run):
+    answer = client.get(f"/reports/run/{run.replace('..', '%2e%2e')}")
+    status, words = RUNS[run]
+    assert answer.status_code == status
+    for word in words:
+        assert word in answer.text
+
+
+def test_a_runs_only_report_opens_at_once(client):
+    answer = client.get("/reports/run/analyse_access_log/one%2B1%3A00")
+    assert answer.headers["location"] == "/reports/access_log/2026-01-14/index.html"
+
+
+def test_airflows_page_is_told_where_the_views_are(client):
+    plugins = client.get("/api/v2/plugins").json()["plugins"]
+    (ours,) = [plugin for plugin in plugins if plugin["name"] == "reports"]
+    views = {
+        view["destination"]: (view["href"], view["url_route"]) for view in ours["external_views"]
+    }
+    assert views == {
+        "nav": ("reports/", "reports"), "dag_run": ("reports/run/{DAG_ID}/{RUN_ID}", "report")
+    }  # fmt: skip
+
+
+def test_a_task_that_publishes_links_to_its_report(dag_bag, settings, monkeypatch):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag_id in REPORTING_DAGS:
+        dag = dag_bag.dags[dag_id]
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        ours = {t.task_id for t in dag.tasks if any("_report" in asset.name for asset in t.outlets)}
+        assert ours
+        for task in stored.tasks:
+            assert ("Open report" in task.extra_links) == (task.task_id in ours), task
+    assert {
+        dag.dag_id for dag in dag_bag.dags.values()
+        if any("_report" in asset.name for task in dag.tasks for asset in task.outlets)
+    } == set(REPORTING_DAGS)  # fmt: skip
+    monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
+
+    def link(run, **more):
+        ti = SimpleNamespace(dag_id="analyse_access_log", run_id=run, **more)
+        return OpenReport().get_link(None, ti_key=ti)
+
+    assert link("one+1:00") == address("access_log/2026-01-14")
+    assert link("both") == "/dags/analyse_access_log/runs/both/plugin/report"
+    assert link("both", rendered_map_index="2026-01-15") == address("access_log/2026-01-15")
+    assert link("red") == ""
+
+
+def test_an_address_holds_the_path_that_airflow_lives_under(monkeypatch):
+    assert address("clickstream") == "/plugin/reports/reports/clickstream/index.html"
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/air/")
+    assert address("clickstream") == "/air/plugin/reports/air/reports/clickstream/index.html"
+
+
+def test_a_run_keeps_each_page_once_as_long_as_it_is_there(settings):
+    for page in ("clickstream", "access_log/2026-01-15", "clickstream", "access_log/gone"):
+        record_page(settings, "some_dag", "run", page)
+    assert pages_of_run(settings, "some_dag", "run") == ["access_log/2026-01-15", "clickstream"]
+
+
+def test_the_assets_event_holds_the_headline_numbers(settings, monkeypatch):
+    from include import publishing
+    from include.assets import ACCESS_LOG_REPORT
+
+    events = {ACCESS_LOG_REPORT: SimpleNamespace()}
+    run = SimpleNamespace(dag_id="analyse_access_log", run_id="event", run_type="manual")
+    monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
+    monkeypatch.setattr(
+        publishing, "get_current_context", lambda: {"dag_run": run, "outlet_events": events}
+    )
+    publishing.publish_in_task(DAYS, anyway=False)
+    told = events[ACCESS_LOG_REPORT].extra
+    assert told == {"days": DAYS, "requests": 6, "visitors": 4, "unsuccessful": 2, "bytes": 3072,
+                    "page": "/dags/analyse_access_log/runs/event/plugin/report"}  # fmt: skip
+    publishing.publish_in_task(DAYS[:1], anyway=False)
+    assert events[ACCESS_LOG_REPORT].extra["page"] == address("access_log/2026-01-14")
+
+
+def test_loading_the_plugins_brings_no_web_framework(airflow_home):
+    says = (
+        "import airflow.plugins_manager, sys; had = set(sys.modules); import plugins.reports, "
+        "plugins.run_notes; print('new:', *{n.partition('.')[0] for n in set(sys.modules) - had})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", says], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    new = set(done.stdout.rpartition("new:")[2].split())
+    assert not new & {"fastapi", "starlette", "sqlalchemy", "jinja2", "pyspark", "pyarrow"}

@@ -1,0 +1,91 @@
+"""The reports where people look for them: in Airflow's web page, in a browser."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from include.local_stack.airflow import Api
+from include.reporting.published import address
+from tests.whole.conftest import run_dags
+
+DAY = "2026-01-15"
+OF_DAY = address(f"access_log/{DAY}")
+
+
+@pytest.fixture(scope="module")
+def reporting_run(first_demo, settings):
+    """The run id of an analysis that published the demo's day."""
+    return run_dags(settings, {"count": 20}, DAY)
+
+
+@pytest.fixture
+def page(first_demo, settings, browser):
+    """A page of Airflow, logged in, that tells what is wrong with it."""
+    api, context = Api(settings), browser.new_context(accept_downloads=True)
+    user, password = api.login()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(api.url)
+    page.fill("input[name=username]", user)
+    page.fill("input[name=password]", password)
+    page.press("input[name=password]", "Enter")
+    page.get_by_role("link", name="Reports", exact=True).wait_for()
+    yield page
+    context.close()
+
+
+def test_a_day_is_three_clicks_away_and_its_csv_can_be_downloaded(page, tmp_path):
+    page.get_by_role("link", name="Reports", exact=True).click()
+    frame = page.frame_locator("iframe[title=Reports]")
+    frame.get_by_role("link", name=DAY, exact=True).click()
+    frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
+    page.wait_for_url(f"**{OF_DAY}")
+    page.screenshot(path=str(tmp_path / "day.png"))
+    with page.expect_download() as started:
+        frame.locator('a[href="hosts.csv"]').first.click()
+    assert started.value.suggested_filename == f"{DAY}-hosts.csv"
+    page.reload()
+    frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
+
+
+def test_any_range_is_shown_by_a_plain_form(page, tmp_path):
+    page.get_by_role("link", name="Reports", exact=True).click()
+    frame = page.frame_locator("iframe[title=Reports]")
+    frame.locator("input[name=from]").fill("2026-01-16")
+    frame.locator("input[name=to]").fill(DAY)
+    frame.get_by_role("button", name="Show these days").click()
+    frame.get_by_text("2026-01-16 is after 2026-01-15").wait_for()
+    frame.get_by_role("link", name="All reports").click()
+    frame.locator("input[name=from]").fill("2026-01-14")
+    frame.locator("input[name=to]").fill(DAY)
+    frame.get_by_role("button", name="Show these days").click()
+    page.wait_for_url("**/access_log/2026-01-14_2026-01-15/index.html")
+    frame.get_by_role("heading", level=1).wait_for()
+    page.screenshot(path=str(tmp_path / "range.png"))
+
+
+def test_a_run_shows_its_report_its_task_links_to_it_and_its_event_has_the_numbers(
+    reporting_run, page, settings, tmp_path
+):
+    api = Api(settings)
+    run = f"/dags/analyse_access_log/dagRuns/{reporting_run}"
+    links = api.call("GET", f"{run}/taskInstances/report/links")["extra_links"]
+    assert links == {"Open report": OF_DAY}
+    asked = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
+    events = api.call("GET", asked)["asset_events"]
+    (event,) = [event for event in events if event["source_run_id"] == reporting_run]
+    told = json.loads((settings.lake / f"reports/access_log/{DAY}/report.json").read_text())
+    numbers = {name: told[name] for name in ("requests", "visitors", "unsuccessful", "bytes")}
+    assert event["extra"] == {"days": [DAY], **numbers, "page": OF_DAY}
+    page.goto(
+        f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}/tasks/report/details"
+    )
+    page.get_by_role("link", name="Open report").click()
+    frame = page.frame_locator("iframe[title=Reports]")
+    frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
+    page.goto(f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}")
+    page.get_by_role("link", name="Report", exact=True).click()
+    frame = page.frame_locator("iframe[title=Report]")
+    frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
+    page.screenshot(path=str(tmp_path / "run.png"))
