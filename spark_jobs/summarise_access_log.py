@@ -16,6 +16,7 @@ import math
 import re
 import shutil
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
@@ -195,14 +197,14 @@ class Frames:
         self.lines = summary.count_lines(landed).collect()
         parts = max(2, math.ceil(sum(row.good for row in self.lines) / PART))
         spark.conf.set("spark.sql.shuffle.partitions", str(parts))
+        # What is kept is read a few times and gone: to pack it costs more than it saves.
+        spark.conf.set("spark.sql.inMemoryColumnarStorage.compressed", "false")
         requests = _kept(summary.requests_of(landed, time_zone))
         agents = describe(_most_frequent(requests, "user_agent"))
-        labels = with_label(
-            visitors_of(requests), spark.createDataFrame(list(agents), USER_AGENT_DDL)
-        )
+        labels = with_label(visitors_of(requests), _frame(spark, agents, USER_AGENT_DDL))
         if maxmind:
             hosts = places_of(maxmind, _most_frequent(requests, "host"))
-            labels = labels.join(spark.createDataFrame(list(hosts), PLACE_DDL), "host", "left")
+            labels = labels.join(_frame(spark, hosts, PLACE_DDL), "host", "left")
         self.visitors = _kept(labels)
         self.seen = {
             row.event_date: row.requests
@@ -237,6 +239,15 @@ class Frames:
         return panels.join(slow, reduce(lambda one, other: one & other, same), "left").select(
             *[panels[name] for name in panels.columns], slow["seconds_p95"]
         )
+
+
+def _frame(spark: SparkSession, rows: Iterable[tuple[str | None, ...]], ddl: str) -> DataFrame:
+    """Rows of texts as a frame. Through Arrow: a list would be read by a Python process."""
+    names = [column.split()[0] for column in ddl.split(",")]
+    columns = zip(names, zip(*rows, strict=True) or [[]] * len(names), strict=False)
+    texts = {name: pa.array(values, pa.string()) for name, values in columns}
+    empty = {name: pa.array([], pa.string()) for name in names}
+    return spark.createDataFrame(pa.table(texts or empty))
 
 
 def _kept(frame: DataFrame) -> DataFrame:

@@ -1,5 +1,7 @@
 """From landed access-log rows to the numbers of a day: pure DataFrame -> DataFrame."""
 
+from functools import reduce
+
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -120,52 +122,61 @@ def time_span(requests: DataFrame) -> DataFrame:
 
 
 def count_panels(
-    requests: DataFrame, visitors: DataFrame, visits: DataFrame, site_names: str = "",
+    requests: DataFrame, visitors: DataFrame, visits: DataFrame, site_name: str = "",
 ) -> DataFrame:  # fmt: skip
     """`event_date`, KEY and NUMBERS: every row of every panel.
 
     Takes `requests_of`, `visitors_of` with their labels (and `country`, `city`, `network` if there
     is a file of them), and `visits_of` with `is_machine`. A visitor counts in a row with a request
-    there that met something else than a client error (goaccess(1), --4xx-to-unique-count). What
-    depends on the request is exploded once and grouped with the visitor, then without: one pass,
-    however many panels; what depends on the visitor alone is counted in visitors.
+    there that met something else than a client error (goaccess(1), --4xx-to-unique-count). Rows are
+    exploded once and grouped with the visitor, then without, however many panels; what depends on
+    the visitor alone is counted in visitors.
     """
-    labels = visitors.select(*VISITOR, "is_machine")
+    requests = requests.join(visitors.select(*VISITOR, "is_machine"), list(VISITOR))
     counts = ~F.coalesce(F.col("status").between(400, 499), F.lit(False))
-    by_request = (
-        requests.select(
-            *VISITOR, "bytes", "seconds_taken", counts.alias("counts"),
-            F.explode(F.array_compact(F.array(*_request_rows(site_names)))).alias("row"),
+    numbers = ["hits", "bytes", "counts", "timed", "seconds_sum", "seconds_max"]
+    sums = [
+        F.count(F.lit(1)).alias("hits"), F.sum("bytes").alias("bytes"),
+        F.max(counts).alias("counts"), F.count("seconds_taken").alias("timed"),
+        F.sum("seconds_taken").alias("seconds_sum"), F.max("seconds_taken").alias("seconds_max"),
+    ]  # fmt: skip
+    visitor = [*VISITOR, "is_machine"]
+    each: list[Column | str] = [
+        *visitor, F.lit(1).cast("bigint").alias("hits"), "bytes", counts.alias("counts"),
+        F.col("seconds_taken").isNotNull().cast("bigint").alias("timed"),
+        F.col("seconds_taken").alias("seconds_sum"), F.col("seconds_taken").alias("seconds_max"),
+    ]  # fmt: skip
+    parts = [requests.select(*each, _exploded(_request_rows()))]
+    # Of these a visitor has few: they are looked at once each, not once a request.
+    for columns, rows in (
+        (["referrer", "vhost", "log_format"], _referrer_rows(site_name)),
+        (["hour", "vhost", "user", "cache_status", "mime_type", "tls_version"], _other_rows()),
+    ):
+        few = requests.groupBy(*visitor, *columns).agg(*sums)
+        parts.append(few.select(*visitor, *numbers, _exploded(rows)))
+    parts.append(visitors.select(*visitor, *numbers, _exploded(_visitor_rows(visitors))))
+    none = F.lit(None).cast("double")
+    pages = [_row("entry_pages", F.col("entry")), _row("exit_pages", F.col("exit"))]
+    parts.append(
+        visits.select(
+            *visitor, F.lit(1).cast("bigint").alias("hits"), F.lit(0).cast("bigint").alias("bytes"),
+            F.lit(True).alias("counts"), F.lit(0).cast("bigint").alias("timed"),
+            none.alias("seconds_sum"), none.alias("seconds_max"), _exploded(pages),
         )
-        .groupBy("row", *VISITOR)
+    )  # fmt: skip
+    together = reduce(lambda one, other: one.unionByName(other), parts)
+    key = [f"row.{name}" for name in KEY]
+    by_visitor = (
+        together.select(*visitor, *numbers, *key)
+        .groupBy(*visitor, *KEY)
         .agg(
-            F.count(F.lit(1)).alias("hits"), F.sum("bytes").alias("bytes"),
-            F.max("counts").alias("counts"), F.count("seconds_taken").alias("timed"),
-            F.sum("seconds_taken").alias("seconds_sum"), F.max("seconds_taken").alias("seconds_max"),
+            *[F.sum(name).alias(name) for name in ("hits", "bytes", "timed", "seconds_sum")],
+            *[F.max(name).alias(name) for name in ("counts", "seconds_max")],
         )
-        .join(labels, list(VISITOR))
-    )  # fmt: skip
-    rows = F.explode(F.array_compact(F.array(*_visitor_rows(visitors)))).alias("row")
-    numbers = ["hits", "bytes", "counts", "timed", "seconds_sum", "seconds_max", "is_machine"]
-    by_visitor = visitors.select(*VISITOR, *numbers, rows)
-    by_visit = visits.select(
-        *VISITOR, F.lit(1).alias("hits"), F.lit(0).alias("bytes"), F.lit(True).alias("counts"),
-        F.lit(0).alias("timed"), F.lit(None).cast("double").alias("seconds_sum"),
-        F.lit(None).cast("double").alias("seconds_max"), "is_machine",
-        F.explode(
-            F.array(_row("entry_pages", F.col("entry")), _row("exit_pages", F.col("exit")))
-        ).alias("row"),
-    )  # fmt: skip
-    visit_rows = by_visit.groupBy("row", *VISITOR).agg(
-        *[F.sum(name).alias(name) for name in ("hits", "bytes", "timed", "seconds_sum")],
-        *[F.max(name).alias(name) for name in ("counts", "seconds_max", "is_machine")],
     )
-    together = by_request.select("row", *VISITOR, *numbers)
-    for one in (by_visitor, visit_rows):
-        together = together.unionByName(one)
     person, one_visitor = ~F.col("is_machine"), F.lit(1)
     return (
-        together.groupBy("event_date", "row")
+        by_visitor.groupBy("event_date", *KEY)
         .agg(
             F.sum("hits").alias("hits"),
             F.count_if("counts").alias("visitors"),
@@ -176,7 +187,7 @@ def count_panels(
             F.sum("timed").alias("timed"), F.sum("seconds_sum").alias("seconds_sum"),
             F.max("seconds_max").alias("seconds_max"),
         )
-        .select("event_date", *[f"row.{name}" for name in KEY], *NUMBERS)
+        .select("event_date", *KEY, *NUMBERS)
     )  # fmt: skip
 
 
@@ -186,45 +197,54 @@ def slow_rows(requests: DataFrame) -> DataFrame:
     Exact within 1 % of the rank (Spark's percentile_approx, accuracy 100 to 1,000 rows exact).
     """
     timed = requests.where(F.col("seconds_taken").isNotNull())
-    rows = [row for row in _request_rows("") if row is not None]
     return (
-        timed.select(
-            "event_date", "seconds_taken", F.explode(F.array_compact(F.array(*rows))).alias("row")
-        )
+        timed.select("event_date", "seconds_taken", _exploded([*_request_rows(), *_other_rows()]))
         .where(F.col("row.panel").isin(*TIMED))
-        .groupBy("event_date", "row")
+        .select("event_date", "seconds_taken", *[f"row.{name}" for name in KEY])
+        .groupBy("event_date", *KEY)
         .agg(F.percentile_approx("seconds_taken", 0.95, 1000).alias("seconds_p95"))
-        .select("event_date", *[f"row.{name}" for name in KEY], "seconds_p95")
     )
 
 
-def _request_rows(site_names: str) -> list[Column]:
-    """The rows that a request is in, a struct of KEY or null each."""
+def _request_rows() -> list[Column]:
+    """The rows of what was asked and answered, a struct of KEY or null each."""
     col, status = F.col, F.coalesce(F.col("status").cast("string"), F.lit("-"))
     kind = (
         F.when(col("status").eqNullSafe(404), "not_found")
         .when(is_static(col("target")), "static_requests")
         .otherwise("requests")
     )
-    no_referrer = F.when(~col("log_format").isin(*sources.WITHOUT_REFERRER), "-")
-    host = F.coalesce("vhost", F.lit(site_names or None))
     return [
-        _row("hours", col("hour")),
         _row("status", status, F.concat(F.left(status, F.lit(1)), F.lit("xx"))),
         _row("methods", F.coalesce("method", F.lit("-"))),
         _row(kind, F.coalesce("target", F.lit("-")), method=col("method"), protocol=col("protocol")),
         _row("endpoints", F.coalesce("endpoint", F.lit("-"))),
-        _row("referrers", F.coalesce(sources.without_tracking(col("referrer")), no_referrer)),
-        _row("referring_sites", sources.referrer_site(col("referrer"))),
-        _row("referral_kinds", F.when(no_referrer.isNotNull(), sources.referral_kind(col("referrer"), host))),
-        _row("search_phrases", sources.search_phrase(col("referrer"))),
-        *[
-            _row(panel, col(name))
-            for panel, name in {
-                "virtual_hosts": "vhost", "remote_users": "user", "cache_status": "cache_status",
-                "mime_types": "mime_type", "tls_versions": "tls_version",
-            }.items()
-        ],
+    ]  # fmt: skip
+
+
+def _referrer_rows(site_name: str) -> list[Column]:
+    """The rows of where a visitor came from."""
+    referrer = F.col("referrer")
+    has_referrers = ~F.col("log_format").isin(*sources.WITHOUT_REFERRER)
+    host = F.coalesce("vhost", F.lit(site_name or None))
+    kind = F.when(has_referrers, sources.referral_kind(referrer, host))
+    known = F.coalesce(sources.without_tracking(referrer), F.when(has_referrers, "-"))
+    return [
+        _row("referrers", known),
+        _row("referring_sites", sources.referrer_site(referrer)),
+        _row("referral_kinds", kind),
+        _row("search_phrases", sources.search_phrase(referrer)),
+    ]
+
+
+def _other_rows() -> list[Column]:
+    return [
+        _row(panel, F.col(name))
+        for panel, name in {
+            "hours": "hour", "virtual_hosts": "vhost", "remote_users": "user",
+            "cache_status": "cache_status", "mime_types": "mime_type",
+            "tls_versions": "tls_version",
+        }.items()
     ]  # fmt: skip
 
 
@@ -251,6 +271,11 @@ def _visitor_rows(visitors: DataFrame) -> list[Column]:
         if name in visitors.columns:
             rows.append(_row(panel, col(name), col("country") if name == "city" else None))
     return rows
+
+
+def _exploded(rows: list[Column]) -> Column:
+    """`row`, each of the rows that is one."""
+    return F.explode(F.array_compact(F.array(*rows))).alias("row")
 
 
 def _row(
