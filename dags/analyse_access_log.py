@@ -31,6 +31,7 @@ from include.assets import (
     ACCESS_LOG_TOPIC,
 )
 from include.lake import landed_offsets, landing, ready, run_manifest, summaries
+from include.filters import FILTER, FILTER_PARAMS, ONLY, filter_name
 from include.nights import days_behind, days_of_run, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.reporting.report_task import report_task
@@ -69,6 +70,7 @@ OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' els
             description="Only after you have looked at what the check says",
         ),
         "accept_loss": Param(False, type="boolean", title="Go on although Kafka has lost messages"),
+        **FILTER_PARAMS,
     },
 )  # fmt: skip
 def analyse_access_log():
@@ -107,17 +109,18 @@ def analyse_access_log():
     def choose_behind(days: list[str]) -> list[str]:
         return days_behind(load_settings(), get_current_context(), days)
 
-    summarise = spark_job(
-        "summarise_access_log", source=LANDED, source_kind="{{ params.source }}", other=OTHER,
-        sink="summary:" + str(summaries(SETTINGS, DATASET)), time_zone=SETTINGS.time_zone,
-        days="{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}", run_id="{{ run_id }}",
+    summarise = summarise_days(
+        SETTINGS, "{{ params.source }}", "{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}",
+        sink=str(summaries(SETTINGS, DATASET) / FILTER), **ONLY,
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
     @report_task(outlets=[ACCESS_LOG_REPORT], trigger_rule="none_failed")
     def report(days: list[str], params: dict[str, Any]) -> dict[str, dict[str, int]]:
-        from include.publishing import publish_in_task
+        from include.publishing import publish_filtered, publish_in_task
 
+        if name := filter_name(params):
+            return publish_filtered(days, name)
         return publish_in_task(days, anyway=params["publish_anyway"])
 
     days = choose_days()

@@ -84,11 +84,9 @@ def backfill_access_logs():
             raise AirflowSkipException("no day of the files is new: every report has seen them")
         return days
 
-    summarise = spark_job(
-        "summarise_access_log", source=FILES, source_kind="files", other=KAFKA,
-        sink=f"summary:{STAGED}/summary", by_file=f"{STAGED}/by_file.json",
-        days="{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
-        time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", operator=POOL,
+    summarise = summarise_days(
+        SETTINGS, "files", "{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
+        sink=f"{STAGED}/summary", by_file=f"{STAGED}/by_file.json", operator=POOL,
     )  # fmt: skip
 
     @task

@@ -71,11 +71,9 @@ def replay_bad_lines():
         body="{{ ti.xcom_pull(task_ids='show')['text'] }}",
     )  # fmt: skip
     replay = spark_job("replay_bad_lines", task_id="replay", operator=POOL, **words)
-    summarise = spark_job(
-        "summarise_access_log", source=LANDED, source_kind="{{ params.source }}", other=OTHER,
-        sink="summary:" + str(summaries(SETTINGS, DATASET)), time_zone=SETTINGS.time_zone,
-        days="{{ ti.xcom_pull(task_ids='show')['days'] | join(',') }}", run_id="{{ run_id }}",
-        operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
+    summarise = summarise_days(
+        SETTINGS, "{{ params.source }}", "{{ ti.xcom_pull(task_ids='show')['days'] | join(',') }}",
+        sink=str(summaries(SETTINGS, DATASET)), operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 
     @report_task(outlets=[ACCESS_LOG_REPORT])

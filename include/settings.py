@@ -84,6 +84,12 @@ class Settings:
     drop_query_names: str = _setting(
         "", "parameters of queries that are not landed, such as `token,email`; `*`: all"
     )
+    site_name: str = _setting(
+        "", "the site's own name, such as www.example.org, where the log names no virtual host"
+    )
+    maxmind_files: str = _setting(
+        "", "MaxMind databases (.mmdb), commas between: countries, cities and networks of addresses"
+    )
     keep_landing_days: int = _setting(
         0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
     )

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from include.lake import formats_of, ready
+from include.lake import formats_of, landing, ready
 from include.local_stack.class_archive import java_options
 from include.settings import PROJECT, Settings, load_settings
 
@@ -74,6 +74,29 @@ def parsing(settings: Settings) -> dict[str, str]:
         "future_hours": str(settings.future_hours),
         "w3c_fields": str(formats_of(ready(settings, "access_log"))),
     }
+
+
+def summarise_days(
+    settings: Settings, kind: str, days: str, *, sink: str, **arguments: Any
+) -> SparkSubmitOperator:
+    """Submit summarise_access_log for `days` of a source kind; both may be templates."""
+    found, of_other = (
+        "parquet:" + str(landing(settings, "access_log", name) / "data")
+        for name in (kind, other_kind(kind))
+    )
+    return spark_job(
+        "summarise_access_log", source=found, source_kind=kind, other=of_other, days=days,
+        sink=f"summary:{sink}", time_zone=settings.time_zone, run_id="{{ run_id }}",
+        site_name=settings.site_name, maxmind=settings.maxmind_files, **arguments,
+    )  # fmt: skip
+
+
+def other_kind(kind: str) -> str:
+    """The source kind that a report only counts, also of a template such as `{{ params.source }}`."""
+    if not kind.startswith("{{"):
+        return "kafka" if kind == "files" else "files"
+    name = kind.strip("{} ")
+    return "{{ 'files' if " + name + " == 'kafka' else 'kafka' }}"
 
 
 def flags(arguments: dict[str, Any]) -> list[str]:

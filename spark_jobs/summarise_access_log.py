@@ -46,11 +46,11 @@ from spark_jobs.transforms.places import places_of
 from spark_jobs.transforms.trouble import attacks_of, bursts, error_minutes, links_to_nothing
 from spark_jobs.transforms.user_agents import ROW_DDL as USER_AGENT_DDL
 from spark_jobs.transforms.user_agents import describe
-from spark_jobs.transforms.visitors import VISITOR, visitors_of, visits_of, with_label
+from spark_jobs.transforms.visitors import VISITOR, rhythm_of, visitors_of, visits_of, with_label
 
 JOB = "summarise_access_log"
 # Requests of a part: few enough that their groups fit the memory of one core.
-PART = 200_000
+PART = 500_000
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
 MOST_TEXTS = (
@@ -199,17 +199,24 @@ class Frames:
         spark.conf.set("spark.sql.shuffle.partitions", str(parts))
         # What is kept is read a few times and gone: to pack it costs more than it saves.
         spark.conf.set("spark.sql.inMemoryColumnarStorage.compressed", "false")
+        self.repeated: dict[Any, int] = {}
+        if summary.has_repeats(landed):
+            good = landed.where("bad_reason IS NULL")
+            landed = summary.without_repeats(good)
+            left = {row.event_date: row.good for row in summary.count_lines(landed).collect()}
+            self.repeated = {
+                row.event_date: row.good - left[row.event_date] for row in self.lines if row.good
+            }
         requests = _kept(summary.requests_of(landed, time_zone))
         agents = describe(_most_frequent(requests, "user_agent"))
-        labels = with_label(visitors_of(requests), _frame(spark, agents, USER_AGENT_DDL))
+        visits = _kept(visits_of(requests))
+        labels = with_label(
+            visitors_of(requests), rhythm_of(visits), _frame(spark, agents, USER_AGENT_DDL)
+        )
         if maxmind:
             hosts = places_of(maxmind, _most_frequent(requests, "host"))
             labels = labels.join(_frame(spark, hosts, PLACE_DDL), "host", "left")
         self.visitors = _kept(labels)
-        self.seen = {
-            row.event_date: row.requests
-            for row in labels.groupBy("event_date").agg(F.sum("hits").alias("requests")).collect()
-        }
         if wanted.told():
             requests = _kept(wanted.applied(requests, self.visitors))
             counted = visitors_of(requests)
@@ -217,8 +224,9 @@ class Frames:
             self.visitors = _kept(
                 counted.join(labels.select(*VISITOR, *of_label), list(VISITOR), "left")
             )
+            visits = visits_of(requests)
         self.requests = requests
-        self.visits = _kept(visits_of(requests).join(
+        self.visits = _kept(visits.join(
             self.visitors.select(*VISITOR, "is_machine"), list(VISITOR)
         ))  # fmt: skip
         self.panels = _kept(self._panels(site_name))
@@ -305,7 +313,7 @@ def tables(
         tables = dict(zip(found, pool.map(_by_day, found.values()), strict=True))
     tables["lines"] = {
         str(row.event_date): [
-            Row(good=row.good, bad=row.bad, repeated=row.good - frames.seen.get(row.event_date, 0))
+            Row(good=row.good, bad=row.bad, repeated=frames.repeated.get(row.event_date, 0))
         ]
         for row in frames.lines
     }

@@ -1,5 +1,6 @@
 """From landed access-log rows to the numbers of a day: pure DataFrame -> DataFrame."""
 
+from collections.abc import Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
@@ -62,41 +63,47 @@ def heartbeats_of(landed: DataFrame) -> DataFrame:
     )  # fmt: skip
 
 
-def requests_of(landed: DataFrame, time_zone: str, *keep: str) -> DataFrame:
-    """Good lines, each once, ordered and put together by visitor, with the columns of the landing.
+def has_repeats(landed: DataFrame) -> bool:
+    """Whether a line came again. Rows without a line_id (from files) are none: files are read once."""
+    line = F.xxhash64("event_date", "line_id", *CONTENT)
+    found = (
+        landed.where("bad_reason IS NULL AND line_id IS NOT NULL")
+        .agg(F.count(F.lit(1)).alias("lines"), F.count_distinct(line).alias("different"))
+        .first()
+    )
+    return bool(found and found.lines != found.different)
+
+
+def without_repeats(landed: DataFrame) -> DataFrame:
+    """Each line once: of those with the same line_id and content one is kept."""
+    identified = landed.where(F.col("line_id").isNotNull())
+    once = identified.withColumn("content", F.xxhash64(*CONTENT)).dropDuplicates(
+        ["event_date", "line_id", "content"]
+    )
+    return once.drop("content").unionByName(landed.where(F.col("line_id").isNull()))
+
+
+def requests_of(landed: DataFrame, time_zone: str) -> DataFrame:
+    """Good lines, put together by visitor, with the columns of the landing that a summary needs.
 
     Adds `hour` ("00" to "23" in `time_zone`), `pair` (a hash of address and user agent), `bytes`,
-    `since` (seconds since the visitor's request before), and `target`, path and query as one text
-    with `%41` as "A" (as GoAccess shows requests). Only columns that the summary needs, and `keep`.
+    and `target`, path and query as one text with `%41` as "A" (as GoAccess shows requests).
     """
     pair = F.xxhash64("host", F.coalesce("user_agent", F.lit("")))
-    visitor = Window.partitionBy(*VISITOR).orderBy("timestamp", "line_id", "content")
     hour = F.date_format(F.from_utc_timestamp("timestamp", F.lit(time_zone)), "HH")
     target = F.concat("endpoint", F.coalesce(F.concat(F.lit("?"), "query"), F.lit("")))
-    before = F.lag(F.struct("timestamp", "line_id", "content")).over(visitor)
-    lines = landed.where(F.col("bad_reason").isNull()).select(
-        "event_date", "timestamp", pair.alias("pair"), "line_id",
-        F.xxhash64(*CONTENT).alias("content"), "host", "user", "method", "endpoint", "query",
-        "protocol", "status", F.coalesce("content_size", F.lit(0)).alias("bytes"), "referrer",
-        "user_agent", "vhost", "seconds_taken", "log_format", "cache_status", "mime_type",
-        "tls_version", *keep,
-    )  # fmt: skip
-    # A line that came again has the id, the content, and so the visitor and the time of the first.
-    again = (
-        (F.col("line_id") == F.col("before.line_id"))
-        & (F.col("content") == F.col("before.content"))
-        & (F.col("timestamp") == F.col("before.timestamp"))
-    )
-    seconds = (F.unix_micros("timestamp") - F.unix_micros("before.timestamp")) / 1e6
     return (
-        lines.repartition(*VISITOR)
-        .withColumn("before", before)
-        .where(~F.coalesce(again, F.lit(False)))
-        .withColumn("since", seconds)
+        landed.where(F.col("bad_reason").isNull())
+        .select(
+            "event_date", "timestamp", pair.alias("pair"), "host", "user", "method", "endpoint",
+            "query", "protocol", "status", F.coalesce("content_size", F.lit(0)).alias("bytes"),
+            "referrer", "user_agent", "vhost", "seconds_taken", "log_format", "cache_status",
+            "mime_type", "tls_version",
+        )
+        .repartition(*VISITOR)
         .withColumn("hour", hour)
         .withColumn("target", F.trim(sources.decoded(target)))
-        .drop("before", "line_id", "content")
-    )
+    )  # fmt: skip
 
 
 def count_lines(landed: DataFrame) -> DataFrame:
@@ -146,33 +153,30 @@ def count_panels(
         F.col("seconds_taken").isNotNull().cast("bigint").alias("timed"),
         F.col("seconds_taken").alias("seconds_sum"), F.col("seconds_taken").alias("seconds_max"),
     ]  # fmt: skip
-    parts = [requests.select(*each, _exploded(_request_rows()))]
+    parts = [_exploded(requests, each, _request_rows())]
     # Of these a visitor has few: they are looked at once each, not once a request.
     for columns, rows in (
-        (["referrer", "vhost", "log_format"], _referrer_rows(site_name)),
+        (["status", "method"], _answer_rows()),
+        (["referrer", "vhost", "log_format"], _referrer_rows()),
         (["hour", "vhost", "user", "cache_status", "mime_type", "tls_version"], _other_rows()),
     ):
         few = requests.groupBy(*visitor, *columns).agg(*sums)
-        parts.append(few.select(*visitor, *numbers, _exploded(rows)))
-    parts.append(visitors.select(*visitor, *numbers, _exploded(_visitor_rows(visitors))))
+        if "referrer" in columns:
+            few = sources.with_source(few, site_name)
+        parts.append(_exploded(few, [*visitor, *numbers], rows))
+    parts.append(_exploded(visitors, [*visitor, *numbers], _visitor_rows(visitors)))
     none = F.lit(None).cast("double")
     pages = [_row("entry_pages", F.col("entry")), _row("exit_pages", F.col("exit"))]
-    parts.append(
-        visits.select(
-            *visitor, F.lit(1).cast("bigint").alias("hits"), F.lit(0).cast("bigint").alias("bytes"),
-            F.lit(True).alias("counts"), F.lit(0).cast("bigint").alias("timed"),
-            none.alias("seconds_sum"), none.alias("seconds_max"), _exploded(pages),
-        )
-    )  # fmt: skip
+    of_visits: list[Column | str] = [
+        *visitor, F.lit(1).cast("bigint").alias("hits"), F.lit(0).cast("bigint").alias("bytes"),
+        F.lit(True).alias("counts"), F.lit(0).cast("bigint").alias("timed"),
+        none.alias("seconds_sum"), none.alias("seconds_max"),
+    ]  # fmt: skip
+    parts.append(_exploded(visits, of_visits, pages))
     together = reduce(lambda one, other: one.unionByName(other), parts)
-    key = [f"row.{name}" for name in KEY]
-    by_visitor = (
-        together.select(*visitor, *numbers, *key)
-        .groupBy(*visitor, *KEY)
-        .agg(
-            *[F.sum(name).alias(name) for name in ("hits", "bytes", "timed", "seconds_sum")],
-            *[F.max(name).alias(name) for name in ("counts", "seconds_max")],
-        )
+    by_visitor = together.groupBy(*visitor, *KEY).agg(
+        *[F.sum(name).alias(name) for name in ("hits", "bytes", "timed", "seconds_sum")],
+        *[F.max(name).alias(name) for name in ("counts", "seconds_max")],
     )
     person, one_visitor = ~F.col("is_machine"), F.lit(1)
     return (
@@ -197,44 +201,44 @@ def slow_rows(requests: DataFrame) -> DataFrame:
     Exact within 1 % of the rank (Spark's percentile_approx, accuracy 100 to 1,000 rows exact).
     """
     timed = requests.where(F.col("seconds_taken").isNotNull())
+    rows = [*_request_rows(), *_answer_rows(), *_other_rows()]
     return (
-        timed.select("event_date", "seconds_taken", _exploded([*_request_rows(), *_other_rows()]))
-        .where(F.col("row.panel").isin(*TIMED))
-        .select("event_date", "seconds_taken", *[f"row.{name}" for name in KEY])
+        _exploded(timed, ["event_date", "seconds_taken"], rows)
+        .where(F.col("panel").isin(*TIMED))
         .groupBy("event_date", *KEY)
         .agg(F.percentile_approx("seconds_taken", 0.95, 1000).alias("seconds_p95"))
     )
 
 
 def _request_rows() -> list[Column]:
-    """The rows of what was asked and answered, a struct of KEY or null each."""
-    col, status = F.col, F.coalesce(F.col("status").cast("string"), F.lit("-"))
+    """The rows of what was asked for."""
     kind = (
-        F.when(col("status").eqNullSafe(404), "not_found")
-        .when(is_static(col("target")), "static_requests")
+        F.when(F.col("status").eqNullSafe(404), "not_found")
+        .when(is_static(F.col("target")), "static_requests")
         .otherwise("requests")
     )
+    how = {"method": F.col("method"), "protocol": F.col("protocol")}
+    return [
+        _row(kind, F.coalesce("target", F.lit("-")), **how),
+        _row("endpoints", F.coalesce("endpoint", F.lit("-"))),
+    ]
+
+
+def _answer_rows() -> list[Column]:
+    status = F.coalesce(F.col("status").cast("string"), F.lit("-"))
     return [
         _row("status", status, F.concat(F.left(status, F.lit(1)), F.lit("xx"))),
         _row("methods", F.coalesce("method", F.lit("-"))),
-        _row(kind, F.coalesce("target", F.lit("-")), method=col("method"), protocol=col("protocol")),
-        _row("endpoints", F.coalesce("endpoint", F.lit("-"))),
-    ]  # fmt: skip
-
-
-def _referrer_rows(site_name: str) -> list[Column]:
-    """The rows of where a visitor came from."""
-    referrer = F.col("referrer")
-    has_referrers = ~F.col("log_format").isin(*sources.WITHOUT_REFERRER)
-    host = F.coalesce("vhost", F.lit(site_name or None))
-    kind = F.when(has_referrers, sources.referral_kind(referrer, host))
-    known = F.coalesce(sources.without_tracking(referrer), F.when(has_referrers, "-"))
-    return [
-        _row("referrers", known),
-        _row("referring_sites", sources.referrer_site(referrer)),
-        _row("referral_kinds", kind),
-        _row("search_phrases", sources.search_phrase(referrer)),
     ]
+
+
+def _referrer_rows() -> list[Column]:
+    """The rows of where a visitor came from, of the columns of `sources.with_source`."""
+    columns = {
+        "referrers": "source", "referring_sites": "source_site", "referral_kinds": "source_kind",
+        "search_phrases": "source_phrase",
+    }  # fmt: skip
+    return [_row(panel, F.col(name)) for panel, name in columns.items()]
 
 
 def _other_rows() -> list[Column]:
@@ -273,9 +277,14 @@ def _visitor_rows(visitors: DataFrame) -> list[Column]:
     return rows
 
 
-def _exploded(rows: list[Column]) -> Column:
-    """`row`, each of the rows that is one."""
-    return F.explode(F.array_compact(F.array(*rows))).alias("row")
+def _exploded(frame: DataFrame, keep: Sequence[Column | str], rows: Sequence[Column]) -> DataFrame:
+    """The columns to `keep` and KEY, for each of the rows that has a value."""
+    # Filtered only then: array_compact would have Spark interpret all of it.
+    exploded = frame.select(*keep, F.explode(F.array(*rows)).alias("row"))
+    others = [name for name in exploded.columns if name != "row"]
+    return exploded.where(F.col("row.value").isNotNull()).select(
+        *others, *[f"row.{name}" for name in KEY]
+    )
 
 
 def _row(
@@ -287,8 +296,7 @@ def _row(
         "panel": F.lit(panel) if isinstance(panel, str) else panel, "parent": parent, "value": value,
         "method": method, "protocol": protocol,
     }  # fmt: skip
-    row = F.struct(*[(none if part is None else part).alias(name) for name, part in parts.items()])
-    return F.when(value.isNotNull(), row)
+    return F.struct(*[(none if part is None else part).alias(name) for name, part in parts.items()])
 
 
 def top_rows(panels: DataFrame, top: int) -> DataFrame:

@@ -1,6 +1,6 @@
 """Where visitors came from: what a referrer says, as Spark expressions."""
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 # Formats without a referrer: there `-` would say nothing.
@@ -31,28 +31,32 @@ def referrer_site(referrer: Column) -> Column:
     return _found(referrer, r"^[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]+)")
 
 
-def referral_kind(referrer: Column, host: Column) -> Column:
-    """What sent the visitor here; `host` is the site's own name, null where the log has none."""
-    # To no kind of expression is the same text given twice: each would be made anew.
-    name = F.regexp_replace(
-        F.lower(referrer_site(referrer)), r"^(?:[^@]*@)?(?:www\.)?([^:]*).*$", "$1"
+def with_source(rows: DataFrame, site_name: str = "") -> DataFrame:
+    """Add what `referrer` says: `source`, and `source_` `site`, `kind` and `phrase`.
+
+    `source` is "-" where the log has referrers and the line none; all are null where it has none.
+    The site's own name is `vhost`, or `site_name` where the log has no such field.
+    """
+    has_referrers = ~F.col("log_format").isin(*WITHOUT_REFERRER)
+    referrer, name = F.col("referrer"), F.col("source_name")
+    bare = r"^(?:[^@]*@)?(?:www\.)?([^:]*).*$"
+    own = F.regexp_replace(F.lower(F.coalesce("vhost", F.lit(site_name or None))), bare, "$1")
+    kind = (
+        F.when(name.isNull(), "none")
+        .when(name == F.col("source_own"), "this site")
+        .when(name.rlike(_ends(AI_ASSISTANTS)), "AI assistant")
+        .when(name.rlike(f"{SEARCH_NAMES}|{_ends(SEARCH_ENGINES)}"), "search engine")
+        .when(name.rlike(_ends(SOCIAL_NETWORKS)), "social network")
+        .otherwise("another site")
     )
-    own = F.regexp_replace(F.lower(host), r"^(?:www\.)?([^:]*).*$", "$1")
-    return F.get(
-        F.transform(
-            F.array(F.struct(name.alias("name"), own.alias("own"))),
-            lambda site: (
-                F.when(site["name"].isNull(), "none")
-                .when(F.coalesce(site["name"] == site["own"], F.lit(False)), "this site")
-                .when(site["name"].rlike(_ends(AI_ASSISTANTS)), "AI assistant")
-                .when(
-                    site["name"].rlike(f"{SEARCH_NAMES}|{_ends(SEARCH_ENGINES)}"), "search engine"
-                )
-                .when(site["name"].rlike(_ends(SOCIAL_NETWORKS)), "social network")
-                .otherwise("another site")
-            ),
-        ),
-        0,
+    return (
+        rows.withColumn("source_site", referrer_site(referrer))
+        .withColumn("source_name", F.regexp_replace(F.lower("source_site"), bare, "$1"))
+        .withColumn("source_own", own)
+        .withColumn("source_kind", F.when(has_referrers, kind))
+        .withColumn("source_phrase", search_phrase(referrer))
+        .withColumn("source", F.coalesce(without_tracking(referrer), F.when(has_referrers, "-")))
+        .drop("source_name", "source_own")
     )
 
 

@@ -3,7 +3,7 @@
 A visitor is an address, a user agent and a day (`pair` is a hash of the first two).
 """
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 VISITOR = ("event_date", "pair")
@@ -18,7 +18,7 @@ STATIC_SUFFIXES = (
 )  # fmt: skip
 # From when on a behaviour is a machine's. Each must hold by itself, so each is far from what people do.
 MANY_PAGES = 10  # of which none fetched anything that a browser would
-MANY_FAST = 60  # requests, more than FAST a second while it was there
+MANY_FAST = 60  # pages, more than FAST a second while it was there
 FAST = 1.0
 MANY_MISSES = 10  # requests for what does not exist, nearly all of its requests
 MANY_HEADS = 5
@@ -65,11 +65,11 @@ def visits_of(requests: DataFrame) -> DataFrame:
 def visitors_of(requests: DataFrame) -> DataFrame:
     """One row a visitor, with what it did: `hits`, `bytes`, times, and what tells a machine.
 
-    Takes what `access_log_summary.requests_of` gives, with `since`, the seconds since the visitor's
-    request before. `counts`: it met something else than client errors (4xx), as GoAccess asks for.
+    Takes what `access_log_summary.requests_of` gives. `counts`: it met something else than client
+    errors (4xx), as GoAccess asks for.
     """
-    static, gap = is_static(F.col("endpoint")), F.col("since")
     status = F.coalesce("status", F.lit(0))
+    robots = F.when(F.col("endpoint") == "/robots.txt", F.col("timestamp"))
     # Named as keys, which they are: Spark would sort to give the first text of a group.
     return requests.groupBy(*VISITOR, "host", "user_agent").agg(
         F.count(F.lit(1)).alias("hits"),
@@ -79,19 +79,32 @@ def visitors_of(requests: DataFrame) -> DataFrame:
         F.max("seconds_taken").alias("seconds_max"),
         F.max(~status.between(400, 499)).alias("counts"),
         F.count_if(is_page(requests)).alias("pages"),
-        F.count_if(static).alias("files"),
+        F.count_if(is_static(F.col("endpoint"))).alias("files"),
         F.count_if(F.col("method") == "HEAD").alias("heads"),
         F.count_if(status.isin(404, 410)).alias("misses"),
-        F.max(F.col("since").isNull() & (F.col("endpoint") == "/robots.txt")).alias("robots_first"),
-        F.sum(F.when(gap < VISIT_MINUTES * 60, gap)).alias("active"),
-        F.avg(gap).alias("gap"),
-        F.stddev_pop(gap).alias("gap_spread"),
-        F.min(gap).alias("least_gap"),
+        F.coalesce(F.min(robots) == F.min("timestamp"), F.lit(False)).alias("robots_first"),
     )
 
 
-def with_label(visitors: DataFrame, user_agents: DataFrame) -> DataFrame:
-    """Add what `user_agents` (user_agents.ROW_DDL) says, `reasons`, and `is_machine`.
+def rhythm_of(visits: DataFrame) -> DataFrame:
+    """By visitor: `visits`, their `read` pages and `active` seconds; the `least`, the mean `apart`
+    and the `spread` of the seconds from one visit to the next."""
+    visitor = Window.partitionBy(*VISITOR).orderBy("begin")
+    begin, end = F.unix_seconds("begin"), F.unix_seconds("end")
+    apart = F.col("apart")
+    return (
+        visits.withColumn("apart", begin - F.lag(begin).over(visitor))
+        .groupBy(*VISITOR)
+        .agg(
+            F.count(F.lit(1)).alias("visits"), F.sum("pages").alias("read"),
+            F.sum(end - begin).alias("active"), F.min(apart).alias("least"),
+            F.avg(apart).alias("apart"), F.stddev_pop(apart).alias("spread"),
+        )
+    )  # fmt: skip
+
+
+def with_label(visitors: DataFrame, rhythm: DataFrame, user_agents: DataFrame) -> DataFrame:
+    """Add what `rhythm_of` and `user_agents` (user_agents.ROW_DDL) says, `reasons`, and `is_machine`.
 
     `machine_class` and `machine_name` are null for people. Who does not declare itself is a machine
     `by behaviour`, and the first of its reasons is its name.
@@ -112,16 +125,16 @@ def with_label(visitors: DataFrame, user_agents: DataFrame) -> DataFrame:
         & (F.col("misses") * 10 >= F.col("hits") * 9),
         "pages, never their files": site_has_files & (F.col("files") == 0)
         & (F.col("pages") >= MANY_PAGES),
-        "faster than people": (F.col("hits") >= MANY_FAST) & (F.col("files") * 10 < F.col("hits"))
-        & (F.col("hits") > FAST * F.greatest("active", F.lit(1))),
-        "comes at fixed times": (F.col("hits") >= MANY_VISITS)
-        & (F.col("least_gap") >= VISIT_MINUTES * 60)
-        & (F.col("gap_spread") <= F.col("gap") * 0.05),
+        "faster than people": (F.col("read") >= MANY_FAST)
+        & (F.col("read") - F.col("visits") > FAST * F.greatest("active", F.lit(1))),
+        "comes at fixed times": (F.col("visits") >= MANY_VISITS)
+        & (F.col("read") == F.col("visits")) & (F.col("spread") <= F.col("apart") * 0.05),
     }  # fmt: skip
     reasons = F.array_compact(F.array(*[F.when(is_so, why) for why, is_so in told.items()]))
     found = (
         visitors.join(F.broadcast(days), "event_date")
         .join(F.broadcast(user_agents), "user_agent", "left")
+        .join(rhythm, list(VISITOR), "left")
         .withColumn("reasons", reasons)
         .withColumn("is_machine", F.size("reasons") > 0)
     )
