@@ -44,5 +44,7 @@ CLICK_BAD_REASONS = {
     "far_future": "its time is more than an hour ahead of its arrival",
 }
 
-SUMMARY_SCHEMA_VERSION = 1
-REPORT_SCHEMA_VERSION = 1
+# The access log's summary.json and report.json; those of the clickstream change on their own.
+SUMMARY_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 2
+CLICKSTREAM_SCHEMA_VERSION = 1
