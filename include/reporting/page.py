@@ -21,7 +21,7 @@ from include.reporting import alive, charts, figures
 
 HERE = Path(__file__).parent
 MOST_BYTES = 290_000  # of a page; one that would be longer shows fewer rows
-ROWS_ON_PAGE = (25, 20, 15, 10, 5)  # of a panel: the most that fit
+ROWS_ON_PAGE = (25, 20, 16, 13, 10, 8, 5)  # of a panel: the most that fit
 SAMPLES_ON_PAGE = 5
 
 
@@ -111,7 +111,8 @@ def render_range(report: dict[str, Any]) -> str:
         f"Visitors by day, {people_of(report)}",
         lambda day, visitors: f"{day}: {visitors} visitors, {people[day]:,} of them people"
         if day in found else f"{day}: no report",
-        every=max(1, -(-asked // 12)), part=people, label=lambda day: f"{int(day[8:])}.{int(day[5:7])}.",
+        every=max(1, -(-asked // 12)), part=people,
+        label=lambda day: date.fromisoformat(day).strftime("%-d %b"),
     )  # fmt: skip
     before = report["before"]
     return _fitting("range.html", report, {

@@ -252,6 +252,10 @@ SILENT = {"minutes": 1000, "of": 1440, "gaps": [gap("15T03:10:00", "15T05:00:00"
 def test_an_empty_day_says_so_and_whether_the_producer_was_alive(tmp_path, heartbeat, says):
     page = write_report(an_empty_day(heartbeat), tmp_path).read_text()
     assert "No requests on this day." in page
+    assert "Nothing for" not in page
+    assert [
+        link for link in re.findall('href="(#.+?)"', page) if f'id="{link[1:]}"' not in page
+    ] == []
     assert says in page
 
 
@@ -547,7 +551,9 @@ def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
     """4.5 for text, 3 for what a chart is made of (WCAG 2.2, 1.4.3 and 1.4.11)."""
     found = colours(environment().globals["style"], scheme)
     texts = [
-        (text, ground) for text in ("ink", "soft", "tide", "bad") for ground in ("paper", "card")
+        (text, ground)
+        for text in ("ink", "soft", "tide", "bad", "warn")
+        for ground in ("paper", "card")
     ]
     texts += [
         ("ink", "wash"),
