@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 MOST_BYTES = 290_000  # of a page; one that would be longer shows fewer rows
 ROWS_ON_PAGE = (25, 20, 16, 13, 10, 8, 5)  # of a panel: the most that fit
 SAMPLES_ON_PAGE = 5
+LEGEND = "people dark, machines pale"  # of a chart, for a screen reader
 
 
 class Panel(NamedTuple):
@@ -108,7 +109,7 @@ def render_range(report: dict[str, Any]) -> str:
     people = {day: found[day]["people_visitors"] if day in found else 0 for day in days}
     chart = charts.bars(
         {day: found[day]["visitors"] if day in found else 0 for day in days},
-        f"Visitors by day, {people_of(report)}",
+        f"Visitors by day, {LEGEND}",
         lambda day, visitors: f"{day}: {visitors} visitors, {people[day]:,} of them people"
         if day in found else f"{day}: no report",
         every=max(1, -(-asked // 12)), part=people,
@@ -183,7 +184,7 @@ def _shared(report: dict[str, Any]) -> dict[str, Any]:
         if row["value"] in by_hour
     }  # fmt: skip
     chart = charts.bars(
-        by_hour, f"Requests by hour, {people_of(report)}",
+        by_hour, f"Requests by hour, {LEGEND}",
         lambda hour, hits: f"{hour_span(hour)}: {hits} requests, {people.get(hour, 0):,} by people",
         part=people,
     )  # fmt: skip
@@ -206,11 +207,6 @@ def _shared(report: dict[str, Any]) -> dict[str, Any]:
         # Of a range it is the greatest of the days': no percentile can be added up.
         "p95": "95 % within" if "day" in report else "95 % within, worst day",
     }
-
-
-def people_of(report: dict[str, Any]) -> str:
-    """The legend of a chart."""
-    return "people dark, machines pale"
 
 
 def _busiest(by_hour: dict[str, int]) -> tuple[str, int] | None:
