@@ -30,13 +30,13 @@ from include.assets import (
     ACCESS_LOG_SUMMARY,
     ACCESS_LOG_TOPIC,
 )
-from include.lake import landed_offsets, landing, ready, run_manifest, summaries
 from include.filters import FILTER, FILTER_PARAMS, ONLY, filter_name
+from include.lake import landed_offsets, landing, ready, run_manifest, summaries
 from include.nights import days_behind, days_of_run, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.reporting.report_task import report_task
 from include.settings import load_settings
-from include.spark_submit import parsing, spark_job
+from include.spark_submit import parsing, spark_job, summarise_days
 
 SETTINGS = load_settings()
 DATASET = "access_log"
@@ -61,10 +61,8 @@ OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' els
     deadline=late_alert(SETTINGS),
     params={
         "source": Param("kafka", enum=["kafka", "files"], title="Where the lines come from"),
-        "day": Param(
-            None, type=["null", "string"], format="date",
-            description="A day to report; nothing: the last whole day",
-        ),
+        "day": Param(None, type=["null", "string"], format="date",
+                     description="A day to report; nothing: the last whole day"),
         "publish_anyway": Param(
             False, type="boolean", title="Publish a day that fails a check",
             description="Only after you have looked at what the check says",
@@ -102,8 +100,10 @@ def analyse_access_log():
     )  # fmt: skip
 
     @task(trigger_rule="none_failed")
-    def choose_days() -> list[str]:
-        return days_of_run(load_settings(), get_current_context())
+    def choose_days(params: dict[str, Any]) -> list[str]:
+        context, folder = get_current_context(), filter_name(params)
+        context["ti"].xcom_push("folder", folder)
+        return days_of_run(load_settings(), context)[: 1 if folder else None]
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
     def choose_behind(days: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ from include.backfill import run_folder
 from include.lake import landing, ready, run_manifest
 from include.reporting.report_task import report_task
 from include.settings import load_settings
-from include.spark_submit import parsing, spark_job
+from include.spark_submit import parsing, spark_job, summarise_days
 
 SETTINGS = load_settings()
 DATASET = "access_log"

@@ -26,7 +26,7 @@ from include.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.lake import landing, summaries
 from include.reporting.report_task import report_task
 from include.settings import load_settings
-from include.spark_submit import parsing, spark_job
+from include.spark_submit import parsing, spark_job, summarise_days
 
 SETTINGS = load_settings()
 DATASET = "access_log"

@@ -53,5 +53,7 @@ PANELS = (
     "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
 )  # fmt: skip
 
+# The access log's summary.json and report.json; those of the clickstream change on their own.
 SUMMARY_SCHEMA_VERSION = 2
 REPORT_SCHEMA_VERSION = 2
+CLICKSTREAM_SCHEMA_VERSION = 1

@@ -8,7 +8,12 @@ from typing import Any
 
 from airflow.sdk import Param
 
-NOTHING: dict[str, Any] = {"only_path": "", "only_host": "", "only_status": "", "people_only": False}
+NOTHING: dict[str, Any] = {
+    "only_path": "",
+    "only_host": "",
+    "only_status": "",
+    "people_only": False,
+}
 GLOB = r"^[^\s'\"]{0,200}$"
 FILTER_PARAMS = {
     "only_path": Param(
@@ -28,14 +33,15 @@ ONLY = {
     "only_path": "{{ params.only_path }}", "only_host": "{{ params.only_host }}",
     "only_status": "{{ params.only_status }}", "people_only": "{{ params.people_only }}",
 }  # fmt: skip
-FILTER = "{{ 'filtered/' ~ filter_name(params) if filter_name(params) else '' }}"
+FILTER = "{{ ti.xcom_pull(task_ids='choose_days', key='folder') }}"
 
 
 def filter_name(params: Any) -> str:
-    """A name for the filter that is a folder's, the same for the same filter; "" for none."""
+    """The folder of the filter's summaries and reports, the same for the same filter; "" for none."""
     told = [
         f"{name.removeprefix('only_')}={params[name]}"
         for name in ("only_path", "only_host", "only_status") if params.get(name)
     ]  # fmt: skip
     told += ["people"] if params.get("people_only") else []
-    return re.sub(r"[^A-Za-z0-9=*._-]+", "_", ",".join(told)).strip("._")[:150]
+    name = re.sub(r"[^A-Za-z0-9=,._-]+", "_", ",".join(told)).strip("._")[:150]
+    return f"filtered/{name}" if told else ""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from include.filters import filter_name
 from include.inbox import clear_landed, take
 from include.lake import (
     changed_days,
@@ -38,7 +39,7 @@ def days_of_run(settings: Settings, context: Any) -> list[str]:
 
 def days_behind(settings: Settings, context: Any, days: list[str]) -> list[str]:
     """Those to summarise: all, but for days that another run of a backfill has made already."""
-    if context["dag_run"].run_type != "backfill":
+    if context["dag_run"].run_type != "backfill" or filter_name(context["params"]):
         return days
     folder = landing(settings, DATASET, context["params"]["source"])
     return [day for day in days if is_behind(summaries(settings, DATASET), day, folder)]

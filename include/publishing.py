@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ from include.notes import leave_note
 from include.quality import LEVELS, Check, NotFit, check_day, check_run, keep
 from include.reporting.alive import heartbeat_says, silence_says
 from include.reporting.published import address, address_of_run, record_page
-from include.reporting.report import read_summary, write_index, write_report
+from include.reporting.report import (
+    SummaryError,
+    read_summary,
+    write_index,
+    write_range,
+    write_report,
+)
 from include.settings import Settings, load_settings
 
 DATASET = "access_log"
@@ -68,15 +75,16 @@ def publish_days(
         with publishing(settings):
             if staged:
                 _put_aside(settings, day, run)
-            page = write_report(summary, folder, [asdict(check) for check in checks])
+            page = write_report(
+                summary, folder, [asdict(check) for check in checks],
+                earlier=_earlier(summaries(settings, DATASET), staged, day),
+            )  # fmt: skip
             if staged:  # last: whoever looks which days are to do looks at their summaries
                 _copy_day(staged / day, summaries(settings, DATASET) / day)
         record_page(settings, dag, run, f"{DATASET}/{day}")
         told[day] = {name: summary[name] for name in HEADLINES}
         print(f"{page}: {told[day]}")  # noqa: T201
-    with publishing(settings):
-        if folder.is_dir():
-            write_index(folder)
+    write_periods(settings, list(told))
     note = _note(days[0], told, changed, held + unfit, landed, of_run)
     print(f"note of this run: {note}")  # noqa: T201
     if not staged:  # of a backfill each day is a task, and none may speak for the run
@@ -87,6 +95,51 @@ def publish_days(
             f"summary.json of the day); then run it with publish_anyway, or change the setting "
             f"TIDEMARK_…_FAIL of the check, such as TIDEMARK_BAD_SHARE_FAIL"
         )
+    return told
+
+
+def write_periods(settings: Settings, days: list[str], name: str = "") -> None:
+    """Write the pages of the weeks, months and years that have these days, and the list of all.
+
+    `name`: of a filter's reports.
+    """
+    from include.reporting.ranges import periods_of, range_of
+
+    folder, kept = (root(settings, DATASET) / name for root in (reports, summaries))
+    with publishing(settings):
+        for period, first, last in periods_of(days):
+            write_range(range_of(kept, first, min(last, date.today())), folder / period)
+        if folder.is_dir():
+            write_index(folder)
+
+
+def _earlier(kept: Path, staged: Path | None, day: str) -> dict[str, dict[str, Any]]:
+    """The summaries that a day is compared with: the day before, and its weekday of four weeks."""
+    found = {}
+    for back in (1, 7, 14, 21, 28):
+        other = (date.fromisoformat(day) - timedelta(days=back)).isoformat()
+        for folder in filter(None, (staged, kept)):
+            try:
+                found[other] = read_summary(folder / other / "summary.json")
+                break
+            except SummaryError:
+                continue
+    return found
+
+
+def publish_filtered(days: list[str], name: str) -> dict[str, dict[str, int]]:
+    """Report days of a filter, from and into the folders called `name`; nothing else is touched."""
+    run, settings = get_current_context()["dag_run"], load_settings()
+    kept, folder = summaries(settings, DATASET) / name, reports(settings, DATASET) / name
+    told = {}
+    for day in days:
+        summary = read_summary(kept / day / "summary.json")
+        page = write_report(summary, folder, earlier=_earlier(kept, None, day))
+        record_page(settings, run.dag_id, run.run_id, f"{DATASET}/{name}/{day}")
+        told[day] = {headline: summary[headline] for headline in HEADLINES}
+        print(f"{page}: {told[day]}")  # noqa: T201
+    write_periods(settings, days, name)
+    leave_note(settings, run.dag_id, run.run_id, f"reported {', '.join(days)} as {name}")
     return told
 
 

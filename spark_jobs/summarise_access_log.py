@@ -81,12 +81,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only-path", default="", metavar="GLOB", help="only these: /blog/*")
     parser.add_argument("--only-host", default="", metavar="GLOB", help="only these: 192.0.2.*")
     parser.add_argument("--only-status", default="", help="only these: 404, or 4xx")
-    parser.add_argument("--people-only", action="store_true", help="without machines")
+    parser.add_argument("--people-only", choices=["True", "False"], default="False",
+                        help="without machines")  # fmt: skip
     args = parser.parse_args(argv)
     source, sink = _folder(args.source, "parquet"), _folder(args.sink, "summary")
     days = _days(args.days)
     _refuse_removed(source.parent, days)
-    wanted = Filter(args.only_path, args.only_host, args.only_status, args.people_only)
+    wanted = Filter(args.only_path, args.only_host, args.only_status, args.people_only == "True")
 
     steps = Steps()
     spark = session.start(JOB)

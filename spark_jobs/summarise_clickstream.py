@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from include.contracts import CLICKSTREAM_DDL, SUMMARY_SCHEMA_VERSION
+from include.contracts import CLICKSTREAM_DDL, CLICKSTREAM_SCHEMA_VERSION
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     found = numbers(landed, args.hours, args.top, ZoneInfo(args.time_zone))
     found["lines"] = lines | {"repeated": found.pop("repeated")}
     about = {
-        "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "clickstream", "source": "kafka",
+        "schema_version": CLICKSTREAM_SCHEMA_VERSION, "dataset": "clickstream", "source": "kafka",
         "time_zone": args.time_zone, "hours": args.hours,
     }  # fmt: skip
     provenance = {

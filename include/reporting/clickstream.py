@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from include.contracts import CLICK_BAD_REASONS, REPORT_SCHEMA_VERSION
+from include.contracts import CLICK_BAD_REASONS, CLICKSTREAM_SCHEMA_VERSION
 from include.reporting import charts, figures
-from include.reporting.report import csv_of, environment, publish
+from include.reporting.page import environment
+from include.reporting.report import csv_of, publish
 
 SERIES = ("by_minute", "by_hour", "by_campaign")
 
@@ -26,7 +27,7 @@ def clickstream_report(summary: dict[str, Any]) -> dict[str, Any]:
 
     `click_through_rate` is clicks / impressions, from 0 to 1; null where nothing was shown.
     """
-    report = summary | {"schema_version": REPORT_SCHEMA_VERSION} | _rated(summary)
+    report = summary | {"schema_version": CLICKSTREAM_SCHEMA_VERSION} | _rated(summary)
     for name in ("last_hour", "hour_before"):
         report[name] = _rated(summary[name])
     for name in SERIES:

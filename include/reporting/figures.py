@@ -9,25 +9,28 @@ _INVISIBLE = re.compile(
 )
 
 
-def count(number: int) -> str:
-    """1234 -> "1,234"."""
-    return f"{number:,}"
+MINUS = "\u2212"  # as wide as the plus
 
 
-def size(number: int) -> str:
+def count(number: float) -> str:
+    """1234 -> "1,234"; the median of an even number may end in a half: 2.5 -> "2.5"."""
+    return f"{int(number):,}" if number == int(number) else f"{number:,}"
+
+
+def size(number: float) -> str:
     """Bytes in decimal units, three digits: 2747282740 -> "2.75 GB"."""
     value = float(number)
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if value < 999.5 or unit == "PB":
             if unit == "B":
-                return f"{number} B"
+                return f"{number:.0f} B"
             decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
             return f"{value:.{decimals}f} {unit}"
         value /= 1000
     raise AssertionError
 
 
-def share(part: int, whole: int) -> str:
+def share(part: float, whole: float) -> str:
     """Percent: "12 %", "0.5 %", "<0.1 %", ">99 %"; nothing of nothing is "0 %"."""
     if not part or not whole:
         return "0 %"
@@ -48,6 +51,38 @@ def change(now: int, before: int) -> str:
     if now == before:
         return "the same"
     return f"{share(abs(now - before), before)} {'more' if now > before else 'less'}"
+
+
+def signed(now: float, before: float) -> str:
+    """The same as a figure: "+12 %", "\u22123.1 %", "±0 %"; nothing against 0."""
+    if not before:
+        return ""
+    if now == before:
+        return "±0 %"
+    percent = 100 * abs(now - before) / before
+    shown = "<0.1" if percent < 0.1 else f"{percent:,.{1 if percent < 9.95 else 0}f}"
+    return f"{'+' if now > before else MINUS}{shown} %"
+
+
+def seconds(number: float | None) -> str:
+    """A time of three digits: "12 ms", "1.23 s", "12.3 s", "75 min"; nothing if none is known."""
+    if number is None:
+        return ""
+    if number < 0.9995:
+        return f"{1000 * number:.0f} ms" if number >= 0.0005 or not number else "<1 ms"
+    if number < 600:
+        return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f} s"
+    return f"{number / 60:,.0f} min"
+
+
+def duration(number: float) -> str:
+    """How long a visit took: "45 s", "1 min 2 s", "1 h 3 min"."""
+    whole = round(number)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
 def visible(text: str, limit: int = 300) -> str:

@@ -16,7 +16,7 @@ from datasketches import hll_sketch, hll_union
 
 from include.contracts import REPORT_SCHEMA_VERSION
 from include.reporting.panel_sums import hits_of_day, read_panels, sum_panels
-from include.reporting.report import SummaryError, csv_of, publish, read_summary
+from include.reporting.report import SummaryError, read_summary
 
 LONGEST = 3660  # days of a range
 MACHINES_KEPT = 100
@@ -94,22 +94,6 @@ def periods_of(days: list[str]) -> list[tuple[str, date, date]]:
     found = [_week(day) for day in dates] + [_month(day) for day in dates]
     found += [(f"{day.year:04}", date(day.year, 1, 1), date(day.year, 12, 31)) for day in dates]
     return list(dict.fromkeys(found))
-
-
-def write_range(report: dict[str, Any], folder: Path) -> Path:
-    """Write a range's report into `folder`, as readers see it whole; give its page's path."""
-    # Imported here until report.py has it in every branch; then its place is above.
-    from include.reporting.report import render_range  # type: ignore[attr-defined]
-
-    return publish(range_files(report) | {"index.html": render_range(report)}, folder)
-
-
-def range_files(report: dict[str, Any]) -> dict[str, str]:
-    """What lies beside a range's page: name -> text of report.json and the CSVs."""
-    files = {f"{name}.csv": csv_of(rows) for name, rows in report["panels"].items()}
-    files["by_day.csv"] = csv_of(report["by_day"])
-    files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)
-    return files
 
 
 def _file(summaries: Path, day: str) -> Path:

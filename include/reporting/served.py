@@ -23,8 +23,8 @@ from sqlalchemy import select
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from include.lake import reports, summaries
+from include.reporting.page import environment
 from include.reporting.published import REPORTING_DAGS, pages_of_run
-from include.reporting.report import csv_of, environment
 from include.settings import Settings, load_settings
 
 # Without allow-same-origin a click inside a report would be sent without the login (its cookie is
@@ -176,8 +176,9 @@ def _range(first: str, last: str) -> tuple[date, date]:
 
 def _range_file(settings: Settings, first: date, last: date, name: str) -> bytes:
     # Only here: they bring the libraries that merge panels and sketches.
+    from include.reporting.page import render_range
     from include.reporting.ranges import range_of
-    from include.reporting.report import render_range
+    from include.reporting.report import files_of
 
     folder = summaries(settings, "access_log")
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
@@ -188,13 +189,11 @@ def _range_file(settings: Settings, first: date, last: date, name: str) -> bytes
     except ValueError as refused:
         raise HTTPException(404, str(refused)) from None
     if name == "index.html":
-        return str(render_range(report)).encode(errors="backslashreplace")
-    if name == "report.json":
-        return json.dumps(report, indent=1, ensure_ascii=False).encode(errors="backslashreplace")
-    rows = report["panels"].get(name.removesuffix(".csv")) if name.endswith(".csv") else None
-    if rows is None:
+        return render_range(report).encode(errors="backslashreplace")
+    text = files_of(report).get(name)
+    if text is None:
         raise HTTPException(404, "There is no such file of a range.")
-    return csv_of(rows).encode(errors="backslashreplace")
+    return text.encode(errors="backslashreplace")
 
 
 def _why_none(dag_id: str, state: str) -> str:

@@ -9,8 +9,8 @@ import shutil
 from datetime import date
 
 import pytest
-from include.reporting.ranges import range_of
 
+from include.reporting.ranges import range_of
 from include.reporting.report import read_summary
 from spark_jobs import land_access_log, summarise_access_log
 

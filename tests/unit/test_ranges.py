@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from include.reporting import panel_sums
-from include.reporting import report as report_page
-from include.reporting.ranges import LONGEST, periods_of, range_files, range_of, write_range
-from include.reporting.report import SummaryError, publish
+from include.reporting.ranges import LONGEST, periods_of, range_of
+from include.reporting.report import SummaryError, write_range
 from tests.unit.made_summaries import a_machine, a_row, a_sketch, an_attack, write_day
 
 FIRST = date(2015, 5, 17)
@@ -325,20 +324,10 @@ def test_the_files_of_a_range_hold_its_numbers(tmp_path):
     for day in DAYS:
         write_day(tmp_path, day, [a_row("hosts", "=1+1", method="GET"), a_row("hosts", "b")])
     report = range_of(tmp_path, FIRST, LAST)
-    place = publish(range_files(report), tmp_path / "reports" / "2015-W21").parent
+    place = write_range(report, tmp_path / "reports" / "2015-W21").parent
     assert json.loads((place / "report.json").read_text()) == report
     first, second = csv.DictReader((place / "hosts.csv").open())
     assert (first["value"], first["hits"], first["method"]) == ("'=1+1", "12", "GET")
     assert (second["value"], second["method"]) == ("b", "")
     by_day = list(csv.DictReader((place / "by_day.csv").open()))
     assert [row["day"] for row in by_day] == DAYS
-
-
-def test_a_range_is_written_as_a_page_and_its_files(tmp_path):
-    if not hasattr(report_page, "render_range"):
-        pytest.skip("the page of a range is not there yet")
-    write_day(tmp_path, DAYS[0], [a_row("hosts", "192.0.2.1")])
-    page = write_range(range_of(tmp_path, FIRST, LAST), tmp_path / "reports" / "2015-W21")
-    assert {"index.html", "report.json", "by_day.csv", "hosts.csv"} <= {
-        file.name for file in page.parent.iterdir()
-    }

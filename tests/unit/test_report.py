@@ -2,17 +2,24 @@
 
 import csv
 import json
+import re
+from datetime import date
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 
 from include.reporting import charts, figures
 from include.reporting.alive import heartbeat_says, hours_of, silence_says
+from include.reporting.page import GROUPS, environment, folder_title, local, period
 from include.reporting.report import (
     SummaryError,
     read_summary,
+    render_day,
+    render_range,
     report_of,
     write_index,
+    write_range,
     write_report,
 )
 
@@ -23,17 +30,52 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+WITH_PARENT = ("status", "browsers", "operating_systems", "machines")
+WITH_METHOD = ("requests", "static_requests", "not_found")
+PANELS = (
+    "day", "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
+    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
+    "operating_systems", "machines", "virtual_hosts", "remote_users", "cache_status", "mime_types",
+    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
+)  # fmt: skip
+
+
+def a_row(panel, value="/a", hits=3, **changed):
+    row = {"value": value, "hits": hits, "visitors": 2, "bytes": 1536, "people_hits": hits // 2,
+           "people_visitors": 1, "people_bytes": 512}  # fmt: skip
+    if panel in WITH_PARENT:
+        row["parent"] = value
+    if panel in WITH_METHOD:
+        row |= {"method": value, "protocol": value}
+    if panel == "not_found":
+        row["referrer"] = value
+    return row | changed
+
+
+def a_panel(rows):
+    return {"total": len(rows), "rows": rows}
+
+
 def a_summary(value="/a", **changed):
-    row = {"value": value, "hits": 3, "visitors": 2, "bytes": 1536}
-    names = ("status", "hours", "methods", "endpoints", "hosts", "referrers", "user_agents")
-    panels = {name: {"total": 1, "rows": [dict(row)]} for name in names}
+    visits = {"visits": 2, "pages": 3, "bounced": 1, "seconds": 90.0, "seconds_median": 45.0}
     return {
         "schema_version": 2, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
-        "source": "kafka", "lines": {"read": 5, "good": 4, "bad": 1, "repeated": 1},
+        "source": "kafka", "filter": None,
+        "lines": {"read": 5, "good": 4, "bad": 1, "repeated": 1},
         "requests": 3, "unsuccessful": 1, "visitors": 2, "bytes": 1536,
         "first_request": "2026-01-15T00:00:01Z", "last_request": "2026-01-15T23:59:59Z",
+        "people": {"requests": 1, "visitors": 1, "bytes": 512},
         "by_status": {"200": 2, "404": 1}, "by_hour": {f"{h:02}": h for h in range(24)},
-        "panels": panels,
+        "distinct": {"visitors": "AA==", "people": None},
+        "visits": {"all": dict(visits), "people": dict(visits)},
+        "panels": {name: a_panel([a_row(name, value)]) for name in PANELS},
+        "machines": [{"host": value, "user_agent": value, "class": value, "name": value, "hits": 2,
+                      "bytes": 7, "reasons": [value, "asked for /robots.txt"]}],
+        "trouble": {
+            "bursts": [{"from": "2026-01-15T10:00:00Z", "to": "2026-01-15T10:05:00Z", "requests": 7,
+                        "endpoint": value}],
+            "attacks": [{"host": value, "kind": value, "hits": 9, "answered": 1, "sample": value}],
+        },
         "unsuccessful_requests": [{
             "event_date": "2026-01-15", "timestamp": "2026-01-15T10:00:00Z", "query": value,
             "status": 404, "method": value, "endpoint": value, "host": value, "referrer": value,
@@ -41,7 +83,31 @@ def a_summary(value="/a", **changed):
         }],
         "bad_lines": [{"bad_reason": "no_match", "lines": 1, "samples": [value]}],
         "provenance": {"job": "j", "run": value, "landing": "/l", "through_batch": 1,
-                       "spark_version": "4.2.0", "seconds": 1.0, "summarised_at": "now"},
+                       "spark_version": "4.2.0", "seconds": 1.0, "summarised_at": "now",
+                       "steps": {"read": 0.4}, "files": [{"name": value, "sha256": "ab" * 32}],
+                       "kafka": {"topic": "access-log", "partitions": {"0": [5, 9]}}},
+    } | changed  # fmt: skip
+
+
+def a_range(value="/a", **changed):
+    """What include/ranges.py adds up; here of two days, and one that is missing."""
+    summary = a_summary(value)
+    kept = ("lines", "requests", "unsuccessful", "visitors", "people", "bytes", "by_status", "by_hour",
+            "machines", "trouble", "filter", "source", "time_zone")  # fmt: skip
+    visits = {name: {key: of[key] for key in of if key != "seconds_median"}
+              for name, of in summary["visits"].items()}  # fmt: skip
+    totals = {"requests": 2, "visitors": 1, "unsuccessful": 1, "bytes": 700}
+    return {name: summary[name] for name in kept} | {
+        "schema_version": 2, "dataset": "access_log", "from": "2026-01-14", "to": "2026-01-16",
+        "days": 2, "missing": ["2026-01-16"],
+        "distinct": {"visitors": 2, "people": 1, "error": 0.026},
+        "by_day": [totals | {"day": day, "people_visitors": 1} for day in ("2026-01-14", "2026-01-15")],
+        "panels": {name: panel["rows"] for name, panel in summary["panels"].items()},
+        "panel_rows": {name: panel["total"] for name, panel in summary["panels"].items()},
+        "visits": visits,
+        "before": {"from": "2026-01-11", "to": "2026-01-13", "days": 3} | totals,
+        "provenance": {"days": [{"day": "2026-01-14", "run": value, "summarised_at": "now",
+                                 "source": "kafka"}]},
     } | changed  # fmt: skip
 
 
@@ -70,46 +136,84 @@ def test_a_report_is_a_page_its_numbers_and_a_csv_for_each_panel(tmp_path):
     for name in ("schema_version", "day", "source", "lines", "requests", "unsuccessful", "visitors",
                  "bytes", "by_status", "by_hour", "panels", "provenance"):  # fmt: skip
         assert name in report
-    assert report["panels"]["hosts"] == [{"value": "/a", "hits": 3, "visitors": 2, "bytes": 1536}]
+    assert report["panels"]["hosts"] == [a_row("hosts")]
+    assert "distinct" not in report
+    assert {f"{panel}.csv" for panel in PANELS} | {"machines.csv", "attacks.csv"} <= names
     assert list(tmp_path.glob(".*")) == []
+
+
+def pages(value, tmp_path):
+    """Every page that shows texts of a log: a day with a day before, and a range."""
+    before = a_summary("/before", day="2026-01-14")
+    earlier = {"2026-01-14": before}
+    day = write_report(a_summary(value), tmp_path / "days", earlier=earlier)
+    return [day, write_range(a_range(value), tmp_path / "ranges" / "2026-W03")]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda text: repr(text[:20]))
 def test_nothing_from_a_log_becomes_markup(tmp_path, value):
-    page = write_report(a_summary(value), tmp_path)
-    clean = Page(write_report(a_summary("plain"), tmp_path / "clean").read_text())
-    html = page.read_text(encoding="utf-8")
-    found = Page(html)
-    assert found.tags == clean.tags
-    assert {name for name, _ in found.attributes} == {name for name, _ in clean.attributes}
-    assert "script" not in found.tags
-    assert not [name for name, _ in found.attributes if name.startswith("on")]
-    assert not any(value and "javascript:" in value for _, value in found.attributes)
-    assert not set(html) & {"\0", "\x1b", "\u202e"}
-    assert len(html) < 300_000
+    for page, clean in zip(pages(value, tmp_path), pages("plain", tmp_path / "clean"), strict=True):
+        html = page.read_text(encoding="utf-8")
+        found, plain = Page(html), Page(clean.read_text())
+        assert found.tags == plain.tags
+        assert {name for name, _ in found.attributes} == {name for name, _ in plain.attributes}
+        assert [v for n, v in found.attributes if n == "href"] == [
+            v for n, v in plain.attributes if n == "href"
+        ]
+        assert "script" not in found.tags
+        assert not [name for name, _ in found.attributes if name.startswith("on")]
+        assert not any(value and "javascript:" in value for _, value in found.attributes)
+        assert not set(html) & {"\0", "\x1b", "\u202e"}
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\x1b", "\u202e", "\U0001f30a", "<"], ids=repr)
+def test_a_page_full_of_the_longest_rows_stays_small(tmp_path, character):
+    long = [f"{number}{character * 500}" for number in range(30)]
+    timed = {"seconds_average": 1.234, "seconds_p95": 12.34, "seconds_max": 59.9}
+    full = {name: a_panel([a_row(name, value, 987_654_321_000, **timed) for value in long])
+            for name in PANELS}  # fmt: skip
+    short = {name: a_panel([a_row(name, str(n), 10**9, **timed) for n in range(30)])
+             for name in PANELS}  # fmt: skip
+    for page in pages(long[0], tmp_path):
+        assert page.stat().st_size < 300_000
+    page = write_report(a_summary(long[0], panels=full), tmp_path)
+    assert page.stat().st_size < 300_000
+    page = write_report(a_summary(panels=short), tmp_path)
+    assert page.read_text().count("<tr><td") > 25 * 20
 
 
 @pytest.mark.parametrize("value", [text for text in HOSTILE if text[0] in "=+-@"])
 def test_no_cell_of_a_csv_is_a_formula(tmp_path, value):
-    page = write_report(a_summary(value), tmp_path)
-    for file in page.parent.glob("*.csv"):
+    for file in [file for page in pages(value, tmp_path) for file in page.parent.glob("*.csv")]:
         for row in csv.reader(file.open()):
             assert not [cell for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path):
-    html = write_report(a_summary(), tmp_path).read_text()
-    page = Page(html)
-    assert not {"script", "link", "iframe", "object", "img"} & set(page.tags)
-    links = [value for name, value in page.attributes if name in ("href", "src")]
-    assert links
-    assert all(not link.startswith(("http", "//")) for link in links)
-    assert "default-src 'none'" in html
+    for file in pages("/a", tmp_path):
+        html = file.read_text()
+        page = Page(html)
+        assert not {"script", "link", "iframe", "object", "img", "form"} & set(page.tags)
+        links = [value for name, value in page.attributes if name in ("href", "src")]
+        assert links
+        assert all(not link.startswith(("http", "//")) for link in links)
+        assert "default-src 'none'" in html
+        ids = [value for name, value in page.attributes if name == "id"]
+        assert len(ids) == len(set(ids))
+        inside = {link[1:] for link in links if link.startswith("#")}
+        assert len(inside) >= 7
+        assert inside <= set(ids)
+        for link in links:
+            if link.endswith((".csv", ".json")):
+                assert (file.parent / link).is_file()
 
 
 def test_every_number_of_the_head_is_on_the_page(tmp_path):
     summary = a_summary(requests=1234567, visitors=89012, bytes=2_747_282_740, unsuccessful=4321)
-    text = " ".join(Page(write_report(summary, tmp_path).read_text()).texts)
+    page = Page(write_report(summary, tmp_path).read_text())
+    text = " ".join(
+        [*page.texts, *(value or "" for name, value in page.attributes if name == "title")]
+    )
     for number in ("1,234,567", "89,012", "2.75 GB", "2,747,282,740", "4,321"):
         assert number in text
 
@@ -120,6 +224,11 @@ def an_empty_day(heartbeat, **changed):
         requests=0, visitors=0, unsuccessful=0, bytes=0, panels=panels, by_status={},
         by_hour={f"{h:02}": 0 for h in range(24)}, first_request=None, last_request=None,
         lines={"read": 0, "good": 0, "bad": 0, "repeated": 0}, unsuccessful_requests=[], bad_lines=[],
+        people={"requests": 0, "visitors": 0, "bytes": 0}, machines=[],
+        trouble={"bursts": [], "attacks": []}, visits={
+            name: {"visits": 0, "pages": 0, "bounced": 0, "seconds": 0, "seconds_median": None}
+            for name in ("all", "people")
+        },
         provenance=a_summary()["provenance"] | {"heartbeat": heartbeat, "lost": []}, **changed,
     )  # fmt: skip
 
@@ -143,6 +252,10 @@ SILENT = {"minutes": 1000, "of": 1440, "gaps": [gap("15T03:10:00", "15T05:00:00"
 def test_an_empty_day_says_so_and_whether_the_producer_was_alive(tmp_path, heartbeat, says):
     page = write_report(an_empty_day(heartbeat), tmp_path).read_text()
     assert "No requests on this day." in page
+    assert "Nothing for" not in page
+    assert [
+        link for link in re.findall('href="(#.+?)"', page) if f'id="{link[1:]}"' not in page
+    ] == []
     assert says in page
 
 
@@ -198,6 +311,21 @@ def test_the_index_lists_the_days_newest_first(tmp_path):
     assert links == ["2026-01-15/index.html", "2026-01-14/index.html"]
 
 
+def test_the_index_has_links_to_ranges_and_days_of_an_older_version(tmp_path):
+    write_report(a_summary(), tmp_path)
+    for folder in ("2026-W03", "2026-01", "2026", "2026-01-14_2026-01-16"):
+        write_range(a_range(), tmp_path / folder)
+    old = {name: value for name, value in a_summary(day="2026-01-13").items()
+           if name in ("day", "visitors", "requests", "bytes", "lines", "by_hour", "by_status")}  # fmt: skip
+    (tmp_path / "2026-01-13").mkdir()
+    (tmp_path / "2026-01-13" / "report.json").write_text(json.dumps(old))
+    html = write_index(tmp_path).read_text()
+    links = [value for name, value in Page(html).attributes if name == "href"]
+    assert links == [f"{name}/index.html" for name in (
+        "2026", "2026-01", "2026-W03", "2026-01-14_2026-01-16", "2026-01-15", "2026-01-13")]  # fmt: skip
+    assert "2 days, newest first" in html
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -220,7 +348,230 @@ def test_every_number_of_the_summary_is_in_the_report():
     summary = a_summary()
     report = report_of(summary)
     assert report["panel_rows"]["hosts"] == 1
-    assert all(report[name] == summary[name] for name in summary if name not in ("panels",))
+    changed = ("panels", "distinct", "trouble")
+    assert all(report[name] == summary[name] for name in summary if name not in changed)
+    assert report["trouble"].items() >= summary["trouble"].items()
+    assert report["before"] is report["usual"] is report["trouble"]["new_not_found"] is None
+
+
+def a_day(day, requests=3, **changed):
+    """A summary with so many requests, all of them found."""
+    return a_summary(day=day, requests=requests, by_status={"200": requests}, **changed)
+
+
+def test_a_day_is_compared_with_the_day_before_and_its_weekday(tmp_path):
+    earlier = {day: a_day(day, requests) for day, requests in {
+        "2026-01-14": 2, "2026-01-08": 10, "2026-01-01": 20, "2025-12-18": 60, "2025-12-11": 999,
+    }.items()}  # fmt: skip
+    page = write_report(a_summary(), tmp_path, earlier=earlier)
+    report = json.loads((page.parent / "report.json").read_text())
+    assert report["before"].items() >= {"day": "2026-01-14", "requests": 2, "visitors": 2}.items()
+    assert report["usual"].items() >= {"days": 3, "requests": 20}.items()
+    text = " ".join(" ".join(Page(page.read_text()).texts).split())
+    assert "50 % more requests" in text
+    assert "median of 3 Thursdays" in text
+    only_one = {"2026-01-08": earlier["2026-01-08"]}
+    page = write_report(a_summary(), tmp_path, earlier=only_one)
+    assert json.loads((page.parent / "report.json").read_text())["usual"] is None
+
+
+def test_a_broken_link_is_new_if_it_was_not_missing_the_day_before():
+    old, new = (
+        a_row("not_found", "/old"),
+        a_row("not_found", "/new", method="GET", referrer="/from"),
+    )
+    also = new | {"method": "HEAD", "hits": 1, "referrer": None}
+    day = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old, new, also])})
+    before = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old])})
+    report = report_of(day, before)
+    assert report["trouble"]["new_not_found"] == [{"value": "/new", "hits": 4, "referrer": "/from"}]
+    page = render_day(report | {"checks": []})
+    assert page.index('id="new_not_found"') < page.index("linked from <bdi>/from")
+
+
+def test_the_slowest_endpoints_have_hits_enough_to_tell():
+    rows = [a_row("endpoints", name, hits, seconds_average=1, seconds_p95=p95, seconds_max=9)
+            for name, hits, p95 in (("/slow", 10, 3.21), ("/few", 9, 8), ("/fast", 99, 0.012))]  # fmt: skip
+    untimed = a_row("endpoints", "/untimed", 50, seconds_p95=None)
+    day = a_summary(panels=a_summary()["panels"] | {"endpoints": a_panel([*rows, untimed])})
+    report = report_of(day)
+    assert [row["value"] for row in report["trouble"]["slowest"]] == ["/slow", "/fast"]
+    page = render_day(report | {"checks": []})
+    assert "3.21 s" in page
+    assert "12 ms" in page
+
+
+def test_what_changed_most_is_told_by_its_difference():
+    def of(**hits):
+        return a_panel([a_row("requests", name, count) for name, count in hits.items()])
+
+    day, before = (a_summary(panels=a_summary()["panels"] | {"requests": panel})
+                   for panel in (of(up=90, same=500, new=7), of(up=30, same=500, gone=20)))  # fmt: skip
+    moved = report_of(day, before)["moved"]["requests"]
+    assert [(row["value"], row["hits"], row["before"]) for row in moved] == [
+        ("up", 90, 30), ("gone", 0, 20), ("new", 7, 0)]  # fmt: skip
+
+
+def test_columns_and_words_that_say_nothing_are_left_out():
+    rows = [a_row("requests", "/a", 9, method="GET", protocol="HTTP/1.1"),
+            a_row("requests", "/b", 1, method="POST", protocol="HTTP/2")]  # fmt: skip
+    panels = a_summary()["panels"] | {"requests": a_panel(rows), "cities": a_panel([])}
+    page = render_day(report_of(a_summary(panels=panels)) | {"checks": []})
+    section = page[page.index('id="requests"') : page.index('id="endpoints"')]
+    words = " ".join(Page(section).texts).split()
+    assert "POST" in words
+    assert "HTTP/2" in words
+    assert not {"GET", "HTTP/1.1", "Average"} & set(words)
+    assert "Nothing for: cities." in page
+    assert 'id="cities"' not in page
+
+
+def test_panels_with_parents_have_their_sums():
+    rows = [a_row("status", code, hits, parent=f"{code[0]}xx")
+            for code, hits in (("200", 5), ("404", 4), ("403", 3))]  # fmt: skip
+    panels = a_summary()["panels"] | {"status": a_panel(rows)}
+    page = render_day(report_of(a_summary(panels=panels)) | {"checks": []})
+    section = page[page.index('id="status"') : page.index('id="methods"')]
+    words = " ".join(Page(section).texts).split()
+    assert words[words.index("4xx") :][:4] == ["4xx", "client", "error", "7"]
+    assert words.index("4xx") < words.index("2xx") < words.index("200")
+
+
+def test_every_panel_of_the_contract_is_on_the_page_with_both_numbers(tmp_path):
+    page = write_report(a_summary(), tmp_path).read_text()
+    shown = [name for _, panels in GROUPS.values() for name in panels]
+    assert sorted([*shown, "day", "hours"]) == sorted(PANELS)
+    for name in shown:
+        section = page[page.index('<section class="card', page.index(f'id="{name}"') - 60) :]
+        section = section[: section.index("</section>")]
+        assert '<td class="a">3</td><td class="p">1</td>' in section, name
+        assert f'href="{name}.csv"' in section
+
+
+def test_a_range_says_its_name_its_missing_days_and_how_sure_it_is(tmp_path):
+    page = write_range(a_range(), tmp_path / "2026-01-14_2026-01-16")
+    text = " ".join(" ".join(Page(page.read_text()).texts).split())
+    assert "14 to 16 January 2026" in text
+    assert "1 of 3 days have no report" in text
+    assert "Nothing here counts them: 2026-01-16." in text
+    assert "± 2.6 %" in text
+    assert "Compared with 2026-01-11 to 2026-01-13: 3 of those days have a report, here 2." in text
+    assert "50 % more requests" in text
+    assert json.loads((page.parent / "report.json").read_text()) == a_range()
+    assert (page.parent / "by_day.csv").read_text().startswith("requests,visitors")
+    links = [value for name, value in Page(page.read_text()).attributes if name == "href"]
+    assert "../2026-01-15/index.html" in links
+    assert "../2026-01-16/index.html" not in links
+
+
+def test_a_range_of_nothing_and_one_without_a_range_before_are_pages_too():
+    empty = an_empty_day(None)
+    nothing = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "people",
+                                              "by_status", "by_hour", "trouble", "lines")}  # fmt: skip
+    page = render_range(a_range(**nothing, by_day=[], before=None, panels={}, panel_rows={}, machines=[],
+                                days=0, missing=["2026-01-14"]))  # fmt: skip
+    assert "No requests in these days." in page
+    assert "nothing to compare with" in page
+
+
+def test_a_choice_of_requests_is_named_and_a_page_of_people_has_no_switch():
+    some = {"path": "/<b>", "host": None, "status": None, "people_only": True}
+    page = render_day(report_of(a_summary(filter=some)) | {"checks": []})
+    assert "Only requests by people, with path <bdi>/&lt;b&gt;</bdi>." in page
+    assert 'id="people"' not in page
+    assert 'id="people"' in render_day(report_of(a_summary()) | {"checks": []})
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "name"),
+    [("2026-01-12", "2026-01-18", "Week 3 of 2026"), ("2024-02-01", "2024-02-29", "February 2024"),
+     ("2025-01-01", "2025-12-31", "2025"), ("2026-01-14", "2026-01-16", "14 to 16 January 2026"),
+     ("2026-01-30", "2026-02-02", "30 January to 2 February 2026"),
+     ("2025-12-30", "2026-01-02", "30 December 2025 to 2 January 2026")],
+)  # fmt: skip
+def test_a_range_is_called_as_a_person_would(first, last, name):
+    assert period(date.fromisoformat(first), date.fromisoformat(last)) == name
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "title"),
+    [("2015-W21", "Weeks", "Week 21 of 2015"), ("2015-05", "Months", "May 2015"),
+     ("2015", "Years", "2015"),
+     ("2015-05-17_2015-05-20", "Other ranges", "17 to 20 May 2015"),
+     ("2015-13", "Other ranges", "2015-13"), ("2015-05-99_x", "Other ranges", "2015-05-99_x")],
+)  # fmt: skip
+def test_the_folder_of_a_range_tells_its_title(folder, kind, title):
+    assert folder_title(folder) == (kind, title)
+
+
+def test_times_are_those_of_the_sites_clock():
+    assert local("2026-07-01T22:30:00Z", "Europe/Paris") == "00:30"
+    assert local("2026-07-01T22:30:00Z", "UTC", "%-d %b %H:%M") == "1 Jul 22:30"
+
+
+def headings(html):
+    return [int(tag[1]) for tag in Page(html).tags if re.fullmatch("h[1-6]", tag)]
+
+
+def test_a_screen_reader_finds_its_way(tmp_path):
+    for file in pages("/a", tmp_path):
+        html = file.read_text()
+        page = Page(html)
+        levels = headings(html)
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
+        assert {"main", "nav", "header", "footer", "fieldset", "legend"} <= set(page.tags)
+        assert ("lang", "en") in page.attributes
+        charts_ = re.findall(r"<svg [^>]*>", html)
+        assert charts_
+        assert all('role="img" aria-label="' in chart for chart in charts_)
+        inputs = re.findall(r'<input [^>]*id="(\w+)"', html)
+        assert inputs == ["everyone", "people"]
+        assert all(f'<label for="{name}">' in html for name in inputs)
+        assert html.count("<table") == html.count("<thead")
+
+
+def colours(css, scheme):
+    """The variables of one scheme; the dark ones change those of the light one."""
+    light, dark = re.findall(r":root \{ (?:color-scheme: light dark; )?(--paper[^}]*)\}", css)[:2]
+    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", light))
+    return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", dark)) if scheme == "dark" else {})
+
+
+def luminance(colour):
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
+    """4.5 for text, 3 for what a chart is made of (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    found = colours(environment().globals["style"], scheme)
+    texts = [
+        (text, ground)
+        for text in ("ink", "soft", "tide", "bad", "warn")
+        for ground in ("paper", "card")
+    ]
+    texts += [
+        ("ink", "wash"),
+        ("ink", "mist"),
+        ("soft", "wash"),
+        ("soft", "mist"),
+        ("card", "tide"),
+    ]
+    drawn = [("tide", "card"), ("pale", "card"), ("warn", "card")]
+    assert (
+        found["paper"]
+        != colours(environment().globals["style"], "dark" if scheme == "light" else "")["paper"]
+    )
+    for pairs, least in ((texts, 4.5), (drawn, 3)):
+        for one, other in pairs:
+            low, high = sorted((luminance(found[one]), luminance(found[other])))
+            ratio = (high + 0.05) / (low + 0.05)
+            assert ratio >= least, f"{one} on {other} in {scheme}: {ratio:.2f}"
 
 
 @pytest.mark.parametrize(
@@ -248,5 +599,38 @@ def test_the_chart_marks_the_busiest_hour():
         )
     )
     assert svg.count('class="top"') == 1
+    assert "peak of-top-part" not in svg
     assert "01: 5 hits" in svg
     assert 'aria-label="Requests"' in svg
+
+
+def test_the_chart_tells_the_part_of_people_and_their_busiest_hour():
+    svg = str(charts.bars({"00": 4, "01": 5}, "R", "{}: {}".format, part={"00": 3, "01": 1}))
+    assert svg.count('class="part"') == svg.count('class="bar"') == 2
+    assert re.search('class="peak of-top"[^>]*>5<', svg)
+    assert re.search('class="peak of-top-part"[^>]*>3<', svg)
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [(3, 0, ""), (3, 3, "±0 %"), (150, 100, "+50 %"), (97, 100, "\u22123.0 %"), (199.5, 100, "+100 %"),
+     (0, 7, "\u2212100 %"), (100_001, 100_000, "+<0.1 %"), (5100, 100, "+5,000 %")],
+)  # fmt: skip
+def test_changes_have_a_sign(now, before, text):
+    assert figures.signed(now, before) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(None, ""), (0, "0 ms"), (0.0001, "<1 ms"), (0.0123, "12 ms"), (0.9999, "1.00 s"), (12.34, "12.3 s"),
+     (599.6, "600 s"), (4500, "75 min")],
+)  # fmt: skip
+def test_times_are_short(number, text):
+    assert figures.seconds(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(44.6, "45 s"), (62, "1 min 2 s"), (3780, "1 h 3 min")]
+)
+def test_lengths_of_visits_are_read_aloud(number, text):
+    assert figures.duration(number) == text
