@@ -108,7 +108,11 @@ def write_periods(settings: Settings, days: list[str], name: str = "") -> None:
     folder, kept = (root(settings, DATASET) / name for root in (reports, summaries))
     with publishing(settings):
         for period, first, last in periods_of(days):
-            write_range(range_of(kept, first, min(last, date.today())), folder / period)
+            try:
+                page = write_range(range_of(kept, first, last), folder / period)
+                print(f"{page}: {first} to {last}")  # noqa: T201
+            except SummaryError as why:  # an older version's day, say: no reason to fail the night
+                print(f"{period} is not made anew: {why}")  # noqa: T201
         if folder.is_dir():
             write_index(folder)
 

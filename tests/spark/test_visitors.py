@@ -1,0 +1,220 @@
+"""People and machines apart, visits, and what went wrong: on days made up line by line."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pyspark.sql import functions as F
+
+from spark_jobs import summarise_access_log as job
+from spark_jobs.transforms import access_log_summary as summary
+from spark_jobs.transforms.access_log import landed_lines, lines_of
+from spark_jobs.transforms.places import places_of
+from spark_jobs.transforms.sources import with_source
+from spark_jobs.transforms.trouble import attack_kind
+from spark_jobs.transforms.user_agents import describe
+from spark_jobs.transforms.visitors import visits_of
+
+DAY = "2015-05-17"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+GPTBOT = "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.1; +https://openai.com/gptbot)"
+
+
+def at(seconds):
+    return datetime(2015, 5, 17, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+
+
+def line(
+    seconds, path="/", host="192.0.2.1", agent=FIREFOX, status=200, method="GET", referrer="-"
+):
+    time = at(seconds).strftime("%d/%b/%Y:%H:%M:%S +0000")
+    return f'{host} - - [{time}] "{method} {path} HTTP/1.1" {status} 100 "{referrer}" "{agent}"'
+
+
+def reader(host="198.51.100.9"):
+    """Somebody who reads three pages with what belongs to them: the site has files."""
+    return [
+        line(60 * n, path, host)
+        for n in range(3)
+        for path in (f"/{n}", "/a.css", "/b.js", "/c.png")
+    ]
+
+
+def landed(spark, lines):
+    rows = spark.createDataFrame([(text,) for text in lines], "value STRING")
+    named = rows.withColumn("_metadata", F.struct(F.lit("made.log").alias("file_path")))
+    return landed_lines(lines_of(named, "text"), "UTC").cache()
+
+
+def frames(spark, lines, **only):
+    rows = landed(spark, lines)
+    return rows, job.Frames(summary.days_of(rows, [DAY]), "UTC", job.Filter(**only))
+
+
+def numbers(spark, lines, **only):
+    rows, found = frames(spark, lines, **only)
+    tables = job.tables(rows, found, [DAY], top=1000, newest=10)
+    return job.day_numbers({name: days.get(DAY, []) for name, days in tables.items()})
+
+
+MACHINES = {
+    "declares itself": [line(0, agent=GPTBOT)],
+    "asked for robots.txt first": [line(0, "/robots.txt"), line(9, "/a.css")],
+    "names no user agent": [line(0, agent="-")],
+    "only HEAD": [line(n, f"/{n}", method="HEAD") for n in range(5)],
+    "asks for what does not exist": [line(9 * n, f"/old/{n}", status=404) for n in range(12)],
+    "pages, never their files": [line(99 * n, f"/page/{n}") for n in range(12)],
+    "faster than people": [
+        row for n in range(70) for row in (line(n // 4, f"/page/{n}"), line(n // 4, "/a.css"))
+    ],
+    "comes at fixed times": [
+        row for n in range(6) for row in (line(3600 * n, "/status"), line(3600 * n, "/a.css"))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", MACHINES)
+def test_a_machine_is_known_by_what_it_does(spark, reason):
+    day = numbers(spark, MACHINES[reason] + reader() * 1)
+    (machine,) = day["machines"]
+    assert machine["reasons"] == [reason]
+    assert machine["host"] == "192.0.2.1"
+    assert day["people"]["visitors"] == 1
+    assert day["people"]["requests"] == day["requests"] - len(MACHINES[reason]) == 12
+    kind = ("AI crawler", "GPTBot") if reason == "declares itself" else ("by behaviour", reason)
+    assert (machine["class"], machine["name"]) == kind
+    (row,) = day["panels"]["machines"]["rows"]
+    assert (row["parent"], row["value"], row["hits"], row["people_hits"]) == (
+        *kind, len(MACHINES[reason]), 0,
+    )  # fmt: skip
+
+
+def test_people_are_not_taken_for_machines(spark):
+    day = numbers(spark, [*reader(), *(line(40 * n, f"/p/{n}", "203.0.113.5") for n in range(9))])
+    assert day["machines"] == []
+    assert day["people"]["visitors"] == day["visitors"] == 2
+
+
+def test_visits_end_after_half_an_hour_without_a_page(spark):
+    pages = [line(0, "/in"), line(1799, "/middle"), line(1800, "/a.css"), line(3598, "/out"),
+             line(5398, "/again"), line(5399, "/gone", status=404)]  # fmt: skip
+    rows = summary.requests_of(landed(spark, pages), "UTC")
+    found = visits_of(rows).orderBy("begin").collect()
+    assert [(v.pages, v.entry, v.exit, (v.end - v.begin).total_seconds()) for v in found] == [
+        (3, "/in", "/out", 3598), (1, "/again", "/again", 0),
+    ]  # fmt: skip
+    day = numbers(spark, pages)
+    assert day["visits"]["all"] == {
+        "visits": 2, "pages": 4, "bounced": 1, "seconds": 3598, "seconds_median": 0,
+    }  # fmt: skip
+    assert [row["value"] for row in day["panels"]["exit_pages"]["rows"]] == ["/again", "/out"]
+
+
+KINDS = {
+    "/../../etc/passwd": "path traversal",
+    "/a?file=....//....//etc/passwd": "path traversal",
+    "/a?id=1 UNION ALL SELECT null": "SQL injection",
+    "/a?id=1' or 'a'='a": "SQL injection",
+    "/a?q=<script>alert(1)</script>": "script injection",
+    "/a?next=javascript:alert(1)": "script injection",
+    "/?x=${jndi:ldap://a}": "command injection",
+    "/.env": "search for secrets",
+    "/.git/config": "search for secrets",
+    "/blog/union-select-committee": None,
+    "/a?q=rock'n'roll": None,
+    "/path/to/page.html": None,
+    "/download/script.js?v=1.2": None,
+    "/wiki/Foo_(bar)": None,
+    "/?q=fish+and+chips": None,
+}
+
+
+def test_attacks_are_told_by_what_is_asked_for(spark):
+    rows = spark.createDataFrame(list(KINDS.items()), "target STRING, expected STRING")
+    found = rows.withColumn("kind", attack_kind(F.col("target"))).collect()
+    assert {row.target: row.kind for row in found} == KINDS
+
+
+def test_trouble_names_hosts_bursts_and_the_page_that_links_to_nothing(spark):
+    lines = [
+        *[line(n, "/a?f=../../etc/passwd", "203.0.113.7", status=404) for n in range(3)],
+        line(4, "/%2e%2e/%2e%2e/etc/passwd", "203.0.113.7"),
+        *[line(600 + n, "/api", status=502) for n in range(7)],
+        *[line(660 + n, "/api", status=502) for n in range(6)],
+        *[line(900, "/once", status=500)],
+        *[line(n, "/gone", status=404, referrer="http://a.example/x") for n in range(3)],
+        line(5, "/gone", status=404, referrer="http://b.example/y"),
+    ]  # fmt: skip
+    day = numbers(spark, lines)
+    (attack,) = day["trouble"]["attacks"]
+    assert (attack["host"], attack["kind"], attack["hits"], attack["answered"]) == (
+        "203.0.113.7", "path traversal", 4, 1,
+    )  # fmt: skip
+    (burst,) = day["trouble"]["bursts"]
+    assert burst == {"from": "2015-05-17T01:10:00Z", "to": "2015-05-17T01:12:00Z", "requests": 13,
+                     "endpoint": "/api"}  # fmt: skip
+    gone = next(row for row in day["panels"]["not_found"]["rows"] if row["value"] == "/gone")
+    assert (gone["hits"], gone["referrer"]) == (4, "http://a.example/x")
+
+
+def test_a_filter_counts_only_what_it_lets_through(spark):
+    lines = [*reader(), *[line(n, "/blog/x", agent=GPTBOT) for n in range(5)],
+             line(7, "/blog/y", "203.0.113.5", status=404)]  # fmt: skip
+    whole = numbers(spark, lines)
+    assert whole["requests"] == 18
+    for only, requests in [
+        ({"path": "/blog/*"}, 6), ({"host": "203.0.113.*"}, 1), ({"status": "4xx"}, 1),
+        ({"status": "404"}, 1), ({"people_only": True}, 13), ({"path": "/blog/*", "people_only": True}, 1),
+    ]:  # fmt: skip
+        day = numbers(spark, lines, **only)
+        assert day["requests"] == requests, only
+        assert sum(row["hits"] for row in day["panels"]["requests"]["rows"]
+                   + day["panels"]["static_requests"]["rows"]
+                   + day["panels"]["not_found"]["rows"]) == requests  # fmt: skip
+        assert day["lines"] == whole["lines"]
+
+
+def test_where_visitors_came_from(spark):
+    sites = {
+        "https://chatgpt.com/": "AI assistant", "https://www.perplexity.ai/search": "AI assistant",
+        "https://www.google.co.uk/url?q=x": "search engine", "https://duckduckgo.com/": "search engine",
+        "https://t.co/abc": "social network", "https://old.reddit.com/r/x": "social network",
+        "https://www.example.org/a": "this site", "http://example.org:8080/": "this site",
+        "https://notgoogle.example/": "another site", "android-app://com.slack/": "another site",
+        None: "none",
+    }  # fmt: skip
+    rows = spark.createDataFrame(
+        [(referrer, None, "combined", kind) for referrer, kind in sites.items()],
+        "referrer STRING, vhost STRING, log_format STRING, expected STRING",
+    )
+    found = with_source(rows, "www.example.org").collect()
+    assert {row.referrer: row.source_kind for row in found} == sites
+    common = rows.withColumn("log_format", F.lit("common")).where("referrer IS NULL")
+    (row,) = with_source(common).collect()
+    assert (row.source, row.source_kind) == (None, None)
+
+
+@pytest.mark.parametrize(("text", "browser", "system", "machine"), [
+    (FIREFOX, ("Firefox", "Firefox 128"), ("Linux", "Linux"), None),
+    (GPTBOT, ("machines", "GPTBot"), ("machines", "GPTBot"), ("AI crawler", "GPTBot")),
+    ("curl/8.5.0", ("machines", "curl"), ("machines", "curl"), ("program", "curl")),
+    ("Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)", ("machines", "Ezooms"), ("machines", "Ezooms"),
+     ("other crawler", "Ezooms")),
+    ("Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.0)", ("IE", "IE 7"), ("Windows", "Windows Vista"), None),
+    ("<script>", ("Unknown", "Unknown"), ("Unknown", "Unknown"), None),
+    ("", ("Unknown", "Unknown"), ("Unknown", "Unknown"), None),
+])  # fmt: skip
+def test_what_a_user_agent_says_it_is(text, browser, system, machine):
+    (row,) = describe([text])
+    assert row[:5] == (text, *browser, *system)
+    assert (row[5:] if machine else None) == machine or (
+        row[5:] == (None, None) and machine is None
+    )
+
+
+def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
+    broken = tmp_path / "broken.mmdb"
+    broken.write_text(json.dumps({"no": "database"}))
+    for file in (broken, tmp_path / "missing.mmdb"):
+        with pytest.raises(Exception, match=f"--maxmind.*{file.name}.*expected a database"):
+            list(places_of(str(file), ["192.0.2.1"]))
