@@ -208,7 +208,7 @@ class Frames:
             self.repeated = {
                 row.event_date: row.good - left[row.event_date] for row in self.lines if row.good
             }
-        requests = _kept(summary.requests_of(landed, time_zone))
+        requests = summary.requests_of(landed, time_zone).persist(StorageLevel.MEMORY_AND_DISK)
         agents = describe(_most_frequent(requests, "user_agent"))
         visits = _kept(visits_of(requests))
         labels = with_label(
@@ -217,7 +217,7 @@ class Frames:
         if maxmind:
             hosts = places_of(maxmind, _most_frequent(requests, "host"))
             labels = labels.join(_frame(spark, hosts, PLACE_DDL), "host", "left")
-        self.visitors = _kept(labels)
+        self.visitors = labels = _kept(labels)
         if wanted.told():
             requests = _kept(wanted.applied(requests, self.visitors))
             counted = visitors_of(requests)
@@ -260,7 +260,8 @@ def _frame(spark: SparkSession, rows: Iterable[tuple[str | None, ...]], ddl: str
 
 
 def _kept(frame: DataFrame) -> DataFrame:
-    return frame.persist(StorageLevel.MEMORY_AND_DISK)
+    """The rows, made now. What is made of them is planned without what they were made of."""
+    return frame.localCheckpoint()
 
 
 def _most_frequent(requests: DataFrame, column: str) -> list[str]:

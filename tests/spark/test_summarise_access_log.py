@@ -30,12 +30,13 @@ def numbers(landed, days, zone="UTC", **only):
 
 
 def landed(spark, path, zone="UTC"):
-    return landed_lines(lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text"), zone)
+    lines = lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text")
+    return landed_lines(lines, zone).localCheckpoint()
 
 
 @pytest.fixture(scope="module")
 def four_days(spark, shared):
-    return numbers(landed(spark, shared / "data" / "apache_combined.log").cache(), DAYS)
+    return numbers(landed(spark, shared / "data" / "apache_combined.log"), DAYS)
 
 
 def oracle(shared, name):
@@ -96,7 +97,7 @@ def test_every_number_of_a_panel_adds_up_to_the_days(four_days):
 
 
 def test_common_format_with_six_zone_offsets(spark, shared):
-    rows = landed(spark, shared / "data" / "nasa_common.log").cache()
+    rows = landed(spark, shared / "data" / "nasa_common.log")
     day = numbers(rows, ["1995-08-01"])["1995-08-01"]
     assert (day["lines"]["good"], day["lines"]["bad"]) == (5000, 0)
     assert (day["first_request"], day["last_request"]) == (
