@@ -50,7 +50,7 @@ PARAMS = {
     "by": Param("minute", enum=["minute", "window"], section="clickstream"),
     "watermark": Param("10 minutes", type="string", pattern=r"^[0-9]{1,5} [a-z]+$",
                        section="clickstream", description="How late an event may come, by window"),
-    "show": Param("parsed", enum=["parsed", "unsuccessful", "by-status"],
+    "show": Param("parsed", enum=["parsed", "unsuccessful", "by-status", "visits"],
                   section="watch_access_log"),
     "select": Param(None, type=["null", "string"], maxLength=2000, section="memory:NAME",
                     description="SQL on the table, shown at the end"),

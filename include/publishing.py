@@ -16,7 +16,8 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import ACCESS_LOG_REPORT
-from include.lake import reports, run_manifest, summaries
+from include.inbox import records
+from include.lake import ready, reports, run_manifest, summaries
 from include.notes import leave_note
 from include.quality import LEVELS, Check, NotFit, check_day, check_run, keep
 from include.reporting.alive import heartbeat_says, silence_says
@@ -59,6 +60,7 @@ def publish_days(
     keep(of_run, None, run, history)
     for day in days:
         summary = read_summary((staged or summaries(settings, DATASET)) / day / "summary.json")
+        _add_checksums(settings, summary)
         checks = check_day(summary, folder, settings, days[0] if night else None, staged)
         keep(checks, day, run, history)
         if day == days[0]:
@@ -115,6 +117,14 @@ def write_periods(settings: Settings, days: list[str], name: str = "") -> None:
                 print(f"{period} is not made anew: {why}")  # noqa: T201
         if folder.is_dir():
             write_index(folder)
+
+
+def _add_checksums(settings: Settings, summary: dict[str, Any]) -> None:
+    """Of the files that a day came from, say the checksum that the inbox has kept."""
+    kept = {one.get("ready"): one["sha256"] for one in records(ready(settings, DATASET))}
+    for file in summary["provenance"].get("files", ()):
+        if checksum := kept.get(file["name"]):
+            file["sha256"] = checksum
 
 
 def _earlier(kept: Path, staged: Path | None, day: str) -> dict[str, dict[str, Any]]:

@@ -408,7 +408,8 @@ def top_machines(visitors: DataFrame, count: int) -> DataFrame:
     return (
         visitors.where("is_machine")
         .select(
-            "event_date", "host", "user_agent", F.col("machine_class").alias("class"),
+            "event_date", "host", F.coalesce("user_agent", F.lit("-")).alias("user_agent"),
+            F.col("machine_class").alias("class"),
             F.col("machine_name").alias("name"), "hits", "bytes", "reasons",
             F.row_number().over(of_day).alias("rank"),
         )

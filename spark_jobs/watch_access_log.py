@@ -5,6 +5,7 @@ Writes  to the console, to a table in memory that can be asked while it grows, o
 Run     task 1, every field:      --show parsed --sink console
         task 2, not status 200:   --show unsuccessful --sink console
         task 3, count by status:  --show by-status --sink console --output-mode complete
+        visits, when they ended:  --show visits --sink console
         task 4, a table to ask:   --show unsuccessful --sink memory:unsuccess_df --select-every 5
                                   --select "SELECT status, count(*) FROM unsuccess_df GROUP BY 1"
         spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
@@ -13,19 +14,22 @@ Run     task 1, every field:      --show parsed --sink console
 """
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import watch_arguments
-from spark_jobs.runtime.combinations import ROWS, TOTALS
+from spark_jobs.runtime.combinations import ROWS, TOTALS, WINDOWS
 from spark_jobs.runtime.running import run_query
 from spark_jobs.runtime.streams import read
-from spark_jobs.runtime.words import parse_words
+from spark_jobs.runtime.words import Refused, parse_words
 from spark_jobs.transforms.access_log import (
     count_by_status,
     filter_unsuccessful,
     lines_of,
     parse_lines,
+    with_event_date,
 )
+from spark_jobs.transforms.visitors import visits_of
 
 JOB = "watch_access_log"
 COLUMNS = ["host", "timestamp", "method", "endpoint", "status", "protocol", "content_size"]
@@ -46,14 +50,23 @@ def by_status(lines: DataFrame) -> DataFrame:
     return count_by_status(parsed(lines))
 
 
-SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status}
+def visits(lines: DataFrame) -> DataFrame:
+    """Each visit, once the watermark says that nothing can be added to it: as the report counts them."""
+    good = parse_lines(lines).where("bad_reason IS NULL").withWatermark("timestamp", "10 minutes")
+    pair = F.xxhash64("host", F.coalesce("user_agent", F.lit("")))
+    return visits_of(with_event_date(good, "UTC").withColumn("pair", pair)).drop("pair")
+
+
+SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status, "visits": visits}
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = watch_arguments(__doc__, "append", "every 5 seconds")
     parser.add_argument("--show", default="parsed", choices=SHOWS, help="what to look at")
     args = parser.parse_args(argv)
-    query = TOTALS if args.show == "by-status" else ROWS
+    query = {"by-status": TOTALS, "visits": WINDOWS}.get(args.show, ROWS)
+    if args.show == "visits" and args.output_mode == "update":
+        raise Refused("--output-mode update: a visit is given when it has ended; use append")
     words = parse_words(args, query, explodes=("kafka",))
     if args.check:
         return

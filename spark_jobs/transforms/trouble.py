@@ -54,7 +54,11 @@ def error_minutes(requests: DataFrame) -> DataFrame:
     """By `event_date` and `minute` (instant) with server errors: `errors`, and the worst `endpoint`."""
     by_endpoint = (
         requests.where(F.col("status").between(500, 599))
-        .groupBy("event_date", F.date_trunc("minute", "timestamp").alias("minute"), "endpoint")
+        .groupBy(
+            "event_date",
+            F.date_trunc("minute", "timestamp").alias("minute"),
+            F.coalesce("endpoint", F.lit("-")).alias("endpoint"),
+        )
         .count()
     )
     worst = F.max(F.struct("count", "endpoint"))["endpoint"]

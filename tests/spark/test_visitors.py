@@ -14,6 +14,7 @@ from spark_jobs.transforms.sources import with_source
 from spark_jobs.transforms.trouble import attack_kind
 from spark_jobs.transforms.user_agents import describe
 from spark_jobs.transforms.visitors import visits_of
+from spark_jobs.watch_access_log import visits
 
 DAY = "2015-05-17"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -218,3 +219,26 @@ def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
     for file in (broken, tmp_path / "missing.mmdb"):
         with pytest.raises(Exception, match=f"--maxmind.*{file.name}.*expected a database"):
             list(places_of(str(file), ["192.0.2.1"]))
+
+
+def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
+    """In several batches, in which lines come late; the last lines only move the watermark on."""
+    lines = [line(n * 37 % 9000, f"/{n % 7}", f"192.0.2.{n % 5}") for n in range(300)]
+    for number in range(3):
+        (tmp_path / f"{number}.log").write_text("\n".join(sorted(lines)[number::3]) + "\n")
+    (tmp_path / "9.log").write_text(line(80_000, "/end", "203.0.113.1") + "\n")
+    batch = visits_of(summary.requests_of(landed(spark, lines), "UTC")).drop("pair")
+    stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
+    query = (
+        visits(lines_of(stream, "text"))
+        .writeStream.format("memory").queryName("seen_visits").outputMode("append")
+        .option("checkpointLocation", str(tmp_path / "checkpoint")).trigger(availableNow=True).start()
+    )  # fmt: skip
+    assert query.awaitTermination(120)
+    query.stop()
+    expected = sorted(tuple(row) for row in batch.collect())
+    found = sorted(
+        tuple(row) for row in spark.table("seen_visits").collect() if row.entry != "/end"
+    )
+    assert found == expected
+    assert len(found) >= 5
