@@ -44,7 +44,7 @@ def is_page(requests: DataFrame) -> Column:
 def visits_of(requests: DataFrame) -> DataFrame:
     """Pages -> visits: `event_date`, `pair`, `begin`, `end` (instants), `pages`, `entry`, `exit`.
 
-    A visit are a visitor's pages with less than VISIT_MINUTES between them; it ends with its last
+    A visit are a visitor's pages with at most VISIT_MINUTES between them; it ends with its last
     page, so one of a single page takes no time. The same in batch and in streaming, which needs a
     watermark on `timestamp`. Takes event_date, pair, timestamp, method, endpoint, status.
     """

@@ -1,6 +1,7 @@
 """People and machines apart, visits, and what went wrong: on days made up line by line."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_machine_is_known_by_what_it_does(spark):
 
 def test_visits_end_after_half_an_hour_without_a_page(spark):
     pages = [line(0, "/in"), line(1799, "/middle"), line(1800, "/a.css"), line(3598, "/out"),
-             line(5398, "/again"), line(5399, "/gone", status=404)]  # fmt: skip
+             line(5399, "/again"), line(5400, "/gone", status=404)]  # fmt: skip
     rows = summary.requests_of(landed(spark, pages), "UTC")
     found = visits_of(rows).orderBy("begin").collect()
     assert [(v.pages, v.entry, v.exit, (v.end - v.begin).total_seconds()) for v in found] == [
@@ -223,9 +224,12 @@ def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
 
 def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     """In several batches, in which lines come late; the last lines only move the watermark on."""
-    lines = [line(n * 37 % 9000, f"/{n % 7}", f"192.0.2.{n % 5}") for n in range(300)]
-    for number in range(3):
-        (tmp_path / f"{number}.log").write_text("\n".join(sorted(lines)[number::3]) + "\n")
+    times = sorted(n * 37 % 9000 for n in range(300))
+    lines = [line(time, f"/{n % 7}", f"192.0.2.{n % 5}") for n, time in enumerate(times)]
+    batches = [lines[:100] + lines[103:106], lines[100:103] + lines[106:200], lines[200:]]
+    for number, some in enumerate(batches):
+        (tmp_path / f"{number}.log").write_text("\n".join(some) + "\n")
+        os.utime(tmp_path / f"{number}.log", (number, number))
     (tmp_path / "9.log").write_text(line(80_000, "/end", "203.0.113.1") + "\n")
     batch = visits_of(summary.requests_of(landed(spark, lines), "UTC")).drop("pair")
     stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
