@@ -296,10 +296,13 @@ def _counts(is_line: str) -> list[Column]:
 
 
 def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
-    """What is landed in `folder` as Parquet, the columns of `ddl`; nothing before the first batch."""
+    """What is landed in `folder` as Parquet, the columns of `ddl`; nothing before the first batch.
+
+    What an older version has landed lacks columns that came later: there they are null.
+    """
     if last_batch(folder) is None:
         return spark.createDataFrame([], ddl)
-    return spark.read.parquet(str(folder))
+    return spark.read.schema(ddl).parquet(str(folder))
 
 
 def removed_days(folder: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from include.contracts import ACCESS_LOG_DDL, CLICKSTREAM_DDL
 from producers.clickstream.events import batch_messages, events, row_messages
-from spark_jobs.runtime.landing import Landing, manifest
+from spark_jobs.runtime.landing import Landing, manifest, read_landing
 from spark_jobs.runtime.progress import append_line
 from spark_jobs.runtime.streams import FORMAT_OPTIONS
 from spark_jobs.runtime.words import NotNow, Place, Refused
@@ -311,3 +311,18 @@ def test_counts_that_do_not_agree_are_an_error(tmp_path):
 def test_a_sink_must_have_room_for_its_checkpoint(tmp_path):
     with pytest.raises(Refused, match="/data"):
         Landing(Place("parquet", str(tmp_path / "x")), ACCESS_LOG_DDL)
+
+
+def test_what_an_older_version_landed_is_read_with_the_columns_that_came_later(spark, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.log").write_text("a\n")
+    old = spark.readStream.text(str(tmp_path / "in")).selectExpr(
+        "value AS host", "DATE '2026-01-15' AS event_date"
+    )
+    query = (
+        old.writeStream.partitionBy("event_date").trigger(availableNow=True)
+        .option("checkpointLocation", str(tmp_path / "checkpoint")).start(str(tmp_path / "data"))
+    )  # fmt: skip
+    assert query.awaitTermination(60)
+    (row,) = read_landing(spark, tmp_path / "data", ACCESS_LOG_DDL).collect()
+    assert (row.host, str(row.event_date), row.tls_version) == ("a", "2026-01-15", None)
