@@ -1,19 +1,16 @@
 """
 ### Backfill access logs
 
-Months of rotated logs in one go: land every file of the inbox once, summarise all their days in one
-Spark application, check everything, then replace the reports. A dry run, the default, changes
-nothing: it says what is there, and about how long it takes and how much disk it needs.
+Months of rotated logs in one go: land every file once, summarise all days in one Spark application, check
+everything, then replace the reports. A dry run, the default, says what is there, and time and disk for it.
 
 **When** you trigger it; first as it is, then without `dry_run`.
 **Reads** the files in `var/lake/inbox/access_log/`.
-**Writes** `var/lake/landing/access_log/files/`; each day's summary and report; what it replaces goes to
-`var/lake/replaced/access_log/<run>/` (`make restore RUN=<run>` puts it back).
-**Then** open the run's tab *Report*. Days that would get fewer lines than are published
-wait for you under *Required Actions*.
+**Writes** the landing, each day's summary and report; `make restore RUN=<run>` puts back what it replaced.
+**Then** open the run's tab *Report*. Days that would get fewer lines wait under *Required Actions*.
 
-*If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is
-replaced. Clear the red task, or run it again: what was landed is not landed again.
+*If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is replaced.
+Clear the red task, or run it again: what was landed is not landed again.
 """
 
 from datetime import timedelta
@@ -103,12 +100,17 @@ def backfill_access_logs():
     def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
         from include.publishing import publish_in_task
 
-        context = get_current_context()
-        context["day"] = day
+        (context := get_current_context())["day"] = day
         staged = run_folder(load_settings(), context["run_id"]) / "summary"
         return publish_in_task([day], anyway=params["publish_anyway"], staged=staged)
 
-    @task.short_circuit
+    @task(trigger_rule="none_failed")
+    def publish_periods(days: list[str] | None) -> None:
+        from include.publishing import write_periods
+
+        write_periods(load_settings(), days or [])
+
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
     def has_fewer() -> list[str]:
         return get_current_context()["ti"].xcom_pull(task_ids="validate", key="fewer")
 
@@ -119,8 +121,10 @@ def backfill_access_logs():
     days, fewer = choose_days(), has_fewer()
     checked = validate(days)
     chain(inventory(), is_for_real(), land, days, summarise, checked, fewer, approve_fewer_lines)
-    publish.expand(day=checked)
-    approve_fewer_lines >> publish.override(task_id="publish_fewer").expand(day=fewer)
+    published = publish.expand(day=checked)
+    approved = publish.override(task_id="publish_fewer").expand(day=fewer)
+    approve_fewer_lines >> approved
+    [published, approved] >> publish_periods(days)
 
 
 backfill_access_logs()

@@ -86,7 +86,8 @@ def publish_days(
         record_page(settings, dag, run, f"{DATASET}/{day}")
         told[day] = {name: summary[name] for name in HEADLINES}
         print(f"{page}: {told[day]}")  # noqa: T201
-    write_periods(settings, list(told))
+    # Of a backfill each day is a task: weeks and months are made once, by the last (write_periods).
+    write_periods(settings, [] if staged else list(told))
     note = _note(days[0], told, changed, held + unfit, landed, of_run)
     print(f"note of this run: {note}")  # noqa: T201
     if not staged:  # of a backfill each day is a task, and none may speak for the run

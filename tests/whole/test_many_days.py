@@ -122,7 +122,9 @@ def killed_bulk(first_demo, settings, shared, stack):
 
 
 def test_bulk_makes_all_days_though_scheduler_and_driver_were_killed(killed_bulk, settings, shared):
-    _, found = killed_bulk
+    lake, found = killed_bulk
+    month = json.loads((lake / "reports" / "access_log" / "2015-05" / "report.json").read_text())
+    assert (month["requests"], month["visitors"], month["days"]) == (10_000, 2095, 4)
     assert [found[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
     for day in DAYS:
         oracle = json.loads((shared / "oracle" / f"goaccess_apache_{day}.json").read_text())[
