@@ -421,13 +421,13 @@ def top_machines(visitors: DataFrame, count: int) -> DataFrame:
 
 def came_from(places: list[Row]) -> dict[str, Any]:
     """Which offsets of which topic, or which files, a day's lines came from."""
-    topics: dict[str, dict[str, list[int]]] = {}
+    topic, partitions = None, {}
     for row in places:
-        if row.topic is not None:
-            topics.setdefault(row.topic, {})[str(row.partition)] = [row.first, row.last + 1]
+        if row.topic is not None:  # a landing has one
+            topic, partitions[str(row.partition)] = row.topic, [row.first, row.last + 1]
     files = sorted({unquote(str(row.file).rpartition("/")[2]) for row in places if row.file})
     return {
-        "kafka": [{"topic": name, "partitions": found} for name, found in topics.items()],
+        "kafka": {"topic": topic, "partitions": partitions} if topic else None,
         "files": [{"name": name} for name in files[:FILES_LISTED]],
         "file_count": len(files),
     }
@@ -476,7 +476,7 @@ def write_panels(
     shutil.rmtree(folder, ignore_errors=True)
     files = {}
     ordered = panels.repartition("event_date").sortWithinPartitions(
-        "panel", F.desc("hits"), "value"
+        "panel", F.desc("hits"), "value", *summary.KEY
     )
     ordered.write.partitionBy("event_date").parquet(str(folder / "days"))
     none = spark.createDataFrame([], panels.drop("event_date").schema).coalesce(1)

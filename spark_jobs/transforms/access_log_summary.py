@@ -304,7 +304,7 @@ def top_rows(panels: DataFrame, top: int) -> DataFrame:
     panel = Window.partitionBy("event_date", "panel")
     return (
         panels.withColumn("rows", F.count(F.lit(1)).over(panel))
-        .withColumn("rank", F.row_number().over(panel.orderBy(F.desc("hits"), "value")))
+        .withColumn("rank", F.row_number().over(panel.orderBy(F.desc("hits"), "value", *KEY)))
         .where(F.col("rank") <= top)
         .orderBy("event_date", "panel", "rank")
     )

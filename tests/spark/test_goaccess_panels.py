@@ -9,9 +9,11 @@ import shutil
 from datetime import date
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from include.reporting.ranges import range_of
-from include.reporting.report import read_summary
+from include.reporting.report import read_summary, report_of
+from include.settings import PROJECT
 from spark_jobs import land_access_log, summarise_access_log
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -97,6 +99,16 @@ def case(request, lake, shared):
     else:
         ours = range_of(lake[log], date.fromisoformat(first), date.fromisoformat(last))
     return name, oracle(shared, name), ours
+
+
+def test_the_report_is_of_its_schema(lake, case):
+    _, _, ours = case
+    report = ours if "from" in ours else report_of(ours) | {"checks": []}
+    schema = json.loads((PROJECT / "docs" / "report.schema.json").read_text())
+    kind = "range_report" if "from" in ours else "day_report"
+    validator = Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
+    errors = [(list(error.absolute_path), error.message) for error in validator.iter_errors(report)]
+    assert not errors, errors[:5]
 
 
 def test_the_totals(case):

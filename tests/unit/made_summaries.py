@@ -119,8 +119,10 @@ def a_report(**changed):
         "panel_rows": {name: panel["total"] for name, panel in panels.items()},
         "checks": [{"name": "volume", "level": "ok", "value": 0.1, "says": "10 requests"}],
         "before": {"day": "2015-05-16", "requests": 8, "visitors": 2, "unsuccessful": 0,
-                   "bytes": 2000},
-        "usual": {"days": 2, "requests": 9.5, "visitors": 2, "unsuccessful": 1, "bytes": 900},
+                   "bytes": 2000, "client_errors": 1, "server_errors": 0},
+        "usual": {"days": 2, "requests": 9.5, "visitors": 2, "unsuccessful": 1, "bytes": 900,
+                  "client_errors": 0.5, "server_errors": 0},
+        "moved": {"requests": [{"value": "/a", "hits": 5, "before": 9}], "referring_sites": []},
         "trouble": {
             "bursts": bursts, "attacks": [an_attack()],
             "new_not_found": [{"value": "/gone", "hits": 2, "referrer": None}],

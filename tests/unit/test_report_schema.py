@@ -8,8 +8,10 @@ from jsonschema import Draft202012Validator
 
 from include.contracts import REPORT_SCHEMA_VERSION
 from include.reporting.ranges import range_of
+from include.reporting.report import report_of
 from include.settings import PROJECT
 from tests.unit.made_summaries import PANELS, a_machine, a_report, a_row, an_attack, write_day
+from tests.unit.test_report import a_summary
 
 SCHEMA = json.loads((PROJECT / "docs" / "report.schema.json").read_text())
 
@@ -105,3 +107,10 @@ def test_the_schema_has_the_panels_of_the_contract():
         SCHEMA["$defs"]["panel_rows"]["propertyNames"]
         == (SCHEMA["$defs"]["panels"]["propertyNames"])
     )
+
+
+def test_a_days_report_is_of_the_schema_alone_and_compared():
+    days = [a_summary(day=f"2026-01-{n:02}") for n in (15, 14, 8, 1)]
+    for report in (report_of(days[0]), report_of(days[0], before=days[1], usual_of=days[2:])):
+        errors = list(validator("day_report").iter_errors(report | {"checks": []}))
+        assert not errors, [(list(error.absolute_path), error.message) for error in errors]
