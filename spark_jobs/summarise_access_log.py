@@ -96,7 +96,11 @@ def main(argv: list[str] | None = None) -> None:
     through = last_batch(source)
     replayed = current(source.parent / "replayed")
     rows = read_landing(spark, source, ACCESS_LOG_DDL)
-    alive = _by_day(summary.heartbeats_of(summary.days_of(rows, days)))
+    # Nobody follows a file: heartbeats are Kafka's.
+    alive = (
+        _by_day(summary.heartbeats_of(summary.days_of(rows, days)))
+        if args.source_kind == "kafka" else {}
+    )  # fmt: skip
     lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
     landed = with_replayed(
         summary.only_lines(rows), read_replayed(spark, source.parent / "replayed")
@@ -130,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
             "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
             "lost": [loss for loss in lost if may_lack(day, loss, zone)],
             "replayed": replayed["days"].get(day), "other_source": others.get(day),
-            **came_from(found["places"].get(day, [])),
+            **came_from(found["lines"].get(day, [])),
         }  # fmt: skip
         text = json.dumps(about | numbers | {"provenance": provenance | told}, ensure_ascii=False)
         replace_text(sink / day / "summary.json", text)
@@ -195,19 +199,20 @@ class Frames:
         maxmind: str = "",
     ) -> None:  # fmt: skip
         spark = landed.sparkSession
-        self.lines = summary.count_lines(landed).collect()
-        parts = max(2, math.ceil(sum(row.good for row in self.lines) / PART))
+        self.lines = _by_day(summary.count_lines(landed))
+        places = [row for rows in self.lines.values() for row in rows]
+        parts = max(2, math.ceil(sum(row.good for row in places) / PART))
         spark.conf.set("spark.sql.shuffle.partitions", str(parts))
         # What is kept is read a few times and gone: to pack it costs more than it saves.
         spark.conf.set("spark.sql.inMemoryColumnarStorage.compressed", "false")
-        self.repeated: dict[Any, int] = {}
-        if summary.has_repeats(landed):
-            good = landed.where("bad_reason IS NULL")
-            landed = summary.without_repeats(good)
-            left = {row.event_date: row.good for row in summary.count_lines(landed).collect()}
+        self.repeated: dict[str, int] = {}
+        if any(row.identified for row in places) and summary.has_repeats(landed):
+            landed = summary.without_repeats(landed.where("bad_reason IS NULL"))
+            once = _by_day(summary.count_lines(landed))
             self.repeated = {
-                row.event_date: row.good - left[row.event_date] for row in self.lines if row.good
-            }
+                day: _sum(rows, "good") - _sum(once[day], "good")
+                for day, rows in self.lines.items() if _sum(rows, "good")
+            }  # fmt: skip
         requests = summary.requests_of(landed, time_zone).persist(StorageLevel.MEMORY_AND_DISK)
         agents = describe(_most_frequent(requests, "user_agent"))
         visits = _kept(visits_of(requests))
@@ -277,9 +282,11 @@ def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dic
     folder = _folder(source, "parquet")
     rows = summary.only_lines(read_landing(spark, folder, ACCESS_LOG_DDL))
     of_days = summary.days_of(rows, days)
+    if last_batch(folder) is None:
+        return {}
     return {
-        str(row.event_date): {"landing": str(folder), "good": row.good, "bad": row.bad}
-        for row in summary.count_lines(of_days).collect()
+        day: {"landing": str(folder), "good": _sum(rows, "good"), "bad": _sum(rows, "bad")}
+        for day, rows in _by_day(summary.count_lines(of_days)).items()
     }
 
 
@@ -299,8 +306,6 @@ def tables(
     of_days = summary.days_of(landed, days)
     unsuccessful = filter_unsuccessful(frames.requests).select(*UNSUCCESSFUL)
     found = {
-        "places": summary.count_places(of_days),
-        "span": summary.time_span(frames.requests),
         "top": summary.top_rows(frames.panels, top),
         "visitors": count_people(frames.visitors),
         "visits": count_visits(frames.visits),
@@ -308,24 +313,23 @@ def tables(
         "attacks": attacks_of(frames.requests),
         "minutes": error_minutes(frames.requests),
         "unsuccessful": summary.newest(unsuccessful, newest),
-        "bad": summary.bad_samples(of_days, SAMPLES),
     }
+    if any(_sum(rows, "bad") for rows in frames.lines.values()):
+        found["bad"] = summary.bad_samples(of_days, SAMPLES)
     # Side by side: while one is planned, another runs.
     with ThreadPoolExecutor(4) as pool:
         tables = dict(zip(found, pool.map(_by_day, found.values()), strict=True))
-    tables["lines"] = {
-        str(row.event_date): [
-            Row(good=row.good, bad=row.bad, repeated=frames.repeated.get(row.event_date, 0))
-        ]
-        for row in frames.lines
-    }
-    return tables
+    again = {day: [Row(lines=count)] for day, count in frames.repeated.items()}
+    return tables | {"lines": frames.lines, "again": again}
+
+
+def _sum(rows: list[Row], name: str) -> int:
+    return sum(row[name] for row in rows)
 
 
 def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
     """The numbers of one day, from its rows of each table."""
-    good, bad = (rows["lines"][0].good, rows["lines"][0].bad) if rows["lines"] else (0, 0)
-    repeated = rows["lines"][0].repeated if rows["lines"] else 0
+    good, bad = _sum(rows["lines"], "good"), _sum(rows["lines"], "bad")
     panels: dict[str, list[Row]] = {name: [] for name in ("day", *PANELS)}
     for row in rows["top"]:
         panels[row.panel].append(row)
@@ -333,11 +337,15 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
     requests, visitors, sent = (day[0].hits, day[0].visitors, day[0].bytes) if day else (0, 0, 0)
     by_status = {row.value: row.hits for row in sorted(panels["status"], key=lambda r: r.value)}
     hits_by_hour = {row.value: row.hits for row in panels["hours"]}
-    span = rows["span"][0] if rows["span"] else None
     distinct = rows["visitors"][0].asDict() if rows["visitors"] else {}
     visits = rows["visits"][0].asDict() if rows["visits"] else {}
     return {
-        "lines": {"read": good + bad, "good": good, "bad": bad, "repeated": repeated},
+        "lines": {
+            "read": good + bad,
+            "good": good,
+            "bad": bad,
+            "repeated": _sum(rows["again"], "lines"),
+        },
         "requests": requests,
         "unsuccessful": requests - by_status.get("200", 0),
         "visitors": visitors,
@@ -355,8 +363,8 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
             who: {name: visits.get(f"{who}_{name}") or 0 for name in VISIT_NUMBERS}
             for who in ("all", "people")
         },
-        "first_request": _instant(span.first) if span else None,
-        "last_request": _instant(span.last) if span else None,
+        "first_request": _instant(distinct["first"]) if distinct else None,
+        "last_request": _instant(distinct["last"]) if distinct else None,
         "by_status": by_status,
         "by_hour": {f"{hour:02}": hits_by_hour.get(f"{hour:02}", 0) for hour in range(24)},
         "panels": {name: _panel(found) for name, found in panels.items()},
@@ -374,16 +382,18 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
         "unsuccessful_requests": [
             row.asDict() | {"timestamp": _instant(row.timestamp)} for row in rows["unsuccessful"]
         ],
-        "bad_lines": [row.asDict() for row in sorted(rows["bad"], key=lambda r: -r.lines)],
+        "bad_lines": [row.asDict() for row in sorted(rows.get("bad", []), key=lambda r: -r.lines)],
     }
 
 
 def count_people(visitors: DataFrame) -> DataFrame:
-    """By day a sketch of the `visitors` and one of the `people` among them, for ranges of days."""
+    """By day a sketch of the `visitors`, one of the `people` among them, `first` and `last` instant."""
     person = F.when(F.col("counts") & ~F.col("is_machine"), F.col("pair"))
     return visitors.groupBy("event_date").agg(
         F.hll_sketch_agg(F.when(F.col("counts"), F.col("pair")), 12).alias("visitors"),
         F.hll_sketch_agg(person, 12).alias("people"),
+        F.min("first_seen").alias("first"),
+        F.max("last_seen").alias("last"),
     )
 
 

@@ -107,25 +107,17 @@ def requests_of(landed: DataFrame, time_zone: str) -> DataFrame:
 
 
 def count_lines(landed: DataFrame) -> DataFrame:
-    """By day: lines `good` and `bad` as landed, repeats included."""
-    return landed.groupBy("event_date").agg(
+    """By day and where they came from: lines `good` and `bad` as landed, repeats included.
+
+    The place is a `topic`, a `partition`, and its `first` and `last` offset; or a `file`.
+    `identified` lines have a line_id.
+    """
+    return landed.groupBy("event_date", "topic", "partition", "file").agg(
         F.count_if(F.col("bad_reason").isNull()).alias("good"),
         F.count_if(F.col("bad_reason").isNotNull()).alias("bad"),
-    )
-
-
-def count_places(landed: DataFrame) -> DataFrame:
-    """By day where its lines came from: `topic`, `partition`, `first` and `last` offset, or `file`."""
-    return landed.groupBy("event_date", "topic", "partition", "file").agg(
-        F.min("offset").alias("first"), F.max("offset").alias("last")
-    )
-
-
-def time_span(requests: DataFrame) -> DataFrame:
-    """By day: instants of the `first` and `last` request."""
-    return requests.groupBy("event_date").agg(
-        F.min("timestamp").alias("first"), F.max("timestamp").alias("last")
-    )
+        F.min("offset").alias("first"), F.max("offset").alias("last"),
+        F.count("line_id").alias("identified"),
+    )  # fmt: skip
 
 
 def count_panels(

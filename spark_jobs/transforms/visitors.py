@@ -82,6 +82,8 @@ def visitors_of(requests: DataFrame) -> DataFrame:
         F.count_if(is_static(F.col("endpoint"))).alias("files"),
         F.count_if(F.col("method") == "HEAD").alias("heads"),
         F.count_if(status.isin(404, 410)).alias("misses"),
+        F.min("timestamp").alias("first_seen"),
+        F.max("timestamp").alias("last_seen"),
         F.coalesce(F.min(robots) == F.min("timestamp"), F.lit(False)).alias("robots_first"),
     )
 
