@@ -3,36 +3,34 @@
 It lies in `filtered/<name>/`, under the summaries and under the reports, and changes no other.
 """
 
+import hashlib
 import re
 from typing import Any
 
 from airflow.sdk import Param
 
-NOTHING: dict[str, Any] = {
-    "only_path": "",
-    "only_host": "",
-    "only_status": "",
-    "people_only": False,
-}
 GLOB = r"^[^\s'\"]{0,200}$"
+SECTION = "A second, filtered report"
+NO_TEXT = ["null", "string"]  # an empty text would be one that the form asks for
 FILTER_PARAMS = {
     "only_path": Param(
-        "", type="string", pattern=GLOB, title="Only these paths", section="A second, filtered report",
+        None, type=NO_TEXT, pattern=GLOB, title="Only these paths", section=SECTION,
         description="As in a shell: `/blog/*`. With any of these, the day's own report stays as it is",
     ),
-    "only_host": Param("", type="string", pattern=GLOB, title="Only these hosts: `192.0.2.*`",
-                       section="A second, filtered report"),
-    "only_status": Param("", type="string", pattern=r"^([1-5](xx|\d\d))?$",
-                         title="Only this status: `404`, or a class, `5xx`",
-                         section="A second, filtered report"),
-    "people_only": Param(False, type="boolean", title="Only people, no machines",
-                         section="A second, filtered report"),
+    "only_host": Param(None, type=NO_TEXT, pattern=GLOB, title="Only these hosts: 192.0.2.*",
+                       section=SECTION),
+    "only_status": Param(None, type=NO_TEXT, pattern=r"^[1-5](xx|\d\d)$", section=SECTION,
+                         title="Only this status: 404, or a class, 5xx"),
+    "people_only": Param(False, type="boolean", title="Only people, no machines", section=SECTION),
 }  # fmt: skip
 # The same as templates: the job's flags, and the folder under summary/access_log/.
 ONLY = {
-    "only_path": "{{ params.only_path }}", "only_host": "{{ params.only_host }}",
-    "only_status": "{{ params.only_status }}", "people_only": "{{ params.people_only }}",
-}  # fmt: skip
+    **{
+        name: "{{ params." + name + " or '' }}"
+        for name in ("only_path", "only_host", "only_status")
+    },
+    "people_only": "{{ params.people_only }}",
+}
 FILTER = "{{ ti.xcom_pull(task_ids='choose_days', key='folder') }}"
 
 
@@ -44,4 +42,5 @@ def filter_name(params: Any) -> str:
     ]  # fmt: skip
     told += ["people"] if params.get("people_only") else []
     name = re.sub(r"[^A-Za-z0-9=,._-]+", "_", ",".join(told)).strip("._")[:150]
-    return f"filtered/{name}" if told else ""
+    # Two filters may differ in what a folder's name cannot hold.
+    return f"filtered/{name}-{hashlib.sha256(repr(told).encode()).hexdigest()[:6]}" if told else ""

@@ -1,0 +1,25 @@
+"""What a filter's folder is called."""
+
+import re
+
+from include.filters import filter_name
+
+NOTHING = {"only_path": None, "only_host": None, "only_status": None, "people_only": False}
+
+
+def test_no_filter_has_no_folder():
+    assert filter_name(NOTHING) == filter_name(NOTHING | {"only_path": ""}) == ""
+
+
+def test_a_filter_has_one_folder_and_no_two_share_it():
+    filters = [
+        NOTHING | {"only_path": path, "people_only": people}
+        for path in ("/blog/*", "/blog/", "/blog/?", "../../etc", "é" * 300, "é" * 301)
+        for people in (True, False)
+    ]
+    names = [filter_name(one) for one in filters]
+    assert len(set(names)) == len(filters)
+    assert names == [filter_name(dict(one)) for one in filters]
+    for name in names:
+        assert re.fullmatch(r"filtered/[A-Za-z0-9=,._-]{1,160}", name)
+        assert ".." not in name.split("/")
