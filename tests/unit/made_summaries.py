@@ -8,7 +8,7 @@ import pyarrow as pa
 from datasketches import hll_sketch
 from pyarrow import parquet
 
-from include.contracts import SUMMARY_SCHEMA_VERSION
+from include.contracts import PANELS, SUMMARY_SCHEMA_VERSION
 
 SCHEMA = pa.schema([
     *[(name, pa.string()) for name in ("panel", "parent", "value", "method", "protocol")],
@@ -17,12 +17,6 @@ SCHEMA = pa.schema([
     *[(name, pa.float64()) for name in ("seconds_sum", "seconds_p95", "seconds_max")],
     ("referrer", pa.string()),
 ])  # fmt: skip
-PANELS = (
-    "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
-    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
-    "operating_systems", "machines", "virtual_hosts", "remote_users", "cache_status", "mime_types",
-    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
-)  # fmt: skip
 
 
 def a_row(panel="endpoints", value="/a", hits=3, **changed):

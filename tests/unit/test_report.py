@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from include import contracts
 from include.reporting import charts, figures
 from include.reporting.alive import heartbeat_says, hours_of, silence_says
 from include.reporting.page import GROUPS, environment, folder_title, local, period
@@ -32,12 +33,7 @@ HOSTILE = [
 
 WITH_PARENT = ("status", "browsers", "operating_systems", "machines")
 WITH_METHOD = ("requests", "static_requests", "not_found")
-PANELS = (
-    "day", "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
-    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
-    "operating_systems", "machines", "virtual_hosts", "remote_users", "cache_status", "mime_types",
-    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
-)  # fmt: skip
+PANELS = ("day", *contracts.PANELS)
 
 
 def a_row(panel, value="/a", hits=3, **changed):
