@@ -41,6 +41,6 @@ def filter_name(params: Any) -> str:
         for name in ("only_path", "only_host", "only_status") if params.get(name)
     ]  # fmt: skip
     told += ["people"] if params.get("people_only") else []
-    name = re.sub(r"[^A-Za-z0-9=,._-]+", "_", ",".join(told)).strip("._")[:150]
+    name = re.sub(r"[^A-Za-z0-9=._-]+", "_", "_".join(told)).strip("._")[:150]
     # Two filters may differ in what a folder's name cannot hold.
     return f"filtered/{name}-{hashlib.sha256(repr(told).encode()).hexdigest()[:6]}" if told else ""

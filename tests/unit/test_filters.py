@@ -3,6 +3,7 @@
 import re
 
 from include.filters import filter_name
+from include.reporting.served import NAME
 
 NOTHING = {"only_path": None, "only_host": None, "only_status": None, "people_only": False}
 
@@ -21,5 +22,8 @@ def test_a_filter_has_one_folder_and_no_two_share_it():
     assert len(set(names)) == len(filters)
     assert names == [filter_name(dict(one)) for one in filters]
     for name in names:
-        assert re.fullmatch(r"filtered/[A-Za-z0-9=,._-]{1,160}", name)
+        assert re.fullmatch(r"filtered/[A-Za-z0-9=._-]{1,160}", name)
+        assert all(NAME.fullmatch(part) for part in name.split("/")), (
+            "or Airflow would not serve it"
+        )
         assert ".." not in name.split("/")
