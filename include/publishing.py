@@ -260,7 +260,7 @@ def restore(settings: Settings, run: str, days: list[str] | None = None) -> list
         for day in days or there:
             _copy_day(kept / day / "summary", summaries(settings, DATASET) / day)
             _copy_day(kept / day / "report", reports(settings, DATASET) / day)
-        write_index(reports(settings, DATASET))
+    write_periods(settings, days or there)
     return days or there
 
 
