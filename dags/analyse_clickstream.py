@@ -22,6 +22,7 @@ from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_con
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
+from include.contracts import CLICKSTREAM_SCHEMA_VERSION
 from include.lake import is_reported, landed_offsets, landing, reports, run_manifest, summaries
 from include.reporting.report_task import report_task
 from include.settings import load_settings
@@ -62,7 +63,7 @@ def analyse_clickstream():
         landed = landed_offsets(folder, topic)
         new = sum(end - landed.get(partition, 0) for partition, end in ends.items())
         print(f"topic {topic}: {new:,} messages that are not landed")  # noqa: T201
-        return bool(new) or not is_reported(folder, reports(settings, DATASET))
+        return bool(new) or (bool(landed) and not is_reported(folder, reports(settings, DATASET)))
 
     land = spark_job(
         "land_clickstream", kafka=True, source=f"kafka:{SETTINGS.clickstream_topic}",
@@ -86,8 +87,9 @@ def analyse_clickstream():
         settings = load_settings()
         try:
             summary = read_summary(
-                summaries(settings, DATASET) / "summary.json", "analyse_clickstream"
-            )
+                summaries(settings, DATASET) / "summary.json",
+                "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION,
+            )  # fmt: skip
         except SummaryError as refused:
             raise AirflowFailException(str(refused)) from None
         page = write_clickstream_report(summary, reports(settings, DATASET))

@@ -27,18 +27,23 @@ class SummaryError(ValueError):
     """A summary that cannot be reported; the message names it and the remedy."""
 
 
-def read_summary(path: Path, dag: str = "analyse_access_log") -> dict[str, Any]:
-    """A `summary.json`, made by `dag`. Raises SummaryError when it is missing, damaged or older."""
+def read_summary(
+    path: Path, dag: str = "analyse_access_log", version: int = SUMMARY_SCHEMA_VERSION
+) -> dict[str, Any]:
+    """A `summary.json` of that schema version, made by `dag`.
+
+    Raises SummaryError when it is missing, damaged or of another version.
+    """
     try:
         summary: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         raise SummaryError(f"there is no summary {path}; run {dag} for it") from None
     except ValueError as error:
         raise SummaryError(f"{path} is damaged ({error}); run {dag} for it") from None
-    if summary.get("schema_version") != SUMMARY_SCHEMA_VERSION:
+    if summary.get("schema_version") != version:
         raise SummaryError(
             f"{path} has schema_version {summary.get('schema_version')!r}, this is "
-            f"{SUMMARY_SCHEMA_VERSION}; run {dag} for it"
+            f"{version}; run {dag} for it"
         )
     return summary
 

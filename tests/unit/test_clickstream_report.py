@@ -5,8 +5,10 @@ import json
 
 import pytest
 
+from include.contracts import CLICKSTREAM_SCHEMA_VERSION
 from include.reporting import figures
 from include.reporting.clickstream import write_clickstream_report
+from include.reporting.report import SummaryError, read_summary
 from tests.unit.test_report import HOSTILE, Page
 
 
@@ -81,3 +83,12 @@ def test_a_clickstream_without_events_makes_a_page_that_says_so(tmp_path):
 )  # fmt: skip
 def test_a_change_is_said_in_words(now, before, says):
     assert figures.change(now, before) == says
+
+
+def test_its_summary_has_a_version_of_its_own(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(a_summary(schema_version=CLICKSTREAM_SCHEMA_VERSION)))
+    found = read_summary(path, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
+    assert found["dataset"] == "clickstream"
+    with pytest.raises(SummaryError, match="schema_version 1, this is 2; run analyse_clickstream"):
+        read_summary(path, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION + 1)
