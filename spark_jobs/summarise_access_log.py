@@ -51,7 +51,7 @@ from spark_jobs.transforms.visitors import VISITOR, rhythm_of, visitors_of, visi
 JOB = "summarise_access_log"
 # Requests of a part: few enough that their groups fit the memory of one core.
 PART = 500_000
-SMALL = 200_000  # requests, up to which Spark's stages are not compiled
+SMALL = 200_000  # requests, up to which Spark's stages are not compiled, nor planned as it goes
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
 MOST_TEXTS = (
@@ -204,8 +204,10 @@ class Frames:
         places = [row for rows in self.lines.values() for row in rows]
         good = _sum(places, "good")
         parts = max(2, math.ceil(good / PART))
-        # To compile every stage takes longer than a small day's rows do without.
-        spark.conf.set("spark.sql.codegen.wholeStage", str(good > SMALL).lower())
+        # To compile every stage, and to plan it again when the one before is done, takes longer
+        # than a small day's rows do without.
+        for name in ("codegen.wholeStage", "adaptive.enabled"):
+            spark.conf.set(f"spark.sql.{name}", str(good > SMALL).lower())
         spark.conf.set("spark.sql.shuffle.partitions", str(parts))
         # What is kept is read a few times and gone: to pack it costs more than it saves.
         spark.conf.set("spark.sql.inMemoryColumnarStorage.compressed", "false")

@@ -90,7 +90,7 @@ def requests_of(landed: DataFrame, time_zone: str) -> DataFrame:
     and `target`, path and query as one text with `%41` as "A" (as GoAccess shows requests).
     """
     pair = F.xxhash64("host", F.coalesce("user_agent", F.lit("")))
-    hour = F.date_format(F.from_utc_timestamp("timestamp", F.lit(time_zone)), "HH")
+    hour = F.hour(F.from_utc_timestamp("timestamp", F.lit(time_zone))).cast("string")
     target = F.concat("endpoint", F.coalesce(F.concat(F.lit("?"), "query"), F.lit("")))
     return (
         landed.where(F.col("bad_reason").isNull())
@@ -101,7 +101,7 @@ def requests_of(landed: DataFrame, time_zone: str) -> DataFrame:
             "mime_type", "tls_version",
         )
         .repartition(*VISITOR)
-        .withColumn("hour", hour)
+        .withColumn("hour", F.lpad(hour, 2, "0"))
         .withColumn("target", F.trim(sources.decoded(target)))
     )  # fmt: skip
 

@@ -1,10 +1,12 @@
 """Who may import whom: the arrows of the design, held for every file."""
 
 import ast
+import sys
 
 import pytest
 
 from include.settings import PROJECT
+from tests.conftest import run
 
 OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
 MAY_IMPORT = {
@@ -52,3 +54,18 @@ def test_one_module_alone_talks_to_kafka():
         )
     ]
     assert set(users) == {"producers/kafka_client.py"}
+
+
+def test_a_job_does_not_load_pandas():
+    """PySpark would, at the first literal, and a job's start would take a second longer."""
+    job = (
+        "import sys; from spark_jobs.runtime import session\n"
+        "def look():\n"
+        "    import pyspark.testing.utils as looked_at\n"
+        "    import pyarrow; assert len(pyarrow.array(['a'])) == 1\n"
+        "    assert not looked_at.have_pandas and 'pandas' not in sys.modules\n"
+        "    print('looked')\n"
+        "session.run('look', look)"
+    )
+    done = run([sys.executable, "-c", job])
+    assert (done.returncode, done.stdout.strip()) == (0, "looked"), done.stderr
