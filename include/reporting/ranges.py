@@ -14,11 +14,10 @@ from typing import Any
 import pyarrow as pa
 from datasketches import hll_sketch, hll_union
 
-from include.contracts import REPORT_SCHEMA_VERSION
+from include.contracts import LONGEST_RANGE, REPORT_SCHEMA_VERSION
 from include.reporting.panel_sums import hits_of_day, read_panels, sum_panels
 from include.reporting.report import SummaryError, read_summary
 
-LONGEST = 3660  # days of a range
 MACHINES_KEPT = 100
 LG_K = 12  # of the sketches: 2^12 registers
 TOTALS = ("requests", "visitors", "unsuccessful", "bytes")
@@ -30,7 +29,7 @@ def range_of(summaries: Path, first: date, last: date) -> dict[str, Any]:
     Days without a summary are in `missing`. Its names are those of docs/report.schema.json.
 
     Raises SummaryError if no day has a summary, one cannot be read, or two are of another dataset or
-    filter, and ValueError if `last` is before `first` or the range is longer than LONGEST days.
+    filter, and ValueError if `last` is before `first` or the range is longer than LONGEST_RANGE days.
     """
     wanted = days_between(first, last)
     days = [day for day in wanted if _file(summaries, day).is_file()]
@@ -79,8 +78,8 @@ def days_between(first: date, last: date) -> list[str]:
     if last < first:
         raise ValueError(f"the range ends ({last}) before it begins ({first}); swap the two days")
     count = (last - first).days + 1
-    if count > LONGEST:
-        raise ValueError(f"{first} to {last} is {count:,} days; choose at most {LONGEST:,}")
+    if count > LONGEST_RANGE:
+        raise ValueError(f"{first} to {last} is {count:,} days; choose at most {LONGEST_RANGE:,}")
     return [(first + timedelta(days=n)).isoformat() for n in range(count)]
 
 

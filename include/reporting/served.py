@@ -22,6 +22,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import select
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from include.contracts import LONGEST_RANGE
 from include.lake import reports, summaries
 from include.reporting.page import environment
 from include.reporting.published import REPORTING_DAGS, pages_of_run
@@ -47,7 +48,6 @@ RUN_ID = re.compile(r"[A-Za-z0-9_.~:+-]+")  # Airflow's own default
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 PERIOD = re.compile(r"\d{4}(-\d\d|-W\d\d)?")  # a year, a month, a week
 RANGE = re.compile(rf"({DAY.pattern})_({DAY.pattern})")
-MOST_DAYS = 3700
 NEWEST = 31  # days on the page; the others are in the list of all days
 EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 log = logging.getLogger(__name__)
@@ -169,8 +169,10 @@ def _range(first: str, last: str) -> tuple[date, date]:
         raise HTTPException(400, "Give both days as in 2026-01-15.") from None
     if begin > end:
         raise HTTPException(400, f"{first} is after {last}: exchange them.")
-    if (end - begin).days >= MOST_DAYS:
-        raise HTTPException(400, f"That is more than {MOST_DAYS:,} days: choose a shorter range.")
+    if (end - begin).days >= LONGEST_RANGE:
+        raise HTTPException(
+            400, f"That is more than {LONGEST_RANGE:,} days: choose a shorter range."
+        )
     return begin, end
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from include.lake import reports, summaries
-from include.publishing import main, publish_days, replaced, restore
+from include.publishing import main, publish_days, replaced, restore, write_periods
 from include.quality import NotFit, check_day
 from include.settings import load_settings
+from tests.unit.made_summaries import write_day
 from tests.unit.test_report import a_summary
 
 DAYS = ["2026-01-14", "2026-01-15"]
@@ -101,3 +102,22 @@ def test_who_is_ended_between_report_and_summary_leaves_the_day_to_do(settings, 
     page = reports(settings, "access_log") / "2026-01-15" / "report.json"
     assert json.loads(page.read_text())["requests"] == 4
     assert json.loads((kept / "2026-01-15" / "summary.json").read_text())["requests"] == 3
+
+
+def test_weeks_and_months_follow_what_is_published_and_what_is_put_back(settings, tmp_path):
+    for day in DAYS:
+        write_day(summaries(settings, "access_log"), day, requests=3)
+        write_day(tmp_path / "staged", day, requests=40)
+    publish_days(settings, DAYS, "night")
+
+    def requests_of(period):
+        page = reports(settings, "access_log") / period / "report.json"
+        return json.loads(page.read_text())["requests"]
+
+    periods = ["2026-W03", "2026-01", "2026"]
+    assert [requests_of(period) for period in periods] == [6, 6, 6]
+    publish_days(settings, DAYS, "bulk", staged=tmp_path / "staged")
+    write_periods(settings, DAYS)  # the last task of a backfill
+    assert [requests_of(period) for period in periods] == [80, 80, 80]
+    restore(settings, "bulk", DAYS[:1])
+    assert [requests_of(period) for period in periods] == [43, 43, 43]

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from include.contracts import LONGEST_RANGE
 from include.reporting import panel_sums
-from include.reporting.ranges import LONGEST, periods_of, range_of
+from include.reporting.ranges import periods_of, range_of
 from include.reporting.report import SummaryError, write_range
 from tests.unit.made_summaries import a_machine, a_row, a_sketch, an_attack, write_day
 
@@ -277,7 +278,7 @@ def test_a_value_that_is_not_utf_8_is_shown_all_the_same():
 
 @pytest.mark.parametrize(
     ("first", "last", "says"),
-    [(LAST, FIRST, "swap"), (FIRST, FIRST + timedelta(days=LONGEST), "choose at most 3,660")],
+    [(LAST, FIRST, "swap"), (FIRST, FIRST + timedelta(days=LONGEST_RANGE), "choose at most 3,660")],
 )
 def test_a_range_that_is_none_is_refused(tmp_path, first, last, says):
     with pytest.raises(ValueError, match=says):
