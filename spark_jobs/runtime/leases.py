@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from py4j.protocol import Py4JError
@@ -89,10 +90,11 @@ class Lease:
         self._asked.set()
 
     def _listen(self, spark: SparkSession) -> None:
-        lease = self
+        lease, interrupts = self, count(1)
 
         def handle(number: int, frame: object) -> None:
-            if lease._asked.is_set() and number == signal.SIGINT:
+            # Counted here, not seen by _asked: of one Ctrl-C the JVM often tells first.
+            if number == signal.SIGINT and next(interrupts) > 1:
                 raise KeyboardInterrupt  # a second Ctrl-C does not wait for the batch
             lease._ask(SIGNALS[signal.Signals(number)])
 

@@ -72,7 +72,8 @@ ALB_LINES = {
         '2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-" TID_123456',
         {"host": "192.168.131.39", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 200, "content_size": 57, "user_agent": "curl/7.46.0", "seconds_taken": 0.171,
-         "vhost": "www.example.com:443", "at": at("2018-07-02T22:23:00.186641")},
+         "vhost": "www.example.com:443", "at": at("2018-07-02T22:23:00.186641"),
+         "tls_version": "TLSv1.2"},
     ),
     "HTTP/2": (
         f'h2 2018-07-02T22:23:00.186641Z {LB} 10.0.1.252:48160 10.0.0.66:9000 0.000 0.002 0.000 200 200 5 '
@@ -81,7 +82,8 @@ ALB_LINES = {
         '"redirect" "https://example.com:80/" "-" "10.0.0.66:9000" "200" "-" "-"',
         {"host": "10.0.1.252", "method": "GET", "endpoint": "/", "protocol": "HTTP/2.0",
          "status": 200, "content_size": 257, "user_agent": "curl/7.46.0", "seconds_taken": 0.002,
-         "vhost": "10.0.2.105:773", "at": at("2018-07-02T22:23:00.186641")},
+         "vhost": "10.0.2.105:773", "at": at("2018-07-02T22:23:00.186641"),
+         "tls_version": "TLSv1.2"},
     ),
     "secured WebSocket": (
         f'wss 2018-07-02T22:23:00.186641Z {LB} 10.0.0.140:44244 10.0.0.171:8010 0.000 0.001 0.000 101 101 '
@@ -90,7 +92,8 @@ ALB_LINES = {
         '"forward" "-" "-" "10.0.0.171:8010" "101" "-" "-"',
         {"host": "10.0.0.140", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 101, "content_size": 786, "seconds_taken": 0.001, "vhost": "10.0.0.30:443",
-         "at": at("2018-07-02T22:23:00.186641")},
+         "at": at("2018-07-02T22:23:00.186641"),
+         "tls_version": "TLSv1.2"},
     ),
     "Lambda that failed": (
         f'http 2018-11-30T22:23:00.186641Z {LB} 192.168.131.39:2817 - 0.000 0.001 0.000 502 - 34 366 '
@@ -131,6 +134,7 @@ CADDY_ROW = {
     "host": "127.0.0.1", "method": "GET", "endpoint": "/", "protocol": "HTTP/2.0", "status": 200,
     "content_size": 10900, "user_agent": "curl/7.82.0", "vhost": "localhost",
     "seconds_taken": 0.000929675, "at": at("2022-03-09T21:30:01.524102"),
+    "mime_type": "text/html", "tls_version": "TLSv1.3",  # 772 is 0x0304: RFC 8446, 4.1.2
 }  # fmt: skip
 # What nginx writes with `log_format … escape=json`, by the names of its variables.
 NGINX = {

@@ -1,6 +1,7 @@
 """The course's examples on folders of files: the same totals however they travel and fire."""
 
 import json
+import signal
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from include.settings import PROJECT
 from producers.clickstream.events import batch_messages, events, row_messages
+from spark_jobs.runtime.leases import Lease
 from spark_jobs.transforms.clickstream import (
     ROW_DDL,
     count_good,
@@ -254,3 +256,13 @@ def test_the_page_shows_the_totals_that_the_events_have():
     page = (PROJECT / "docs" / "streams.md").read_text()
     for minute in range(5):
         assert f"|{minute:<10}|{EXPECTED[minute]:<17}|" in page
+
+
+def test_one_ctrl_c_is_one_though_the_jvm_tells_of_it_first(spark):
+    """A terminal sends it to both processes, and either may be the first to see it."""
+    with Lease(spark, None, None) as lease:
+        lease._ask("Ctrl-C")  # as the JVM's handler does; this test's own JVM ignores the signal
+        signal.raise_signal(signal.SIGINT)
+        assert lease.reason == "Ctrl-C"
+        with pytest.raises(KeyboardInterrupt):  # the second does not wait for the batch
+            signal.raise_signal(signal.SIGINT)

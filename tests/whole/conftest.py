@@ -15,7 +15,7 @@ from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
 from include.local_stack.processes import listener
 from include.settings import PROJECT, load_settings
-from tests.conftest import run
+from tests.conftest import eventually, run
 
 QUIET = Console(file=Path(os.devnull).open("w"))
 
@@ -104,16 +104,36 @@ def run_dags(settings, conf, day=None):
 
 
 def question(api, dag_id, run_id, task_id):
-    """What the task asks, once it waits for the answer; None before.
-
-    Answered in the same second, Airflow 3.3.2 starts the task again while its old process still ends,
-    refuses it (409), and asks anew in the retry. A person takes longer, and so do we.
-    """
-    tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    if (task_id, "awaiting_input") not in [(task["task_id"], task["state"]) for task in tasks]:
+    """What the task asks, once it waits for the answer; None before."""
+    if _state(api, dag_id, run_id, task_id) != "awaiting_input":
         return None
-    time.sleep(5)
+    time.sleep(5)  # as a person; see `answer`
     return api.call("GET", where_to_answer(dag_id, run_id, task_id))
+
+
+def answer(api, dag_id, run_id, task_id, chosen, seconds=300):
+    """Answer as a person would, as often as it is asked; give the question's text.
+
+    Answered before the process that asked has ended, Airflow 3.3.2 starts the task again, refuses
+    it (409), and asks anew in the retry a minute later.
+    """
+    texts = []
+
+    def is_over():
+        asked = question(api, dag_id, run_id, task_id)
+        if asked and not asked["response_received"]:
+            texts.append(asked["body"])
+            where = where_to_answer(dag_id, run_id, task_id)
+            api.call("PATCH", where, json={"chosen_options": [chosen]})
+        return texts and _state(api, dag_id, run_id, task_id) == "success"
+
+    eventually(is_over, seconds, f"{task_id} to have its answer")
+    return texts[0]
+
+
+def _state(api, dag_id, run_id, task_id):
+    tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    return next(task["state"] for task in tasks if task["task_id"] == task_id)
 
 
 def where_to_answer(dag_id, run_id, task_id):

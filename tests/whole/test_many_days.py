@@ -15,7 +15,7 @@ from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.processes import StackError
 from tests.conftest import eventually, kill_family
-from tests.whole.conftest import QUIET, question, report, where_to_answer
+from tests.whole.conftest import QUIET, answer, question, report
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 DAG = "backfill_access_logs"
@@ -167,13 +167,13 @@ def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approve
     assert (told["lines"], told["first"][:10], told["last"][:10]) == (1558, DAYS[0], DAYS[0])
     assert told["seconds"] > 0
     api = Api(settings)
-    for answer, changed in (("Reject", False), ("Approve", True)):
+    for chosen, changed in (("Reject", False), ("Approve", True)):
         run_id = api.trigger(DAG, {"dry_run": False, "first_day": DAYS[0], "last_day": DAYS[0]})
         asking = (DAG, run_id, "approve_fewer_lines")
         asked = eventually(partial(question, api, *asking), 240, "the question")
         assert f"| {DAYS[0]} | files | 1,632 | 1,558 |" in asked["body"]
         assert is_same(days(settings), before)
-        api.call("PATCH", where_to_answer(*asking), json={"chosen_options": [answer]})
+        answer(api, *asking, chosen)
         follow(api, DAG, run_id, QUIET)
         assert is_same(days(settings), before) is not changed
     kept = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"

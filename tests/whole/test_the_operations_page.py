@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from include.local_stack.airflow import Api
 from include.settings import PROJECT, load_settings
 from tests.builders import a_line
 from tests.conftest import eventually, kill_family
-from tests.whole.conftest import question, where_to_answer
+from tests.whole.conftest import answer
 
 PAGE = (PROJECT / "docs" / "operations.md").read_text()
 SECTIONS = {
@@ -119,10 +118,7 @@ def test_the_bad_line(shell, project):
     def approve():
         runs = "/dags/replay_bad_lines/dagRuns"
         run = eventually(lambda: api.call("GET", runs)["dag_runs"], 200, "a run")[0]["dag_run_id"]
-        asking = ("replay_bad_lines", run, "approve_replay")
-        asked = eventually(partial(question, api, *asking), 300, "the question")
-        answered.append(asked["body"])
-        api.call("PATCH", where_to_answer(*asking), json={"chosen_options": ["Approve"]})
+        answered.append(answer(api, "replay_bad_lines", run, "approve_replay", "Approve"))
 
     answering = threading.Thread(target=approve)
     answering.start()
