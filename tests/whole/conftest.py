@@ -133,7 +133,7 @@ def answer(api, dag_id, run_id, task_id, chosen, seconds=300):
 
 def _state(api, dag_id, run_id, task_id):
     tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-    return next(task["state"] for task in tasks if task["task_id"] == task_id)
+    return next((task["state"] for task in tasks if task["task_id"] == task_id), None)
 
 
 def where_to_answer(dag_id, run_id, task_id):
