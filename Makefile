@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
+PEERS := .venv/.peers
 
-.PHONY: help setup demo up down status doctor run airflow report relocate test test-fast lint bench-latency bench-bulk restore docs
+.PHONY: help setup demo up down status doctor run airflow report relocate test test-fast lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,11 +51,19 @@ test-fast: $(READY)  ## the tests that need no JVM
 lint: $(READY)  ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy include producers spark_jobs
 
-bench-latency: $(READY)  ## milliseconds from Kafka through Spark to Kafka, into docs/benchmarks.md
-	@$(BIN)/python -m bench.latency
+bench: bench-speed bench-bulk bench-latency  ## all benchmarks into docs/benchmarks.md (over an hour)
 
-bench-bulk: $(READY)  ## seconds and memory of months of logs in bulk, into docs/benchmarks.md
+bench-quick: $(PEERS)  ## the speed benchmark on a few lines, to see that it works
+	@$(BIN)/python -m bench.speed --quick
+
+bench-speed: $(PEERS)  ## seconds and memory of every part, and of others: make bench-speed [SIZES="100000 1000000"]
+	@$(BIN)/python -m bench.speed $(SIZES)
+
+bench-bulk: $(READY)  ## seconds and memory of months of logs in bulk
 	@$(BIN)/python -m bench.bulk
+
+bench-latency: $(READY)  ## milliseconds from Kafka through Spark to Kafka
+	@$(BIN)/python -m bench.latency
 
 restore: $(READY)  ## put back the reports that a run replaced: make restore RUN=… [DAYS="…"]
 	@$(BIN)/python -m include.publishing $(if $(RUN),"$(RUN)" $(DAYS))
@@ -70,4 +79,10 @@ $(READY): requirements.lock
 	@echo "installing Python packages into .venv (about a minute the first time)"
 	@uv=$$(command -v uv) || { $(BIN)/python -m pip install --quiet --disable-pip-version-check uv && uv=$(BIN)/uv; }; \
 	  VIRTUAL_ENV="$(CURDIR)/.venv" $$uv pip sync --quiet --require-hashes requirements.lock
+	@touch $@
+
+# What benchmarks compare with, beside what the project needs.
+$(PEERS): $(READY) bench/requirements.lock
+	@uv=$$(command -v uv || echo $(BIN)/uv); test -x "$$uv" || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	  VIRTUAL_ENV="$(CURDIR)/.venv" $$uv pip install --quiet --require-hashes -r bench/requirements.lock
 	@touch $@

@@ -10,24 +10,19 @@ it runs them, Spark jobs as whole processes. Airflow's own time (a second or two
 import gzip
 import json
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 
 from bench.pages import write_page
-from bench.stack import start_job
+from bench.stack import fresh_lake, job_cost, timed
 from include.backfill import days_to_do, inventory, run_folder, validate
 from include.lake import inbox, landing, ready
-from include.local_stack.jars import ensure_jars
 from include.publishing import publish_days
-from include.settings import Settings, load_settings
+from include.settings import Settings
 from producers.access_log.generator import generate
 
 FIRST = date(2026, 1, 1)
@@ -38,12 +33,9 @@ RUN = "bench"
 
 def measure(cases: list[tuple[int, int, int]]) -> list[dict[str, Any]]:
     """A row a case: sizes, seconds of each step, and the peak memory of the driver in MiB."""
-    jars, says, rows = load_settings().jars, Console(stderr=True), []
-    ensure_jars(jars)
+    says, rows = Console(stderr=True), []
     for days, lines, archives in cases:
-        with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
-            (Path(folder) / "jars").symlink_to(jars)
-            settings = load_settings({"TIDEMARK_HOME": folder})
+        with fresh_lake() as settings:
             packed = fill(settings, days, lines, archives)
             row = {"days": days, "lines": days * lines, "files": days * archives,
                    "mb": round(packed / 1e6, 1)} | steps(settings)  # fmt: skip
@@ -77,13 +69,13 @@ def steps(settings: Settings) -> dict[str, float]:
     folder, found = run_folder(settings, RUN), {}
     found["inventory"], told = timed(lambda: inventory(settings, RUN, only_look=False))
     land = ["--source", f"text:{ready(settings, DATASET)}", "--sink", f"parquet:{data}"]
-    found["land"], found["land_mib"] = timed(lambda: submitted(settings, "land_access_log", land))
+    cost = job_cost(settings, "land_access_log", *land)
+    found["land"], found["land_mib"] = cost.seconds, cost.mib
     days = days_to_do(settings, None, None)
     summarise = ["--source", f"parquet:{data}", "--source-kind", "files", "--days", ",".join(days),
                  "--sink", f"summary:{folder / 'summary'}", "--by-file", folder / "by_file.json"]  # fmt: skip
-    found["summarise"], found["summarise_mib"] = timed(
-        lambda: submitted(settings, "summarise_access_log", summarise)
-    )
+    cost = job_cost(settings, "summarise_access_log", *summarise)
+    found["summarise"], found["summarise_mib"] = cost.seconds, cost.mib
     found["validate"], checked = timed(lambda: validate(settings, RUN, days))
     assert len(checked["publish"]) == len(days), checked
     found["publish"], _ = timed(
@@ -93,38 +85,6 @@ def steps(settings: Settings) -> dict[str, float]:
     sent = sum(p.stat().st_size for p in inbox(settings, DATASET).iterdir())
     found["bytes_a_line"] = (lake - 2 * sent) / told["lines"]
     return {name: round(value, 1) for name, value in found.items()}
-
-
-def timed(step: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.monotonic()
-    found = step()
-    return time.monotonic() - begun, found
-
-
-def submitted(settings: Settings, job: str, flags: list[Any]) -> float:
-    """Run the job to its end; give the peak of its processes' resident memory, together, in MiB."""
-    output, peak = settings.home / f"{job}.out", 0
-    started = start_job(settings, job, *flags, output=output)
-    over = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.2):
-            try:
-                process = psutil.Process(started.pid)
-                family = [process, *process.children(recursive=True)]
-                peak = max(peak, sum(member.memory_info().rss for member in family))
-            except psutil.NoSuchProcess:
-                continue
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    code = started.wait()
-    over.set()
-    watching.join()
-    if code:
-        raise SystemExit(f"{job} ended with {code}:\n{output.read_text()[-2000:]}")
-    return peak / 2**20
 
 
 def main() -> None:

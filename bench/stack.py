@@ -4,9 +4,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from include.local_stack import broker as local_broker
 from include.local_stack.airflow import environment
@@ -16,19 +22,36 @@ from include.package import package_jobs
 from include.settings import Settings, load_settings
 from include.spark_submit import spark_conf
 
+PORTS = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a whole process took: seconds, and the peak memory of it and its children in MiB."""
+
+    seconds: float
+    mib: float
+    printed: str = ""
+
 
 @contextmanager
-def fresh_broker() -> Iterator[Settings]:
-    """A Kafka broker with nothing in it; settings that name it. It and its folder go afterwards."""
+def fresh_lake() -> Iterator[Settings]:
+    """Settings of a lake with nothing in it, on free ports; its folder goes afterwards."""
     jars = load_settings().jars
     ensure_jars(jars)
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
         (Path(folder) / "jars").symlink_to(jars)
-        port = free_port(31092)
-        settings = load_settings({
-            "TIDEMARK_HOME": folder, "TIDEMARK_KAFKA_PORT": str(port),
-            "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
-        })  # fmt: skip
+        told, port = {"TIDEMARK_HOME": folder}, 31092
+        for name in PORTS:
+            port = free_port(port + 1)
+            told[f"TIDEMARK_{name}_PORT"] = str(port)
+        yield load_settings(told)
+
+
+@contextmanager
+def fresh_broker() -> Iterator[Settings]:
+    """A Kafka broker with nothing in it; settings that name it. It and its folder go afterwards."""
+    with fresh_lake() as settings:
         local_broker.start(settings)
         try:
             yield settings
@@ -40,14 +63,70 @@ def start_job(
     settings: Settings, job: str, *flags: object, output: Path
 ) -> subprocess.Popen[bytes]:
     """Submit a job as Airflow does; what it prints goes to `output`."""
-    archive = package_jobs(settings.job_zip)
+    return start(settings, submit(settings, f"spark_jobs/{job}.py", *flags), output)
+
+
+def submit(settings: Settings, application: str, *flags: object) -> list[str]:
+    """The command by which Airflow submits an application."""
     conf = [f"--conf={name}={value}" for name, value in spark_conf(settings).items()]
     jars = ",".join(map(str, connector_jars(settings.jars)))
-    command = [
-        str(Path(sys.executable).with_name("spark-submit")), "--master=local[*]", *conf,
-        f"--driver-memory={settings.driver_memory}", f"--jars={jars}", f"--py-files={archive}",
-        f"spark_jobs/{job}.py", *map(str, flags),
+    return [
+        spark_submit(), "--master=local[*]", *conf, f"--driver-memory={settings.driver_memory}",
+        f"--jars={jars}", f"--py-files={package_jobs(settings.job_zip)}", application,
+        *map(str, flags),
     ]  # fmt: skip
+
+
+def spark_submit() -> str:
+    return str(Path(sys.executable).with_name("spark-submit"))
+
+
+def start(settings: Settings, command: list[str], output: Path) -> subprocess.Popen[bytes]:
+    """Start a process in Airflow's environment; what it prints goes to `output`."""
     env = os.environ | environment(settings)
     with output.open("wb") as out:
         return subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
+
+
+def cost_of(started: subprocess.Popen[bytes], output: Path) -> Cost:
+    """Wait for a process that was just started. Raises SystemExit with its last words if it fails."""
+    begun, peak, over = time.monotonic(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.2):
+            try:
+                process = psutil.Process(started.pid)
+                family = [process, *process.children(recursive=True)]
+                peak = max(peak, sum(member.memory_info().rss for member in family))
+            except psutil.NoSuchProcess:
+                continue
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    code = started.wait()
+    seconds = time.monotonic() - begun
+    over.set()
+    watching.join()
+    printed = output.read_text(errors="replace")
+    if code:
+        raise SystemExit(f"{started.args} ended with {code}:\n{printed[-2000:]}")
+    return Cost(round(seconds, 2), round(peak / 2**20), printed)
+
+
+def job_cost(settings: Settings, job: str, *flags: object) -> Cost:
+    """What a whole `spark-submit` of the job takes."""
+    output = settings.home / f"{job}.out"
+    return cost_of(start_job(settings, job, *flags, output=output), output)
+
+
+def command_cost(settings: Settings, command: list[str]) -> Cost:
+    """What a whole process takes."""
+    output = settings.home / "command.out"
+    return cost_of(start(settings, command, output), output)
+
+
+def timed(step: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.monotonic()
+    found = step()
+    return round(time.monotonic() - begun, 2), found

@@ -31,8 +31,8 @@ from include.assets import (
     ACCESS_LOG_TOPIC,
 )
 from include.filters import FILTER, FILTER_PARAMS, ONLY, filter_name
-from include.lake import landed_offsets, landing, ready, run_manifest, summaries
-from include.nights import days_behind, days_of_run, take_files
+from include.lake import landing, ready, run_manifest, summaries
+from include.nights import days_behind, days_of_run, new_lines, new_messages, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.reporting.report_task import report_task
 from include.settings import load_settings
@@ -45,6 +45,7 @@ SOURCE = (
     "{{ 'kafka:" + SETTINGS.access_log_topic + "' if params.source == 'kafka' "
     "else 'text:" + str(ready(SETTINGS, DATASET)) + "' }}"
 )
+NEW_LINES = "ti.xcom_pull(task_ids='has_new')"
 LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "data")
 OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' else 'kafka'")
 
@@ -81,21 +82,20 @@ def analyse_access_log():
             take_files(load_settings())
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def has_new(params: dict[str, Any]) -> bool:
+    def has_new(params: dict[str, Any]) -> int:
         from producers.kafka_client import end_offsets
 
         settings = load_settings()
         if params["source"] == "files":
-            return any(ready(settings, DATASET).glob("[!.]*"))
-        topic = settings.access_log_topic
-        landed = landed_offsets(landing(settings, DATASET, "kafka"), topic)
-        return end_offsets(settings.kafka_servers, topic) != landed
+            return new_lines(settings)
+        ends = end_offsets(settings.kafka_servers, settings.access_log_topic)
+        return new_messages(settings, ends)
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
         trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
-        accept_loss="{{ params.accept_loss }}",
+        accept_loss="{{ params.accept_loss }}", lines=NEW_LINES,
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def analyse_access_log():
 
     summarise = summarise_days(
         SETTINGS, "{{ params.source }}", "{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}",
-        sink=str(summaries(SETTINGS, DATASET) / FILTER), **ONLY,
+        sink=str(summaries(SETTINGS, DATASET) / FILTER), lines=NEW_LINES, **ONLY,
         operator=POOL | {"outlets": [ACCESS_LOG_SUMMARY]},
     )  # fmt: skip
 

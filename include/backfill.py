@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.inbox import clear_landed, records, take
+from include.inbox import clear_landed, take, waiting
 from include.lake import inbox, is_behind, landed_days, landing, ready, summaries
 from include.settings import Settings
 
@@ -44,10 +44,7 @@ def inventory(settings: Settings, run: str, *, only_look: bool) -> dict[str, Any
         )
     found = take(inbox(settings, DATASET), target, settings.log_format, only_look=only_look)
     print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
-    waiting = [
-        record for record in records(target) if (target / record.get("ready", "-")).is_file()
-    ]
-    files = waiting + (found.files if only_look else [])
+    files = waiting(target) + (found.files if only_look else [])
     lines = sum(record["lines"] for record in files)
     packed = sum(record["packed"] for record in files)
     times = sorted(time for record in files for time in (record["first"], record["last"]) if time)

@@ -147,6 +147,11 @@ def records(ready: Path) -> list[dict[str, Any]]:
     return list(_Ledger(_ledger_of(ready)).records)
 
 
+def waiting(ready: Path) -> list[dict[str, Any]]:
+    """The records of files that were taken and lie there still, to be landed."""
+    return [record for record in records(ready) if (ready / record.get("ready", "-")).is_file()]
+
+
 def clear_landed(ready: Path, checkpoint: Path) -> int:
     """Remove from `ready` what the landing with this checkpoint has committed; give how many."""
     committed = max((int(p.name) for p in (checkpoint / "commits").glob("[0-9]*")), default=-1)

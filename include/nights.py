@@ -3,12 +3,13 @@
 from typing import Any
 
 from include.filters import filter_name
-from include.inbox import clear_landed, take
+from include.inbox import clear_landed, take, waiting
 from include.lake import (
     changed_days,
     day_of_run,
     inbox,
     is_behind,
+    landed_offsets,
     landing,
     ready,
     summaries,
@@ -24,6 +25,21 @@ def take_files(settings: Settings) -> None:
     clear_landed(target, landing(settings, DATASET, "files") / "checkpoint")
     found = take(inbox(settings, DATASET), target, settings.log_format)
     print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
+
+
+def new_lines(settings: Settings) -> int:
+    """How many lines of files wait to be landed; 0 only if no file does."""
+    folder = ready(settings, DATASET)
+    lines: int = sum(record["lines"] for record in waiting(folder))
+    return max(lines, sum(1 for _ in folder.glob("[!.]*")))
+
+
+def new_messages(settings: Settings, ends: dict[int, int] | None) -> int:
+    """How many messages of the topic with these `ends` wait to be landed; 0 only if none do."""
+    landed = landed_offsets(landing(settings, DATASET, "kafka"), settings.access_log_topic)
+    if ends == landed:
+        return 0
+    return max(1, sum(end - landed.get(at, 0) for at, end in (ends or {}).items()))
 
 
 def days_of_run(settings: Settings, context: Any) -> list[str]:

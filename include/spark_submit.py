@@ -13,6 +13,7 @@ from include.settings import PROJECT, Settings, load_settings
 
 CONNECTION = "spark_default"
 SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
+MANY_LINES = 200_000
 CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
 
 
@@ -27,20 +28,31 @@ class RefusedIsFinal(RetryPolicy):
         return RetryDecision.default()
 
 
-def spark_conf(settings: Settings) -> dict[str, str]:
-    """What every job is submitted with, whatever it does. No secrets: the command is logged."""
+def spark_conf(settings: Settings, lines: str = "0") -> dict[str, str]:
+    """What every job is submitted with, whatever it does. No secrets: the command is logged.
+
+    `lines`, a number or an expression of Jinja's, is about how many lines it will read: of many the
+    JVM compiles better, which takes a few seconds.
+    """
+    short, long = (java_options(settings, long=is_long) for is_long in (False, True))
+    if lines.isdigit():
+        java = long if int(lines) > MANY_LINES else short
+    else:
+        java = f"{{{{ {long!r} if ({lines} or 0) > {MANY_LINES} else {short!r} }}}}"
     return {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": java_options(settings),
+        "spark.driver.extraJavaOptions": java,
         "spark.local.dir": str(settings.home / "spark"),
     }
 
 
 def spark_job(
-    job: str, *, kafka: bool = False, task_id: str | None = None, **arguments: Any
+    job: str, *, kafka: bool = False, task_id: str | None = None, lines: str = "0", **arguments: Any
 ) -> SparkSubmitOperator:
     """Submit spark_jobs/<job>.py; `kafka` gives it the connector. `job` may be a template.
+
+    `lines` as in `spark_conf`.
 
     What SparkSubmitOperator and BaseOperator know by name (`pool`, `retries`, `outlets`, …) goes
     under `operator`; the rest are the job's flags: run_seconds=60 is `--run-seconds 60`.
@@ -54,7 +66,7 @@ def spark_job(
         application=str(PROJECT / "spark_jobs" / f"{job}.py"),
         py_files=str(settings.job_zip),
         jars=",".join(str(settings.jars / jar) for jar in CONNECTOR_JARS) if kafka else None,
-        conf=spark_conf(settings),
+        conf=spark_conf(settings, lines),
         driver_memory=settings.driver_memory,
         retry_policy=RefusedIsFinal(),
         spark_binary=str(Path(sys.executable).with_name("spark-submit")),

@@ -81,9 +81,7 @@ def test_the_examples_print_what_the_page_says(shell):
         ]
         assert expected
         for line in expected:
-            assert line in lines, (
-                f"{line!r} is not in example {number}'s output:\n{said(printed)}"
-            )
+            assert line in lines, f"{line!r} is not in example {number}'s output:\n{said(printed)}"
 
 
 def test_there_are_six_examples():

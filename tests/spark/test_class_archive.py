@@ -47,4 +47,4 @@ def test_another_java_or_other_jars_have_another_archive(settings, monkeypatch, 
     assert "SharedArchiveFile" not in class_archive.java_options(settings)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "no java"))
     monkeypatch.setenv("PATH", "")
-    assert class_archive.java_options(settings) == class_archive.JAVA_OPTIONS
+    assert class_archive.java_options(settings, long=True) == class_archive.JAVA_OPTIONS

@@ -1,5 +1,6 @@
 """The parser against lines as servers write them, and against another parser."""
 
+import random
 import re
 import time
 from datetime import UTC, date, datetime
@@ -42,6 +43,26 @@ def parse(spark):
         ]
 
     return parsed
+
+
+def test_the_short_way_through_a_plain_line_finds_what_the_pattern_finds(spark):
+    """Lines with something changed at random, by both ways: another format first skips the short one."""
+    chance = random.Random(8)
+    pieces = ['"', "\\", '\\"', " ", "  ", "-", '""', '" "', "[", "]", "\t", "?", "é", "\r", "a:80 ",
+              " - ", "HTTP/1.1", "\x01", "\u2028", '" 200 5 "', "17/May/2015", "0000", "404"]  # fmt: skip
+    lines = []
+    for _ in range(4000):
+        line = a_line(user=chance.choice(["-", "frank"]), size=chance.choice(["-", "0", "512"]))
+        for _ in range(chance.randrange(3)):
+            at = chance.randrange(len(line) + 1)
+            line = line[:at] + chance.choice(pieces) + line[at + chance.randrange(3) :]
+        lines.append((line,))
+    texts = spark.createDataFrame(lines, "line STRING")
+    short, long = (
+        parse_lines(texts, log_format).collect() for log_format in ("", "%a never %u %t %>s")
+    )
+    assert short == long
+    assert sum(row.bad_reason is None for row in short) > 1500
 
 
 def test_a_combined_line_gives_every_field(parse):

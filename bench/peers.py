@@ -1,0 +1,64 @@
+"""What others do with the same log: the same fields and nine panels, by DuckDB or by Polars.
+
+    python -m bench.peers duckdb access.log
+
+Each panel has hits, exact visitors (address and user agent) and bytes; it prints how many rows.
+"""
+
+import sys
+
+SHAPE = (
+    r'^(?P<host>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) '
+    r'(?P<target>[^" ]*) (?P<protocol>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-) '
+    r'"(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<user_agent>(?:[^"\\]|\\.)*)"'
+)
+NAMES = ("host", "user", "time", "method", "target", "protocol", "status", "bytes", "referrer",
+         "user_agent")  # fmt: skip
+PANELS = ("target", "host", "status", "method", "protocol", "referrer", "user_agent", "hour", "day")
+
+
+def duckdb(path: str) -> int:
+    import duckdb
+
+    base = duckdb.connect()
+    shape = SHAPE
+    for name in NAMES:
+        shape = shape.replace(f"(?P<{name}>", "(")
+    base.execute(
+        "CREATE TABLE rows AS SELECT f.* EXCLUDE (bytes), coalesce(try_cast(f.bytes AS BIGINT), 0) AS bytes, "
+        "hash(f.host, f.user_agent) AS visitor, f.time[13:14] AS hour, f.time[1:11] AS day, "
+        "try_strptime(f.time, '%d/%b/%Y:%H:%M:%S %z') AS timestamp "
+        "FROM (SELECT regexp_extract(line, ?, ?) AS f FROM read_csv(?, columns={'line': 'VARCHAR'}, "
+        "delim='\\x01', quote='', escape='', header=false)) WHERE f.host <> ''",
+        [shape, list(NAMES), path],
+    )
+    found = 0
+    for panel in PANELS:
+        found += len(base.execute(
+            f"SELECT {panel}, count(*), count(DISTINCT visitor), sum(bytes) FROM rows GROUP BY 1"
+        ).fetchall())  # fmt: skip
+    return found
+
+
+def polars(path: str) -> int:
+    import polars as pl
+
+    rows = (
+        pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
+                    encoding="utf8-lossy")
+        .select(pl.col("line").str.extract_groups(SHAPE).alias("f")).unnest("f")
+        .filter(pl.col("host").is_not_null())
+        .with_columns(
+            pl.col("bytes").cast(pl.Int64, strict=False).fill_null(0),
+            pl.struct("host", "user_agent").hash().alias("visitor"),
+            pl.col("time").str.slice(12, 2).alias("hour"), pl.col("time").str.slice(0, 11).alias("day"),
+            pl.col("time").str.to_datetime("%d/%b/%Y:%H:%M:%S %z", strict=False).alias("timestamp"),
+        )
+        .collect()
+    )  # fmt: skip
+    numbers = [pl.len(), pl.col("visitor").n_unique(), pl.col("bytes").sum()]
+    return sum(rows.group_by(panel).agg(*numbers).height for panel in PANELS)
+
+
+if __name__ == "__main__":
+    print({"duckdb": duckdb, "polars": polars}[sys.argv[1]](sys.argv[2]))
