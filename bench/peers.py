@@ -29,7 +29,8 @@ def duckdb(path: str) -> int:
         "hash(f.host, f.user_agent) AS visitor, f.time[13:14] AS hour, f.time[1:11] AS day, "
         "try_strptime(f.time, '%d/%b/%Y:%H:%M:%S %z') AS timestamp "
         "FROM (SELECT regexp_extract(line, ?, ?) AS f FROM read_csv(?, columns={'line': 'VARCHAR'}, "
-        "delim='\\x01', quote='', escape='', header=false)) WHERE f.host <> ''",
+        "delim='\\x02', quote='', escape='', header=false, auto_detect=false, strict_mode=false)) "
+        "WHERE f.host <> ''",
         [shape, list(NAMES), path],
     )
     found = 0
@@ -44,8 +45,8 @@ def polars(path: str) -> int:
     import polars as pl
 
     rows = (
-        pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, new_columns=["line"],
-                    encoding="utf8-lossy")
+        pl.scan_csv(path, has_header=False, separator="\x02", quote_char=None, new_columns=["line"],
+                    encoding="utf8-lossy", truncate_ragged_lines=True)
         .select(pl.col("line").str.extract_groups(SHAPE).alias("f")).unnest("f")
         .filter(pl.col("host").is_not_null())
         .with_columns(

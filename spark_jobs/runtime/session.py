@@ -27,6 +27,9 @@ DEFAULTS = {
     "spark.sql.shuffle.partitions": "4",
     # Small letters by Java's rules; ICU's are the same but for titles, and slow to load.
     "spark.sql.icu.caseMappings.enabled": "false",
+    # For its error messages PySpark notes at each call the line of Python it came from, on both
+    # sides: half of the time in which a job says what it wants, seconds of each job's start.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.sql.streaming.checkpointFileManagerClass": "org.apache.spark.sql.execution.streaming."
     "checkpointing.FileSystemBasedCheckpointFileManager",
 }
