@@ -69,12 +69,12 @@ def steps(settings: Settings) -> dict[str, float]:
     folder, found = run_folder(settings, RUN), {}
     found["inventory"], told = timed(lambda: inventory(settings, RUN, only_look=False))
     land = ["--source", f"text:{ready(settings, DATASET)}", "--sink", f"parquet:{data}"]
-    cost = job_cost(settings, "land_access_log", *land)
+    cost = job_cost(settings, "land_access_log", *land, lines=told["lines"])
     found["land"], found["land_mib"] = cost.seconds, cost.mib
     days = days_to_do(settings, None, None)
     summarise = ["--source", f"parquet:{data}", "--source-kind", "files", "--days", ",".join(days),
                  "--sink", f"summary:{folder / 'summary'}", "--by-file", folder / "by_file.json"]  # fmt: skip
-    cost = job_cost(settings, "summarise_access_log", *summarise)
+    cost = job_cost(settings, "summarise_access_log", *summarise, lines=told["lines"])
     found["summarise"], found["summarise_mib"] = cost.seconds, cost.mib
     found["validate"], checked = timed(lambda: validate(settings, RUN, days))
     assert len(checked["publish"]) == len(days), checked

@@ -17,7 +17,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def measure(sizes: list[int], *, quick: bool) -> dict[str, Any]:
     logs = {lines: made_log(lines) for lines in sizes}
     for name, part in {
         "start": lambda: starts(1 if quick else 5),
-        "parse": lambda: parses(logs.values()),
+        "parse": lambda: parses(logs),
         "rows": lambda: nights(logs) + from_kafka(logs) + peers(logs),
         "producers": lambda: producers(logs[max(n for n in sizes if n <= MOST_PRODUCED)]),
         "night": lambda: airflow_night(logs[sizes[0]], 2 if quick else 60),
@@ -110,10 +109,10 @@ def starts(times: int) -> dict[str, float]:
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
-def parses(logs: Iterable[Path]) -> list[dict[str, Any]]:
+def parses(logs: dict[int, Path]) -> list[dict[str, Any]]:
     """`what`, `lines` and warm `seconds` of bench/parse.py."""
     with fresh_lake() as settings:
-        command = submit(settings, "bench/parse.py", settings.home, *logs)
+        command = submit(settings, "bench/parse.py", settings.home, *logs.values(), lines=max(logs))
         cost = command_cost(settings, command)
         found: list[dict[str, Any]] = json.loads((settings.home / "parse.json").read_text())
     return [row | {"mib": cost.mib} for row in found]
@@ -134,7 +133,9 @@ def nights(logs: dict[int, Path]) -> list[dict[str, Any]]:
             with log.open("rb") as text, gzip.open(packed / "access.gz", "wb", 1) as out:
                 shutil.copyfileobj(text, out, 1 << 20)
             data = settings.home / "gz" / "data"
-            cost = job_cost(settings, "land_access_log", *_landing(f"text:{packed}", data))
+            cost = job_cost(
+                settings, "land_access_log", *_landing(f"text:{packed}", data), lines=lines
+            )
             rows.append(row("land gz", lines, cost))
             shutil.rmtree(packed)
         with fresh_lake() as settings:
@@ -145,10 +146,11 @@ def nights(logs: dict[int, Path]) -> list[dict[str, Any]]:
             taken, _ = timed(lambda s=settings: take_files(s))
             data = landing(settings, "access_log", "files") / "data"
             source = f"text:{ready(settings, 'access_log')}"
-            land = job_cost(settings, "land_access_log", *_landing(source, data))
+            land = job_cost(settings, "land_access_log", *_landing(source, data), lines=lines)
             made = job_cost(
                 settings, "summarise_access_log", "--source", f"parquet:{data}", "--source-kind", "files",
                 "--sink", f"summary:{summaries(settings, 'access_log')}", "--days", DAY.isoformat(),
+                lines=lines,
             )  # fmt: skip
             shown, told = timed(
                 lambda s=settings: publish_days(s, [DAY.isoformat()], "bench", anyway=True)
@@ -178,7 +180,7 @@ def from_kafka(logs: dict[int, Path]) -> list[dict[str, Any]]:
             data = settings.home / f"kafka-{lines}" / "data"
             cost = job_cost(
                 settings, "land_access_log", *_landing(f"kafka:{topic}", data),
-                "--servers", settings.kafka_servers,
+                "--servers", settings.kafka_servers, lines=lines,
             )  # fmt: skip
             assert f"read {lines:,} lines" in cost.printed, cost.printed[-500:]
             rows.append(row("land Kafka", lines, cost))

@@ -60,15 +60,15 @@ def fresh_broker() -> Iterator[Settings]:
 
 
 def start_job(
-    settings: Settings, job: str, *flags: object, output: Path
+    settings: Settings, job: str, *flags: object, output: Path, lines: int = 0
 ) -> subprocess.Popen[bytes]:
     """Submit a job as Airflow does; what it prints goes to `output`."""
-    return start(settings, submit(settings, f"spark_jobs/{job}.py", *flags), output)
+    return start(settings, submit(settings, f"spark_jobs/{job}.py", *flags, lines=lines), output)
 
 
-def submit(settings: Settings, application: str, *flags: object) -> list[str]:
-    """The command by which Airflow submits an application."""
-    conf = [f"--conf={name}={value}" for name, value in spark_conf(settings).items()]
+def submit(settings: Settings, application: str, *flags: object, lines: int = 0) -> list[str]:
+    """The command by which Airflow submits an application that will read so many lines."""
+    conf = [f"--conf={name}={value}" for name, value in spark_conf(settings, str(lines)).items()]
     jars = ",".join(map(str, connector_jars(settings.jars)))
     return [
         spark_submit(), "--master=local[*]", *conf, f"--driver-memory={settings.driver_memory}",
@@ -114,10 +114,10 @@ def cost_of(started: subprocess.Popen[bytes], output: Path) -> Cost:
     return Cost(round(seconds, 2), round(peak / 2**20), printed)
 
 
-def job_cost(settings: Settings, job: str, *flags: object) -> Cost:
-    """What a whole `spark-submit` of the job takes."""
+def job_cost(settings: Settings, job: str, *flags: object, lines: int) -> Cost:
+    """What a whole `spark-submit` of the job takes, on so many lines."""
     output = settings.home / f"{job}.out"
-    return cost_of(start_job(settings, job, *flags, output=output), output)
+    return cost_of(start_job(settings, job, *flags, output=output, lines=lines), output)
 
 
 def command_cost(settings: Settings, command: list[str]) -> Cost:

@@ -32,7 +32,7 @@ from include.assets import (
 )
 from include.filters import FILTER, FILTER_PARAMS, ONLY, filter_name
 from include.lake import landing, ready, run_manifest, summaries
-from include.nights import days_behind, days_of_run, new_lines, new_messages, take_files
+from include.nights import days_behind, days_of_run, new_in_topic, new_lines, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.reporting.report_task import report_task
 from include.settings import load_settings
@@ -89,7 +89,7 @@ def analyse_access_log():
         if params["source"] == "files":
             return new_lines(settings)
         ends = end_offsets(settings.kafka_servers, settings.access_log_topic)
-        return new_messages(settings, ends)
+        return new_in_topic(settings, ends)
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,

@@ -125,6 +125,15 @@ def landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:
     return ends
 
 
+def lines_a_message(landing_folder: Path) -> float:
+    """How many lines a message had in the last batch that was landed from Kafka; 1 before any."""
+    found = 1.0
+    for record in _records(landing_folder / "progress.jsonl"):
+        if record.get("messages"):
+            found = record["read"] / record["messages"]
+    return found
+
+
 def is_reported(landing_folder: Path, reports_folder: Path) -> bool:
     """Whether the report is there and newer than what is landed."""
     page, progress = reports_folder / "index.html", landing_folder / "progress.jsonl"

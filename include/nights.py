@@ -11,6 +11,7 @@ from include.lake import (
     is_behind,
     landed_offsets,
     landing,
+    lines_a_message,
     ready,
     summaries,
 )
@@ -34,12 +35,14 @@ def new_lines(settings: Settings) -> int:
     return max(lines, sum(1 for _ in folder.glob("[!.]*")))
 
 
-def new_messages(settings: Settings, ends: dict[int, int] | None) -> int:
-    """How many messages of the topic with these `ends` wait to be landed; 0 only if none do."""
-    landed = landed_offsets(landing(settings, DATASET, "kafka"), settings.access_log_topic)
+def new_in_topic(settings: Settings, ends: dict[int, int] | None) -> int:
+    """About how many lines of the topic with these `ends` wait to be landed; 0 only if none do."""
+    folder = landing(settings, DATASET, "kafka")
+    landed = landed_offsets(folder, settings.access_log_topic)
     if ends == landed:
         return 0
-    return max(1, sum(end - landed.get(at, 0) for at, end in (ends or {}).items()))
+    messages = sum(end - landed.get(at, 0) for at, end in (ends or {}).items())
+    return max(1, round(messages * lines_a_message(folder)))
 
 
 def days_of_run(settings: Settings, context: Any) -> list[str]:

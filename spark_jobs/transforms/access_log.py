@@ -6,7 +6,7 @@ Built-in functions only, so that every trigger can run it. Functions that could 
 have their `try_` form here: one line must never stop a query.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -207,7 +207,7 @@ def with_fields(lines: DataFrame, log_format: str, w3c: Mapping[str, str]) -> Da
         with_text = with_text.transform(_with_plain_field)
     with_text = with_text.transform(_with_field_of, APACHE)  # of what was not found yet
     text = F.col("text")
-    others = F.when(F.startswith(text, F.lit("{")), _json_fields(text)).when(
+    others = F.when(F.startswith(text, F.lit("{")), F.expr(_json_fields())).when(
         text.rlike(ALB_BEGINS), fields_of(text, ALB)
     )
     found = with_text.withColumn("field", F.coalesce("field", others))
@@ -226,14 +226,15 @@ def with_fields(lines: DataFrame, log_format: str, w3c: Mapping[str, str]) -> Da
 
 def with_timestamp(lines: DataFrame) -> DataFrame:
     """Add `timestamp`; a line that no format fits may still show when it was written."""
-    shown = F.regexp_extract("text", rf"\[{TIME}\]", 0)
-    pieces = F.when(
-        F.col("field").isNotNull(), F.slice("field", FIELDS.index("day") + 1, len(TIME_FIELDS))
-    ).when(F.length(shown) > 0, _pieces(shown, rf"\[{TIME}\]", TIME_GROUPS))
+    shown = rf"\[{TIME}\]"
+    pieces = f"""CASE
+        WHEN field IS NOT NULL THEN slice(field, {FIELDS.index("day") + 1}, {len(TIME_FIELDS)})
+        WHEN length(regexp_extract(text, r'{shown}', 0)) > 0
+        THEN {_pieces(f"regexp_extract(text, r'{shown}', 0)", shown, TIME_GROUPS)}
+        END"""
     return (
-        lines.withColumn("pieces", pieces)
-        .withColumn("epoch", _field("epoch"))
-        .withColumn("timestamp", _instant())
+        lines.withColumns({"pieces": F.expr(pieces), "epoch": F.expr(_field("epoch"))})
+        .withColumn("timestamp", F.expr(_instant()))
         .drop("pieces", "epoch")
     )
 
@@ -241,15 +242,17 @@ def with_timestamp(lines: DataFrame) -> DataFrame:
 def with_bad_reason(lines: DataFrame) -> DataFrame:
     """Add `bad_reason`, a key of `include.contracts.BAD_REASONS`; null for a good line."""
     size = _field("content_size")
-    looks_right = F.col("text").rlike(r'(?s)^\S+ \S+ .*? \[[^\]]{0,100}\] "')
-    return lines.withColumn(
-        "bad_reason",
-        F.when(F.octet_length("line") > MAX_LINE_BYTES, "too_long")
-        .when(~F.col("text").rlike(r"\S"), "empty")
-        .when(F.col("timestamp").isNull() & (F.col("field").isNotNull() | looks_right), "bad_time")
-        .when(F.col("field").isNull(), "no_match")
-        .when(_present(size).isNotNull() & _number(size, "bigint").isNull(), "bad_size"),
-    ).withColumn("field", F.when(F.col("bad_reason").isNull(), F.col("field")))
+    looks_right = r"""text RLIKE r'(?s)^\S+ \S+ .*? \[[^\]]{0,100}\] "'"""
+    reason = rf"""CASE
+        WHEN octet_length(line) > {MAX_LINE_BYTES} THEN 'too_long'
+        WHEN NOT text RLIKE r'\S' THEN 'empty'
+        WHEN timestamp IS NULL AND (field IS NOT NULL OR {looks_right}) THEN 'bad_time'
+        WHEN field IS NULL THEN 'no_match'
+        WHEN {_present(size)} IS NOT NULL AND {_number(size, "bigint")} IS NULL THEN 'bad_size'
+        END"""
+    return lines.withColumn("bad_reason", F.expr(reason)).withColumn(
+        "field", F.expr("IF(bad_reason IS NULL, field, NULL)")
+    )
 
 
 def with_far_future(lines: DataFrame, hours: int) -> DataFrame:
@@ -273,78 +276,67 @@ def with_request(lines: DataFrame) -> DataFrame:
     HTTP/0.9 has no protocol. What is no request at all (a TLS handshake sent to a plain port, say)
     has no method, and its text as the endpoint.
     """
-    request, words, target = F.col("request"), F.col("words"), F.col("target")
-    first, has_method = F.get(words, 0), F.col("has_method")
-    last = F.when(F.size(words) == 3, F.get(words, 2)).otherwise(
-        F.substring_index(request, " ", -1)
-    )
-    before = F.length(first) + 1
-    after = F.when(F.col("has_protocol"), F.length("last") + 1).otherwise(0)
-    between = F.substring(request, before + 1, F.length(request) - before - after)
-    question = F.contains(target, F.lit("?"))
+    request = _field("request")
     # A step each: what is named twice in one step, Spark may make twice.
-    return (
-        lines.withColumn(
-            "request",
-            F.when(_field("format") == PLAIN, _field("request"))
-            .when(_field("format") == "w3c", F.trim(_field("request")))
-            .otherwise(_unescaped(_field("request"))),
-        )
-        .withColumn("words", F.split(request, " ", 4))  # a hostile one may have a million
-        .withColumn("last", last)
-        .withColumn(
-            "has_method",
-            (F.size(words) > 1) & first.rlike("^[A-Za-z][A-Za-z_-]{0,31}$"),
-        )
-        .withColumn("has_protocol", has_method & F.startswith("last", F.lit("HTTP/")))
-        .withColumn(
-            "target",
-            F.when(F.col("has_protocol") & (F.size(words) == 3), F.get(words, 1))
-            .when(has_method, between)
-            .otherwise(request),
-        )
-        .withColumn("path", F.when(question, F.substring_index(target, "?", 1)).otherwise(target))
-        .select(
-            *lines.columns,
-            F.when(has_method, first).alias("method"),
-            _present(F.col("path")).alias("endpoint"),
-            F.when(question, F.substring(target, F.length("path") + 2, F.length(target)))
-            .otherwise(_present(_field("query"))).alias("query"),
-            F.when(F.col("has_protocol"), F.col("last")).alias("protocol"),
-        )
-    )  # fmt: skip
+    steps = {
+        "request": f"""CASE {_field("format")} WHEN '{PLAIN}' THEN {request}
+            WHEN 'w3c' THEN trim({request}) ELSE {_unescaped(request)} END""",
+        "words": "split(request, ' ', 4)",  # a hostile one may have a million
+        "last": "IF(size(words) = 3, get(words, 2), substring_index(request, ' ', -1))",
+        "has_method": "size(words) > 1 AND words[0] RLIKE '^[A-Za-z][A-Za-z_-]{0,31}$'",
+        "has_protocol": "has_method AND startswith(last, 'HTTP/')",
+        "target": """CASE
+            WHEN has_protocol AND size(words) = 3 THEN get(words, 1)
+            WHEN has_method THEN substring(request, length(words[0]) + 2, length(request)
+                - length(words[0]) - 1 - IF(has_protocol, length(last) + 1, 0))
+            ELSE request END""",
+        "path": "IF(contains(target, '?'), substring_index(target, '?', 1), target)",
+    }
+    for name, made in steps.items():
+        lines = lines.withColumn(name, F.expr(made))
+    return lines.withColumns({
+        "method": F.expr("IF(has_method, words[0], NULL)"),
+        "endpoint": F.expr(_present("path")),
+        "query": F.expr(
+            "IF(contains(target, '?'), substring(target, length(path) + 2, length(target)), "
+            f"{_present(_field('query'))})"
+        ),
+        "protocol": F.expr("IF(has_protocol, last, NULL)"),
+    }).drop(*steps)  # fmt: skip
 
 
 def select_parsed(lines: DataFrame) -> DataFrame:
     """The parsed columns, in the order of the contract, after what the line came with."""
     added = {"line", "text", "field", "timestamp", "bad_reason", "method", "endpoint", "query",
              "protocol"}  # fmt: skip
-    vhost, name = _present(_field("vhost")), _field("format")
+    name, vhost, host = _field("format"), _present(_field("vhost")), _field("host")
+    referrer, agent = (
+        _without_plus(_unescaped(_present(_field(field)))) for field in ("referrer", "user_agent")
+    )
+    # Without the character set: `text/html; charset=utf-8`.
+    mime_type = _present(f"lower(trim(substring_index({_field('mime_type')}, ';', 1)))")
+    log_format = f"""CASE
+        WHEN {name} = '{PLAIN}' THEN 'combined'
+        WHEN {name} IN ('', '"') THEN concat(
+            IF({vhost} IS NOT NULL, 'vhost_', ''), IF({name} = '', 'common', 'combined'))
+        ELSE {name} END"""
     return lines.select(
         *[name for name in lines.columns if name not in added],
-        F.when(_field("host") != "", _field("host")).alias("host"),
-        _unescaped(_present(_field("user"))).alias("user"),
+        F.expr(f"IF({host} != '', {host}, NULL) AS host"),
+        F.expr(f"{_unescaped(_present(_field('user')))} AS user"),
         "timestamp", "method", "endpoint", "query", "protocol",
-        _number(_field("status"), "int").alias("status"),
-        _number(_field("content_size"), "bigint").alias("content_size"),
-        _without_plus(_unescaped(_present(_field("referrer")))).alias("referrer"),
-        _without_plus(_unescaped(_present(_field("user_agent")))).alias("user_agent"),
-        vhost.alias("vhost"),
-        _seconds_taken().alias("seconds_taken"),
-        F.when(name == PLAIN, "combined")
-        .when(
-            name.isin("", '"'),
-            F.concat(
-                F.when(vhost.isNotNull(), "vhost_").otherwise(""),
-                F.when(name == "", "common").otherwise("combined"),
-            ),
-        ).otherwise(name).alias("log_format"),
+        F.expr(f"{_number(_field('status'), 'int')} AS status"),
+        F.expr(f"{_number(_field('content_size'), 'bigint')} AS content_size"),
+        F.expr(f"{referrer} AS referrer"),
+        F.expr(f"{agent} AS user_agent"),
+        F.expr(f"{vhost} AS vhost"),
+        F.expr(f"{_seconds_taken()} AS seconds_taken"),
+        F.expr(f"{log_format} AS log_format"),
         "bad_reason",
         F.when(F.col("bad_reason").isNotNull(), _readable(F.col("line"))).alias("raw"),
-        _present(_field("cache_status")).alias("cache_status"),
-        # Without the character set: `text/html; charset=utf-8`.
-        _present(F.lower(F.trim(F.substring_index(_field("mime_type"), ";", 1)))).alias("mime_type"),
-        _present(_field("tls_version")).alias("tls_version"),
+        F.expr(f"{_present(_field('cache_status'))} AS cache_status"),
+        F.expr(f"{mime_type} AS mime_type"),
+        F.expr(f"{_present(_field('tls_version'))} AS tls_version"),
     )  # fmt: skip
 
 
@@ -440,191 +432,178 @@ def _with_plain_field(lines: DataFrame) -> DataFrame:
     APACHE finds the same in them, five times as slowly. Six quotes, none of them escaped, no user
     with a space, nothing behind the user agent.
     """
-    parts, head, tail = F.col("parts"), F.col("head"), F.col("tail")
-    time, zone = F.get(head, 3), F.get(head, 4)
     known = {
-        "host": F.get(head, 0), "user": F.get(head, 2),
-        "day": F.substring(time, 2, 2), "month": F.substring(time, 5, 3),
-        "year": F.substring(time, 9, 4), "hour": F.substring(time, 14, 2),
-        "minute": F.substring(time, 17, 2), "second": F.substring(time, 20, 2),
-        "sign": F.substring(zone, 1, 1), "zone_hours": F.substring(zone, 2, 2),
-        "zone_minutes": F.substring(zone, 4, 2),
-        "request": F.get(parts, 1), "status": F.get(tail, 1), "content_size": F.get(tail, 2),
-        "referrer": F.get(parts, 3), "user_agent": F.get(parts, 5), "format": F.lit(PLAIN),
+        "host": "head[0]", "user": "head[2]",
+        "day": "substring(head[3], 2, 2)", "month": "substring(head[3], 5, 3)",
+        "year": "substring(head[3], 9, 4)", "hour": "substring(head[3], 14, 2)",
+        "minute": "substring(head[3], 17, 2)", "second": "substring(head[3], 20, 2)",
+        "sign": "substring(head[4], 1, 1)", "zone_hours": "substring(head[4], 2, 2)",
+        "zone_minutes": "substring(head[4], 4, 2)",
+        "request": "parts[1]", "status": "tail[1]", "content_size": "tail[2]",
+        "referrer": "parts[3]", "user_agent": "parts[5]", "format": f"'{PLAIN}'",
     }  # fmt: skip
-    is_plain = (
-        (F.size(parts) == 7) & (F.get(parts, 4) == " ") & (F.get(parts, 6) == "")
-        & ~F.contains("text", F.lit("\\"))
-        & F.get(parts, 2).rlike(PLAIN_TAIL) & F.get(parts, 0).rlike(PLAIN_HEAD)
-    )  # fmt: skip
-    field = F.array(*[known.get(name, F.lit("")) for name in FIELDS])
-    return (
-        lines.withColumn("parts", F.split("text", '"', 8))
-        .withColumn("is_plain", is_plain)
-        .withColumn("head", F.when(F.col("is_plain"), F.split(F.get(parts, 0), " ")))
-        .withColumn("tail", F.when(F.col("is_plain"), F.split(F.get(parts, 2), " ")))
-        .withColumn("field", F.when(F.col("is_plain"), field))
-        .drop("parts", "is_plain", "head", "tail")
-    )
+    is_plain = rf"""size(parts) = 7 AND get(parts, 4) = ' ' AND get(parts, 6) = ''
+        AND NOT contains(text, r'\')
+        AND get(parts, 2) RLIKE r'{PLAIN_TAIL}' AND get(parts, 0) RLIKE r'{PLAIN_HEAD}'"""
+    field = ", ".join(known.get(name, "''") for name in FIELDS)
+    steps = {
+        "parts": "split(text, '\"', 8)",
+        "is_plain": is_plain,
+        "head": "IF(is_plain, split(parts[0], ' '), NULL)",
+        "tail": "IF(is_plain, split(parts[2], ' '), NULL)",
+    }
+    for name, made in (steps | {"field": f"IF(is_plain, array({field}), NULL)"}).items():
+        lines = lines.withColumn(name, F.expr(made))
+    return lines.drop(*steps)
 
 
 def fields_of(text: Column, one: Format) -> Column:
     """The FIELDS of a line; null if it is not in this format."""
-    return _let(
-        F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR),
-        lambda found: F.when(F.size(found) == len(FIELDS), found),
+    found = F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR)
+    # In an array, so that Spark makes it once.
+    return F.get(
+        F.transform(F.array(found), lambda made: F.when(F.size(made) == len(FIELDS), made)), 0
     )
 
 
-def _pieces(text: Column, pattern: str, groups: Mapping[str, str]) -> Column:
+# As SQL from here on: a job builds these at its start, and each function that PySpark names for Spark
+# is four messages to the JVM, half a millisecond each.
+
+
+def _pieces(text: str, pattern: str, groups: Mapping[str, str]) -> str:
     """The TIME_FIELDS of a text that is a time."""
     template = SEPARATOR.join(groups[name] for name in TIME_FIELDS)
-    return F.split(F.regexp_replace(text, pattern, template), SEPARATOR)
+    return f"split(regexp_replace({text}, r'{pattern}', '{template}'), '{SEPARATOR}')"
 
 
-def _let(value: Column, body: Callable[[Column], Column]) -> Column:
-    """`body` of a value that is made once, however often it is named there."""
-    return F.get(F.transform(F.array(value), body), 0)
+def _let(value: str, name: str, body: str) -> str:
+    """`body`, in which `name` is a value that is made once, however often it is named there."""
+    return f"transform(array({value}), {name} -> {body})[0]"
 
 
-def _json_fields(text: Column) -> Column:
-    """The FIELDS of a JSON line; null if it is none, or lacks a time, a host or a status."""
+def _json_fields() -> str:
+    """The FIELDS of `text`, a JSON line; null if it is none, or lacks a time, a host or a status."""
     # `{"a":1}{"a":2}` would be read as its first half.
-    whole = F.when(F.json_array_length(F.concat(F.lit("["), text, F.lit("]"))) == 1, text)
+    whole = "IF(json_array_length(concat('[', text, ']')) = 1, text, NULL)"
+    inner = "IF(startswith(outer_.request, '{'), outer_.request, NULL)"
+    values = _let(f"named_struct({_json_values()})", "value", _fields_of_json())
     return _let(
-        F.from_json(whole, LINE_DDL),
-        lambda line: _let(
-            F.from_json(
-                F.when(F.startswith(line["request"], F.lit("{")), line["request"]), REQUEST_DDL
-            ),
-            lambda inner: _let(_json_values(line, inner), _fields_of_json),
-        ),
-    )
+        f"from_json({whole}, '{LINE_DDL}')", "outer_",
+        _let(f"from_json({inner}, '{REQUEST_DDL}')", "inner_", values),
+    )  # fmt: skip
 
 
-def _json_values(line: Column, inner: Column) -> Column:
-    """What JSON_NAMES names, of a line and the object `request` in it."""
+def _json_values() -> str:
+    """What JSON_NAMES names, of a line (`outer_`) and the object `request` in it (`inner_`)."""
     value = {
-        name: F.coalesce(*[_present(place[key]) for key in keys for place in (line, inner)])
+        name: [_present(f"{place}.`{key}`") for key in keys for place in ("outer_", "inner_")]
         for name, keys in JSON_NAMES.items()
     }
     for name, header in JSON_HEADERS.items():
-        value[name] = F.coalesce(value[name], F.get(inner["headers"][header], 0))
-    tls = F.create_map(*[F.lit(text) for pair in TLS_NUMBERS.items() for text in pair])
-    value["tls_version"] = F.coalesce(value["tls_version"], tls[inner["tls"]["version"]])
-    value["mime_type"] = F.coalesce(
-        value["mime_type"], F.get(line["resp_headers"]["Content-Type"], 0)
-    )
-    value["request"] = F.when(inner.isNull(), _present(line["request"]))
-    return F.struct(*[value[name].alias(name) for name in value])
+        value[name].append(f"get(inner_.headers.`{header}`, 0)")
+    tls = ", ".join(f"'{number}', '{version}'" for number, version in TLS_NUMBERS.items())
+    value["tls_version"].append(f"try_element_at(map({tls}), inner_.tls.version)")
+    value["mime_type"].append("get(outer_.resp_headers.`Content-Type`, 0)")
+    value["request"] = [f"IF(inner_ IS NULL, {_present('outer_.request')}, NULL)", "NULL"]
+    return ", ".join(f"'{name}', coalesce({', '.join(found)})" for name, found in value.items())
 
 
-def _fields_of_json(value: Column) -> Column:
-    time = value["time"]
-    pieces = (
-        F.when(time.rlike(f"^{TIME}$"), _pieces(time, f"^{TIME}$", TIME_GROUPS))
-        .when(time.rlike(f"^{ISO_TIME}$"), _pieces(time, f"^{ISO_TIME}$", ISO_GROUPS))
-        .otherwise(F.array(*[F.lit("")] * len(TIME_FIELDS)))
+def _fields_of_json() -> str:
+    """The FIELDS of a struct `value` of JSON_NAMES."""
+    first, after = FIELDS.index(TIME_FIELDS[0]), FIELDS.index(TIME_FIELDS[-1]) + 1
+    shapes = ((TIME, TIME_GROUPS), (ISO_TIME, ISO_GROUPS))
+    pieces = " ".join(
+        f"WHEN value.time RLIKE r'^{shape}$' THEN {_pieces('value.time', f'^{shape}$', groups)}"
+        for shape, groups in shapes
     )
-    known = {name: value[name] for name in JSON_NAMES} | {
-        "request": F.coalesce(
-            value["request"],
-            F.concat_ws(" ", value["method"], value["target"], value["protocol"]),
-        ),
-        "unit": F.lit("1"), "epoch": F.when(time.rlike(EPOCH), time), "format": F.lit("json"),
+    known = {name: f"value.`{name}`" for name in JSON_NAMES} | {
+        "request": "coalesce(value.request, concat_ws(' ', value.method, value.target, value.protocol))",
+        "unit": "'1'", "epoch": f"IF(value.time RLIKE r'{EPOCH}', value.time, NULL)",
+        "format": "'json'",
     }  # fmt: skip
 
-    def texts(names: list[str]) -> Column:
-        return F.array(*[F.coalesce(known[name], F.lit("")) for name in names])
+    def texts(names: list[str]) -> str:
+        of_names = (f"coalesce({known[name]}, '')" if name in known else "''" for name in names)
+        return f"array({', '.join(of_names)})"
 
-    first, after = FIELDS.index(TIME_FIELDS[0]), FIELDS.index(TIME_FIELDS[-1]) + 1
-    fields = F.concat(texts(FIELDS[:first]), pieces, texts(FIELDS[after:]))
-    return F.when(
-        reduce(lambda one, other: one & other, [value[name].isNotNull() for name in JSON_NEEDS]),
-        fields,
-    )
-
-
-def _field(name: str) -> Column:
-    return F.col("field")[FIELDS.index(name)]
+    unknown = f"array_repeat('', {len(TIME_FIELDS)})"
+    fields = f"concat({texts(FIELDS[:first])}, CASE {pieces} ELSE {unknown} END, {texts(FIELDS[after:])})"
+    needed = " AND ".join(f"value.`{name}` IS NOT NULL" for name in JSON_NEEDS)
+    return f"IF({needed}, {fields}, NULL)"
 
 
-def _present(text: Column) -> Column:
+def _field(name: str) -> str:
+    return f"field[{FIELDS.index(name)}]"
+
+
+def _present(text: str) -> str:
     """Null for what stands for nothing."""
-    return F.when(~text.isin("", "-"), text)
+    return f"IF({text} NOT IN ('', '-'), {text}, NULL)"
 
 
-def _number(text: Column, type_: str) -> Column:
+def _number(text: str, type_: str) -> str:
     """A text as a number; null if it is none.
 
     What stands for nothing is asked for first: a text that is no number costs Spark's `try_cast` an
     exception with a stack trace, tens of microseconds.
     """
-    return _present(text).try_cast(type_)
+    return f"try_cast({_present(text)} AS {type_})"
 
 
-def _unescaped(text: Column) -> Column:
+def _unescaped(text: str) -> str:
     r"""Undo Apache's `\"` and `\\`. Its `\xhh` stays as it is: those bytes are not for reading.
 
     What other servers write has no such escapes, or none any more.
     """
-    return F.when(
-        _field("format").isin("", '"', "log_format") & F.contains(text, F.lit("\\")),
-        F.regexp_replace(text, r'\\(["\\])', "$1"),
-    ).otherwise(text)
+    escapes = f"""{_field("format")} IN ('', '"', 'log_format')"""
+    return rf"""IF({escapes} AND contains({text}, r'\'),
+        regexp_replace({text}, r'\\(["\\])', '$1'), {text})"""
 
 
-def _without_plus(text: Column) -> Column:
+def _without_plus(text: str) -> str:
     """W3C's servers write a plus for a space, unless they quote the text."""
-    return F.when(
-        (_field("format") == "w3c") & ~F.contains(text, F.lit(" ")), F.translate(text, "+", " ")
-    ).otherwise(text)
+    return f"""IF({_field("format")} = 'w3c' AND NOT contains({text}, ' '),
+        translate({text}, '+', ' '), {text})"""
 
 
-def _seconds_taken() -> Column:
+def _seconds_taken() -> str:
     """The sum of `taken` in seconds; null if one of its parts is unknown (a dash, -1)."""
-    taken = F.when(_field("taken") != "", _field("taken"))
-    parts = F.transform(F.split(taken, r"\+"), lambda text: _number(text, "decimal(20,9)"))
-    total = F.aggregate(
-        parts, F.lit(0).cast("decimal(20,9)"),
-        lambda sum_, part: F.when(part >= 0, (sum_ + part).try_cast("decimal(20,9)")),
-    )  # fmt: skip
-    return total.cast("double") / _number(_field("unit"), "double")
+    taken, part = f"nullif({_field('taken')}, '')", _number("part", "decimal(20,9)")
+    return rf"""aggregate(
+        transform(split({taken}, r'\+'), part -> {part}), CAST(0 AS decimal(20,9)),
+        (sum_, one) -> IF(one >= 0, try_cast(sum_ + one AS decimal(20,9)), NULL)
+    ) / {_number(_field("unit"), "double")}"""
 
 
-def _instant() -> Column:
+def _instant() -> str:
     """`pieces`, the TIME_FIELDS and the epoch, as an instant; null for a day that the calendar lacks."""
-    piece = {name: F.col("pieces")[n] for n, name in enumerate(TIME_FIELDS)}
-    numbers = F.create_map(
-        *[F.lit(text) for n, m in enumerate(MONTHS, 1) for key in (m, f"{n:02}")
-          for text in (key, f"{n:02}")]
-    )  # fmt: skip
-    month = F.try_element_at(numbers, piece["month"])
-    date = F.concat_ws("-", piece["year"], month, piece["day"]).try_cast("date")
-    seconds = F.unix_date(date).cast("bigint") * 86400
-    for sign, name, unit in (
-        (1, "hour", 3600), (1, "minute", 60), (1, "second", 1),
-        (-1, "zone_hours", 3600), (-1, "zone_minutes", 60),
-    ):  # fmt: skip
-        part = piece[name].try_cast("int") * unit
-        seconds += part if sign > 0 else F.when(piece["sign"] == "-", part).otherwise(-part)
-    fraction = F.rpad(F.substring(piece["fraction"], 1, 6), 6, "0")
-    micros = seconds * 1_000_000 + F.when(
-        piece["fraction"] != "", fraction.try_cast("int")
-    ).otherwise(0)
-    return F.timestamp_micros(F.coalesce(micros, _epoch_micros()))
-
-
-def _epoch_micros() -> Column:
-    """`epoch` in microseconds, whatever it counts: told by its size."""
-    epoch = _number(F.col("epoch"), "decimal(38,9)")
-    micros = (
-        F.when(epoch < 10**11, epoch * 10**6)
-        .when(epoch < 10**14, epoch * 10**3)
-        .when(epoch < 10**17, epoch)
-        .otherwise(epoch / 10**3)
+    piece = {name: f"pieces[{n}]" for n, name in enumerate(TIME_FIELDS)}
+    numbers = ", ".join(
+        f"'{key}', '{n:02}'" for n, month in enumerate(MONTHS, 1) for key in (month, f"{n:02}")
     )
-    return micros.try_cast("bigint")
+    month = f"try_element_at(map({numbers}), {piece['month']})"
+    date = f"try_cast(concat_ws('-', {piece['year']}, {month}, {piece['day']}) AS date)"
+    hour, minute, second, zone_hours, zone_minutes = (
+        f"try_cast({piece[name]} AS int)"
+        for name in ("hour", "minute", "second", "zone_hours", "zone_minutes")
+    )
+    ahead = f"IF({piece['sign']} = '-', -1, 1) * ({zone_hours} * 3600 + {zone_minutes} * 60)"
+    fraction = f"try_cast(rpad(substring({piece['fraction']}, 1, 6), 6, '0') AS int)"
+    return f"""timestamp_micros(coalesce(
+        (unix_date({date}) * 86400L + {hour} * 3600 + {minute} * 60 + {second} - {ahead}) * 1000000L
+            + IF({piece["fraction"]} != '', {fraction}, 0),
+        {_epoch_micros()}
+    ))"""
+
+
+def _epoch_micros() -> str:
+    """`epoch` in microseconds, whatever it counts: told by its size."""
+    epoch = _number("epoch", "decimal(38,9)")
+    return f"""try_cast(CASE
+        WHEN {epoch} < 100000000000 THEN {epoch} * 1000000
+        WHEN {epoch} < 100000000000000 THEN {epoch} * 1000
+        WHEN {epoch} < 100000000000000000 THEN {epoch}
+        ELSE {epoch} / 1000 END AS bigint)"""
 
 
 def _readable(line: Column) -> Column:

@@ -7,7 +7,7 @@ from jinja2 import Environment
 
 from include.lake import landing, ready
 from include.local_stack.class_archive import SHORT_JOB
-from include.nights import new_lines, new_messages
+from include.nights import new_in_topic, new_lines
 from include.settings import load_settings
 from include.spark_submit import MANY_LINES, spark_conf
 
@@ -36,13 +36,16 @@ def test_waiting_files_are_counted_in_lines_and_never_as_none(settings):
     assert new_lines(settings) == 1
 
 
-def test_waiting_messages_are_what_the_topic_has_beyond_the_landing(settings):
+def test_what_waits_is_what_the_topic_has_beyond_the_landing(settings):
     folder = landing(settings, "access_log", "kafka")
     folder.mkdir(parents=True)
     topic = settings.access_log_topic
     record = {"batch": 0, "to": {topic: {"0": 40, "1": 2}}}
     (folder / "progress.jsonl").write_text(json.dumps(record) + "\n")
-    assert new_messages(settings, {0: 40, 1: 2}) == 0
-    assert new_messages(settings, {0: 100, 1: 5}) == 63
+    assert new_in_topic(settings, {0: 40, 1: 2}) == 0
+    assert new_in_topic(settings, {0: 100, 1: 5}) == 63
+    with (folder / "progress.jsonl").open("a") as log:
+        log.write(json.dumps({"batch": 1, "messages": 2, "read": 1000}) + "\n")
+    assert new_in_topic(settings, {0: 100, 1: 5}) == 63 * 500
     # No topic, or one made anew: the job looks at it, and says what is lost.
-    assert new_messages(settings, None) == new_messages(settings, {0: 3, 1: 0}) == 1
+    assert new_in_topic(settings, None) == new_in_topic(settings, {0: 3, 1: 0}) == 1
