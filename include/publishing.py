@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
@@ -61,6 +62,7 @@ def publish_days(
     for day in days:
         summary = read_summary((staged or summaries(settings, DATASET)) / day / "summary.json")
         _add_checksums(settings, summary)
+        summary["provenance"]["late"] = late_lines(summary, _report(folder / day), settings.zone)
         checks = check_day(summary, folder, settings, days[0] if night else None, staged)
         keep(checks, day, run, history)
         if day == days[0]:
@@ -72,7 +74,7 @@ def publish_days(
             (unfit if level == "fail" else held).extend(why)
             continue
         if day != days[0]:
-            before = _read_before(folder / day / "report.json")
+            before = _read_before(folder / day)
             changed.append(f"{day} ({_change(before, summary['lines']['read'])})")
         with publishing(settings):
             if staged:
@@ -192,13 +194,36 @@ def _change(before: int | None, now: int) -> str:
     return f"{now - before:,} late lines" if now > before else f"{before - now:,} lines fewer"
 
 
-def _read_before(report: Path) -> int | None:
+def _read_before(day: Path) -> int | None:
     """The lines that the day's report counted until now, if there is one."""
-    try:
-        read: int = json.loads(report.read_text())["lines"]["read"]
-    except (OSError, ValueError, KeyError):
-        return None
+    read: int | None = (_report(day).get("lines") or {}).get("read")
     return read
+
+
+def _report(day: Path) -> dict[str, Any]:
+    """The day's report.json as it is; empty where there is none that can be read."""
+    try:
+        report: dict[str, Any] = json.loads((day / "report.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return report
+
+
+def late_lines(summary: dict[str, Any], before: dict[str, Any], zone: ZoneInfo) -> int:
+    """How many of a day's lines came after a report of the whole day was made, from the same source.
+
+    `before` is the report that the summary's replaces, or empty.
+    """
+    made = (before.get("provenance") or {}).get("summarised_at")
+    if not made or before.get("source") != summary["source"]:
+        return 0
+    late: int = before["provenance"].get("late", 0)
+    next_day = date.fromisoformat(summary["day"]) + timedelta(days=1)
+    over = datetime.combine(next_day, datetime.min.time(), zone)
+    if datetime.fromisoformat(made) < over:
+        return late
+    more: int = summary["lines"]["read"] - before["lines"]["read"]
+    return late + max(0, more)
 
 
 def publish_in_task(

@@ -28,7 +28,7 @@ def a_summary(campaign="spring", **changed):
         "by_campaign": [counts(27000, 270, 230, campaign=campaign), counts(600, 6, 10, campaign=None)],
         "campaigns": 2, "lines": {"read": 242, "good": 240, "bad": 2, "repeated": 0},
         "provenance": {"job": "j", "run": campaign, "landing": "/l", "spark_version": "4.2.0",
-                       "seconds": 1.0, "summarised_at": "now"},
+                       "seconds": 1.0, "summarised_at": "2026-01-16T00:01:00Z"},
     } | changed  # fmt: skip
 
 

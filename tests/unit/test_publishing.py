@@ -57,6 +57,26 @@ def test_what_a_run_replaces_can_be_put_back_byte_by_byte(settings, tmp_path, ca
     restore(settings, "bulk", ["2026-01-14"])
 
 
+def test_lines_that_come_after_the_days_report_are_told_as_late(settings):
+    day, source = "2026-01-15", summaries(settings, "access_log")
+
+    def report(read, made, **changed):
+        provenance = a_summary()["provenance"] | {"summarised_at": made}
+        lines = {"read": read, "good": read, "bad": 0, "repeated": 0}
+        write(source, day, lines=lines, provenance=provenance, **changed)
+        publish_days(settings, [day], "run", anyway=True)
+        folder = reports(settings, "access_log") / day
+        told = json.loads((folder / "report.json").read_text())["provenance"]["late"]
+        return told, "came late" in (folder / "index.html").read_text()
+
+    assert report(40, "2026-01-15T12:00:00Z") == (0, False)
+    assert report(100, "2026-01-16T00:01:00Z") == (0, False)  # the day went on
+    assert report(103, "2026-01-17T00:01:00Z") == (3, True)
+    assert report(103, "2026-01-17T00:02:00Z") == (3, True)  # made again
+    assert report(110, "2026-01-18T00:01:00Z") == (10, True)
+    assert report(120, "2026-01-19T00:01:00Z", source="files") == (0, False)
+
+
 def test_to_restore_what_is_not_kept_names_what_is(settings, tmp_path):
     write(summaries(settings, "access_log"), *DAYS)
     publish_days(settings, DAYS, "bulk", staged=write(tmp_path / "staged", *DAYS))

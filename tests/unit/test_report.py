@@ -79,7 +79,7 @@ def a_summary(value="/a", **changed):
         }],
         "bad_lines": [{"bad_reason": "no_match", "lines": 1, "samples": [value]}],
         "provenance": {"job": "j", "run": value, "landing": "/l", "through_batch": 1,
-                       "spark_version": "4.2.0", "seconds": 1.0, "summarised_at": "now",
+                       "spark_version": "4.2.0", "seconds": 1.0, "summarised_at": "2026-01-16T00:01:00Z",
                        "steps": {"read": 0.4}, "files": [{"name": value, "sha256": "ab" * 32}],
                        "kafka": {"topic": "access-log", "partitions": {"0": [5, 9]}}},
     } | changed  # fmt: skip
@@ -102,7 +102,7 @@ def a_range(value="/a", **changed):
         "panel_rows": {name: panel["total"] for name, panel in summary["panels"].items()},
         "visits": visits,
         "before": {"from": "2026-01-11", "to": "2026-01-13", "days": 3} | totals,
-        "provenance": {"days": [{"day": "2026-01-14", "run": value, "summarised_at": "now",
+        "provenance": {"days": [{"day": "2026-01-14", "run": value, "summarised_at": "2026-01-16T00:01:00Z",
                                  "source": "kafka"}]},
     } | changed  # fmt: skip
 
