@@ -1,0 +1,61 @@
+"""docs/benchmarks.md says what was measured: fits, shares and verdicts."""
+
+import pytest
+
+from bench.pages import fit, speed_section
+
+MACHINE = {"quick": True, "command": "make bench-speed", "start": {"stock": 10.0, "ours": 5.0},
+           "dags": {"airflow": 1.0, "ours": 1.5}}  # fmt: skip
+SIZES = [100_000, 1_000_000]
+PARTS = {"land gz": (10, 4), "look at the file": (0, 1), "land text": (10, 5), "summarise": (8, 20),
+         "report": (1, 0), "night from text": (19, 26), "land Kafka": (12, 1), "GoAccess": (0, 60),
+         "DuckDB": (1, 2)}  # fmt: skip
+WARM = {"raw copy": 1.0, "seven regexp_extract": 9.0, "landed row": 3.0}
+SENT = {"bare kafka-python": 10_000, "bare librdkafka": 100_000, "row by row": 8_000,
+        "500 lines a message": 50_000, "two processes, 500 lines a message": 90_000}  # fmt: skip
+
+
+@pytest.fixture
+def page():
+    return speed_section(MACHINE | {
+        "sizes": SIZES,
+        "rows": [
+            {"what": what, "lines": n, "seconds": fixed + million * n / 1e6, "mib": 900}
+            for n in SIZES for what, (fixed, million) in PARTS.items()
+        ],
+        "parse": [{"what": what, "lines": n, "seconds": warm * n / 1e6, "mib": 700}
+                  for n in SIZES for what, warm in WARM.items()],
+        "producers": {what: {"lines": rate, "mib": 60} for what, rate in SENT.items()},
+        "night": {"lines": SIZES[0], "seconds": 50.0, "tasks": {"preflight": 1.0, "land": 20.0},
+                  "steps": {"start of Spark": 3.0}, "idle_cpu": {"airflow": 0.25, "kafka": 0.01}},
+    })  # fmt: skip
+
+
+def test_seconds_are_told_as_fixed_and_a_million_lines():
+    assert fit({100_000: 5.2, 1_000_000: 7.0, 5_000_000: 15.0}) == pytest.approx((5.0, 2.0))
+    assert fit({2_000: 5.2}) is None
+
+
+def test_each_part_has_its_seconds_its_fit_and_its_memory(page):
+    assert "| land text | 10.5 | 15.0 | 10.0 | 5.0 | 900 |" in page
+    assert "| landed row | 0.30 | 3.00 |" in page
+    assert "| between tasks (scheduler) | 29.0 | 58% |" in page
+    assert "Airflow takes 25% of a core and the broker 1%" in page
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| Start of a submit, of a stock one's: at most 0.55 | 0.50 | ✓ |",
+        "| Parse, of a raw copy's time: at most 4 | 3.00 | ✓ |",
+        "| Parse, times as fast as seven `regexp_extract`: at least 2.5 | 3.00 | ✓ |",
+        "| The night of 1,000,000 lines, times as fast as GoAccess: at least 2 | 1.33 | ✗ |",
+        "| The night's s a million lines, of GoAccess's: at most 0.25 | 0.43 | ✗ |",
+        "| Landing from Kafka, s a million lines: at most 2 | 1.00 | ✓ |",
+        "| Row by row, of a bare kafka-python loop: at least 0.9 | 0.80 | ✗ |",
+        "| Two processes, times one: at least 1.6 | 1.80 | ✓ |",
+        "| All DAG files, s beyond Airflow's import: at most 1 | 1.50 | ✗ |",
+    ],
+)
+def test_what_was_to_be_reached_has_its_figure_and_its_verdict(page, line):
+    assert line in page
