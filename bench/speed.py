@@ -2,6 +2,7 @@
 
     python -m bench.speed                 (part of make bench)
     python -m bench.speed 100000 1000000  (logs of these sizes only)
+    python -m bench.speed producers night (these parts only; the others stay as they were measured)
     python -m bench.speed --quick         (make bench-quick: small, to see that it works)
 
 Each log is one generated day. What is told as fixed seconds and seconds a million lines is fitted
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ from producers.kafka_client import ensure_topics
 
 SIZES = [100_000, 1_000_000, 5_000_000, 10_000_000]
 QUICK = [2_000]
+PARTS = ["start", "parse", "rows", "producers", "night", "dags"]
 DAY = date(2026, 1, 15)
 LOGS = Path("var/bench")
 MOST_PRODUCED = 1_000_000  # lines that producers send, one process after the other
@@ -55,24 +58,26 @@ SLOW = 100_000  # lines that AWStats gets: it takes minutes for a million
 says = Console(stderr=True, highlight=False)
 
 
-def measure(sizes: list[int], *, quick: bool) -> dict[str, Any]:
-    """All figures, as `speed_section` takes them."""
-    command = (
-        " ".join(["python -m bench.speed", *sys.argv[1:]]) if sys.argv[1:] else "make bench-speed"
-    )
-    found: dict[str, Any] = {"quick": quick, "sizes": sizes, "command": command}
+def measure(sizes: list[int], parts: list[str], kept: Path, *, quick: bool) -> dict[str, Any]:
+    """The figures of `parts`, and in the file `kept` those of the others: as `speed_section` takes them."""
+    found: dict[str, Any] = {"quick": quick, "sizes": sizes}
+    if kept.is_file() and set(parts) != set(PARTS):
+        found = json.loads(kept.read_text())
+        sizes = found["sizes"]
     logs = {lines: made_log(lines) for lines in sizes}
-    for name, part in {
+    ways: dict[str, Callable[[], Any]] = {
         "start": lambda: starts(1 if quick else 5),
         "parse": lambda: parses(logs),
         "rows": lambda: nights(logs) + from_kafka(logs) + peers(logs),
         "producers": lambda: producers(logs[max(n for n in sizes if n <= MOST_PRODUCED)]),
         "night": lambda: airflow_night(logs[sizes[0]], 2 if quick else 60),
         "dags": dag_files,
-    }.items():
+    }
+    for name in parts:
         says.print(f"[bold]{name}[/]")
-        seconds, found[name] = timed(part)
+        seconds, found[name] = timed(ways[name])
         says.print(f"{name}: {seconds:.0f} s; {found[name]}")
+        kept.write_text(json.dumps(found, indent=1))
     return found
 
 
@@ -268,7 +273,7 @@ def _produce_env(settings: Settings) -> dict[str, str]:
 
 
 def _rate(cost: Cost) -> dict[str, float]:
-    printed = re.search(r"([\d,]+) lines/s", cost.printed)
+    printed = re.search(r"([\d,]+)\s+lines/s", cost.printed)
     assert printed, cost.printed
     return {"lines": float(printed[1].replace(",", "")), "mib": cost.mib}
 
@@ -359,10 +364,14 @@ def dag_files() -> dict[str, float]:
 
 
 def main() -> None:
-    quick, given = "--quick" in sys.argv, [int(text) for text in sys.argv[1:] if text.isdigit()]
-    found = measure(given or (QUICK if quick else SIZES), quick=quick)
+    given, quick = [text for text in sys.argv[1:] if text != "--quick"], "--quick" in sys.argv
+    sizes = [int(text) for text in given if text.isdigit()]
+    parts = [text for text in given if not text.isdigit()]
+    if unknown := set(parts) - set(PARTS):
+        raise SystemExit(f"bench.speed: {', '.join(unknown)}? The parts are {', '.join(PARTS)}")
     LOGS.mkdir(parents=True, exist_ok=True)
-    (LOGS / ("quick.json" if quick else "speed.json")).write_text(json.dumps(found, indent=1))
+    kept = LOGS / ("quick.json" if quick else "speed.json")
+    found = measure(sizes or (QUICK if quick else SIZES), parts or PARTS, kept, quick=quick)
     if quick:
         says.print(speed_section(found))
     else:

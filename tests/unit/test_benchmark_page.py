@@ -4,7 +4,7 @@ import pytest
 
 from bench.pages import fit, speed_section
 
-MACHINE = {"quick": True, "command": "make bench-speed", "start": {"stock": 10.0, "ours": 5.0},
+MACHINE = {"quick": True, "start": {"stock": 10.0, "ours": 5.0},
            "dags": {"airflow": 1.0, "ours": 1.5}}  # fmt: skip
 SIZES = [100_000, 1_000_000]
 PARTS = {"land gz": (10, 4), "look at the file": (0, 1), "land text": (10, 5), "summarise": (8, 20),
