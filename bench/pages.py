@@ -88,7 +88,8 @@ def speed_section(found: dict[str, Any]) -> str:
     lines = [
         "## Speed",
         "",
-        f'`make bench-speed SIZES="{" ".join(map(str, sizes))}"`, {date.today().isoformat()}, {os.cpu_count()} cores, {platform.machine()}. '
+        f"`make bench-speed SIZES='{' '.join(map(str, sizes))}'`, {date.today().isoformat()}, "
+        f"{os.cpu_count()} cores, {platform.machine()}. "
         "A log is one generated day, combined format. Whole processes, the start of Spark included; "
         "seconds. Fixed and a million lines are fitted over the sizes; memory is the peak of a process "
         "and its children, at the largest size.",
