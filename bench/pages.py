@@ -20,7 +20,8 @@ COLOURS = {"micro-batch": "#a8480f", "continuous": "#56666f", "real-time": "#0b6
 
 def write_page(name: str, found: Any) -> None:
     """Put the section `name`, made of what was `found`, into the page; the others stay."""
-    text = PAGE.read_text() if PAGE.is_file() else HEAD
+    text = PAGE.read_text() if PAGE.is_file() else ""
+    text = HEAD + text[text.index("\n<!-- ") :] if "\n<!-- " in text else HEAD
     made = {"speed": speed_section, "latency": latency_section, "bulk": bulk_section}[name](found)
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     if begin in text:
@@ -102,7 +103,7 @@ def speed_section(found: dict[str, Any]) -> str:
     for what, by_size in rows.items():
         cells = [f"{by_size[n]['seconds']:,.1f}" if n in by_size else "" for n in sizes]
         line = fit({n: row["seconds"] for n, row in by_size.items()})
-        told = [f"{line[0]:,.1f}", f"{line[1]:,.1f}"] if line else ["", ""]
+        told = [f"{round(number, 1) + 0:,.1f}" for number in line] if line else ["", ""]  # no -0.0
         peak = by_size[max(by_size)]["mib"]
         lines.append(f"| {' | '.join([what, *cells, *told, f'{peak:,}' if peak else ''])} |")
     lines += [
@@ -132,7 +133,9 @@ def speed_section(found: dict[str, Any]) -> str:
         peak = f"{rate['mib']:,}" if rate["mib"] else ""
         lines.append(f"| {what} | {rate['lines']:,.0f} | {peak} |")
     lines += ["", *_night_lines(found["night"])]
-    lines += ["", "| To reach | Measured | |", "|---|--:|---|", *_reached(found, rows, parse)]
+    lines += ["", "| To reach | Measured | |", "|---|--:|---|", *_reached(found, rows, parse), "",
+              "Why what falls short does, and what it would need: "
+              "[decision 16](decisions/0016-where-the-time-goes.md)."]  # fmt: skip
     return "\n".join(lines) + "\n\n"
 
 
@@ -297,6 +300,10 @@ def bulk_section(rows: list[dict[str, Any]]) -> str:
     million = (seconds[0] - seconds[1]) / (most["lines"] - least["lines"]) * 1e6
     fixed = seconds[1] - million * least["lines"] / 1e6
     peak = max(row[f"{step}_mib"] for row in rows for step in ("land", "summarise"))
+    if night := most.get("night"):
+        share = most["days"] * night / seconds[0]
+        lines += ["", f"{most['days']} nights of as many lines each take {night:,.0f} s each: at least 8 "
+                  f"times as fast as they: {share:,.1f} {'✓' if share >= 8 else '✗'}."]  # fmt: skip
     lines += [
         "",
         f"So about {fixed:,.0f} s fixed and {million:,.0f} s a million lines, and "
