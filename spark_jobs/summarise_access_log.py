@@ -52,6 +52,7 @@ JOB = "summarise_access_log"
 # Requests of a part: few enough that their groups fit the memory of one core.
 PART = 500_000
 SMALL = 200_000  # requests, up to which Spark's stages are not compiled, nor planned as it goes
+DAYS_AT_ONCE = 10  # whose top rows Python holds: 26,000 of each
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
 MOST_TEXTS = (
@@ -113,33 +114,37 @@ def main(argv: list[str] | None = None) -> None:
     steps.done("requests and visitors")
     files = write_panels(spark, frames.panels, days, sink / f".{JOB}")
     steps.done("panels")
-    found = tables(landed, frames, days, args.top, args.newest)
+    found = tables(landed, frames, days, args.newest)
     others = other_lines(spark, args.other, days)
     if args.by_file:
         replace_text(Path(args.by_file), json.dumps(rows_by_file(landed)))
-    steps.done("tables")
-    provenance = {
-        "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
-        "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
-        "steps": steps.seconds,
-        "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    for day in days:
-        about = {
-            "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
-            "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
+    for some in (days[at : at + DAYS_AT_ONCE] for at in range(0, len(days), DAYS_AT_ONCE)):
+        tops = top_rows(frames, some, args.top)
+        steps.done("tables")
+        provenance = {
+            "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
+            "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
+            "steps": steps.seconds,
+            "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
-        numbers = day_numbers({name: rows.get(day, []) for name, rows in found.items()})
-        files[day].replace(_made(sink / day) / "panels.parquet")
-        told = {
-            "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
-            "lost": [loss for loss in lost if may_lack(day, loss, zone)],
-            "replayed": replayed["days"].get(day), "other_source": others.get(day),
-            **came_from(found["lines"].get(day, [])),
-        }  # fmt: skip
-        text = json.dumps(about | numbers | {"provenance": provenance | told}, ensure_ascii=False)
-        replace_text(sink / day / "summary.json", text)
-        print(f"{JOB}: {day}: {numbers['requests']:,} requests of {numbers['visitors']:,} visitors")  # noqa: T201
+        for day in some:
+            about = {
+                "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
+                "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
+            }  # fmt: skip
+            of_day = {name: rows.get(day, []) for name, rows in found.items()}
+            numbers = day_numbers(of_day | {"top": tops.get(day, [])})
+            files[day].replace(_made(sink / day) / "panels.parquet")
+            told = {
+                "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
+                "lost": [loss for loss in lost if may_lack(day, loss, zone)],
+                "replayed": replayed["days"].get(day), "other_source": others.get(day),
+                **came_from(found["lines"].get(day, [])),
+            }  # fmt: skip
+            whole = about | numbers | {"provenance": provenance | told}
+            replace_text(sink / day / "summary.json", json.dumps(whole, ensure_ascii=False))
+            counted = f"{numbers['requests']:,} requests of {numbers['visitors']:,} visitors"
+            print(f"{JOB}: {day}: {counted}")  # noqa: T201
     shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
 
 
@@ -152,7 +157,7 @@ class Steps:
 
     def done(self, name: str) -> None:
         now = time.monotonic()
-        self.seconds[name] = round(now - self._last, 1)
+        self.seconds[name] = round(self.seconds.get(name, 0) + now - self._last, 1)
         self._last = now
 
 
@@ -306,13 +311,12 @@ def rows_by_file(landed: DataFrame) -> dict[str, dict[str, int]]:
 
 
 def tables(
-    landed: DataFrame, frames: Frames, days: list[str], top: int, newest: int
+    landed: DataFrame, frames: Frames, days: list[str], newest: int
 ) -> dict[str, dict[str, list[Row]]]:
-    """Everything that a summary is made of: table -> day -> its rows."""
+    """What a summary is made of beside its panels' top rows: table -> day -> its rows."""
     of_days = summary.days_of(landed, days)
     unsuccessful = filter_unsuccessful(frames.requests).select(*UNSUCCESSFUL)
     found = {
-        "top": summary.top_rows(frames.panels, top),
         "visitors": count_people(frames.visitors),
         "visits": count_visits(frames.visits),
         "machines": top_machines(frames.visitors, MACHINES_LISTED),
@@ -327,6 +331,11 @@ def tables(
         tables = dict(zip(found, pool.map(_by_day, found.values()), strict=True))
     again = {day: [Row(lines=count)] for day, count in frames.repeated.items()}
     return tables | {"lines": frames.lines, "again": again}
+
+
+def top_rows(frames: Frames, days: list[str], top: int) -> dict[str, list[Row]]:
+    """By day the `top` rows of each panel."""
+    return _by_day(summary.top_rows(summary.days_of(frames.panels, days), top))
 
 
 def _sum(rows: list[Row], name: str) -> int:

@@ -437,7 +437,7 @@ PLAIN_TAIL = rf"(?s)^ (?:\d{{3}}|-) (?:\d+|-) {END}"
 def _with_plain_field(lines: DataFrame) -> DataFrame:
     r"""Add `field` for lines in combined format with nothing unusual in them; null for the others.
 
-    APACHE finds the same in them, five times as slowly. Six quotes, none of them escaped, no user
+    APACHE finds the same in them, and takes longer. Six quotes, none of them escaped, no user
     with a space, nothing behind the user agent.
     """
     known = {

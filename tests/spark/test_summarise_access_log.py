@@ -23,7 +23,8 @@ DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 def numbers(landed, days, zone="UTC", **only):
     """Day -> its summary, as the job makes it, without the files."""
     frames = job.Frames(summary.days_of(landed, days), zone, job.Filter(**only))
-    tables = job.tables(landed, frames, days, top=30_000, newest=100)
+    tables = job.tables(landed, frames, days, newest=100)
+    tables["top"] = job.top_rows(frames, days, 30_000)
     return {
         day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days
     }

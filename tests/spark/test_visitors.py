@@ -55,7 +55,8 @@ def frames(spark, lines, **only):
 
 def numbers(spark, lines, **only):
     rows, found = frames(spark, lines, **only)
-    tables = job.tables(rows, found, [DAY], top=1000, newest=10)
+    tables = job.tables(rows, found, [DAY], newest=10)
+    tables["top"] = job.top_rows(found, [DAY], 1000)
     return job.day_numbers({name: days.get(DAY, []) for name, days in tables.items()})
 
 
