@@ -373,7 +373,7 @@ def main() -> None:
     kept = LOGS / ("quick.json" if quick else "speed.json")
     found = measure(sizes or (QUICK if quick else SIZES), parts or PARTS, kept, quick=quick)
     if quick:
-        says.print(speed_section(found))
+        says.print(speed_section(found), markup=False)
     else:
         write_page("speed", found)
 
