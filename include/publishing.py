@@ -62,7 +62,8 @@ def publish_days(
     for day in days:
         summary = read_summary((staged or summaries(settings, DATASET)) / day / "summary.json")
         _add_checksums(settings, summary)
-        summary["provenance"]["late"] = late_lines(summary, _report(folder / day), settings.zone)
+        replaced_report = _report(folder / day)
+        summary["provenance"]["late"] = late_lines(summary, replaced_report, settings.zone)
         checks = check_day(summary, folder, settings, days[0] if night else None, staged)
         keep(checks, day, run, history)
         if day == days[0]:
@@ -74,7 +75,7 @@ def publish_days(
             (unfit if level == "fail" else held).extend(why)
             continue
         if day != days[0]:
-            before = _read_before(folder / day)
+            before = (replaced_report.get("lines") or {}).get("read")
             changed.append(f"{day} ({_change(before, summary['lines']['read'])})")
         with publishing(settings):
             if staged:
@@ -192,12 +193,6 @@ def _change(before: int | None, now: int) -> str:
     if before is None:
         return f"new, {now:,} lines"
     return f"{now - before:,} late lines" if now > before else f"{before - now:,} lines fewer"
-
-
-def _read_before(day: Path) -> int | None:
-    """The lines that the day's report counted until now, if there is one."""
-    read: int | None = (_report(day).get("lines") or {}).get("read")
-    return read
 
 
 def _report(day: Path) -> dict[str, Any]:
