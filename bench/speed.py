@@ -284,9 +284,8 @@ def airflow_night(log: Path, idle: int) -> dict[str, Any]:
     Seconds of each task, and of what lies between them; CPU seconds a second over `idle` seconds.
     """
     with fresh_lake() as settings:
-        os.environ |= {
-            f"TIDEMARK_{name.upper()}_PORT": str(p) for name, p in settings.ports.items()
-        }
+        ports = {f"TIDEMARK_{name.upper()}": str(port) for name, port in settings.ports.items()}
+        os.environ |= ports
         try:
             api = bring_up(settings, says)
             folder = inbox(settings, "access_log")
@@ -309,8 +308,8 @@ def airflow_night(log: Path, idle: int) -> dict[str, Any]:
         finally:
             for name in ("airflow", "kafka"):
                 Service(name, settings.home).stop()
-            for name in settings.ports:
-                os.environ.pop(f"TIDEMARK_{name.upper()}_PORT", None)
+            for name in ports:
+                os.environ.pop(name, None)
     return {
         "lines": sum(1 for _ in log.open("rb")), "seconds": round(whole, 1), "tasks": seconds,
         "steps": steps, "idle_cpu": used,

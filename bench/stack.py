@@ -22,8 +22,6 @@ from include.package import package_jobs
 from include.settings import Settings, load_settings
 from include.spark_submit import spark_conf
 
-PORTS = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
-
 
 @dataclass(frozen=True)
 class Cost:
@@ -37,14 +35,15 @@ class Cost:
 @contextmanager
 def fresh_lake() -> Iterator[Settings]:
     """Settings of a lake with nothing in it, on free ports; its folder goes afterwards."""
-    jars = load_settings().jars
+    here = load_settings()
+    jars = here.jars
     ensure_jars(jars)
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
         (Path(folder) / "jars").symlink_to(jars)
         told, port = {"TIDEMARK_HOME": folder}, 31092
-        for name in PORTS:
+        for name in here.ports:
             port = free_port(port + 1)
-            told[f"TIDEMARK_{name}_PORT"] = str(port)
+            told[f"TIDEMARK_{name.upper()}"] = str(port)
         yield load_settings(told)
 
 
