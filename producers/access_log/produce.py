@@ -82,6 +82,8 @@ def message(log_id: str, batch: list[Line]) -> tuple[bytes, bytes, tuple[int, in
     first, last = batch[0], batch[-1]
     about = (first.start, last.start + last.size - first.start, len(batch))
     value = first.text if len(batch) == 1 else b"\n".join(line.text for line in batch)
+    # One newline at the end of a message ends its last line; an empty line needs its own.
+    value += b"" if last.text else b"\n"
     return f"{log_id}:{first.start}".encode(), value, about
 
 

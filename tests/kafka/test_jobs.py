@@ -5,6 +5,7 @@ What a Python driver prints, to either stream, spark-submit prints to its standa
 
 import json
 import os
+import random
 import signal
 import subprocess
 import threading
@@ -267,7 +268,12 @@ def test_garbage_lands_as_bad_lines_and_the_query_lives(
 ):
     garbage = tmp_path / "garbage"
     garbage.write_bytes(
-        os.urandom(200_000) + b"\n" + b"\0" * 1000 + b"\n" + b"x" * 3_000_000 + b"\nend"
+        random.Random(1).randbytes(200_000)
+        + b"\n"
+        + b"\0" * 1000
+        + b"\n"
+        + b"x" * 3_000_000
+        + b"\nend"
     )
     done = sent(broker, topic, tmp_path, read_lines(garbage))
     _, manifest = land()

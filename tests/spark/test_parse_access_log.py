@@ -4,6 +4,7 @@ import random
 import re
 import time
 from datetime import UTC, date, datetime
+from itertools import chain, product
 
 import pytest
 from apachelogs import COMBINED, COMMON, InvalidEntryError, LogParser
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
+from producers.access_log.produce import message
+from producers.access_log.replay import Line
 from spark_jobs.transforms.access_log import (
     arrivals_of,
     count_by_status,
@@ -270,6 +273,26 @@ def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
         "log:113",
         "log:114",
     ]
+
+
+def test_every_line_of_a_message_comes_out_as_it_went_in_empty_ones_too(spark):
+    messages, expected = [], []
+    for texts in chain.from_iterable(
+        product([b"", b"a", b"\xff\r"], repeat=n) for n in (1, 2, 3, 4)
+    ):
+        start, lines = 0, []
+        for text in texts:
+            lines.append(Line(start, text, len(text) + 1))
+            start += lines[-1].size
+        log_id = f"log{len(messages)}"
+        messages.append((*message(log_id, lines)[:2], "t", 0, len(messages)))
+        expected += [(f"{log_id}:{line.start}", line.text) for line in lines]
+    assert len(messages) == 3 + 9 + 27 + 81
+    ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
+    rows = kafka_lines(spark.createDataFrame(messages, ddl)).select(
+        "line_id", F.col("line").cast("binary").alias("line")
+    )
+    assert sorted((row.line_id, bytes(row.line)) for row in rows.collect()) == sorted(expected)
 
 
 def test_a_message_may_be_of_anybody(spark):
