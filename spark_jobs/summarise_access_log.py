@@ -52,7 +52,7 @@ JOB = "summarise_access_log"
 # Requests of a part: few enough that their groups fit the memory of one core.
 PART = 500_000
 SMALL = 200_000  # requests, up to which Spark's stages are not compiled, nor planned as it goes
-DAYS_AT_ONCE = 10  # whose top rows Python holds: 26,000 of each
+DAYS_AT_ONCE = 5  # whose top rows Python holds: 26,000 of each
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
 MOST_TEXTS = (
@@ -227,9 +227,9 @@ class Frames:
         requests = summary.requests_of(landed, time_zone).persist(StorageLevel.MEMORY_AND_DISK)
         agents = describe(_most_frequent(requests, "user_agent"))
         visits = _kept(visits_of(requests))
-        labels = with_label(
-            visitors_of(requests), rhythm_of(visits), _frame(spark, agents, USER_AGENT_DDL)
-        )
+        # Kept, for a label also asks what all visitors of its day did.
+        visitors = _kept(visitors_of(requests))
+        labels = with_label(visitors, rhythm_of(visits), _frame(spark, agents, USER_AGENT_DDL))
         if maxmind:
             hosts = places_of(maxmind, _most_frequent(requests, "host"))
             labels = labels.join(_frame(spark, hosts, PLACE_DDL), "host", "left")
