@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
@@ -45,7 +44,7 @@ def follow(
     def acknowledged(done: Acknowledged) -> None:
         if done.about is not None:
             ledger, about = done.about
-            ledger.write(replace(done, about=about))
+            ledger.write(done._replace(about=about))
 
     with ExitStack() as kept, Publisher(servers, topic, acknowledged) as publisher:
         while True:

@@ -55,7 +55,7 @@ def produce(
     if again:
         reached = before = 0
     sent = messages = told = 0
-    with ledger, Publisher(servers, topic, ledger.write) as publisher:
+    with ledger, Publisher(servers, topic, ledger.write, by_turns=True) as publisher:
         for batch in batches(paced(after(lines, reached), rate), lines_per_message):
             publisher.send(*message(log_id, batch))
             sent, messages = sent + len(batch), messages + 1
@@ -92,6 +92,10 @@ def batches(lines: Iterable[Line], count: int) -> Iterator[list[Line]]:
 
     A line that was cut travels alone: the places of lines behind it could not be counted.
     """
+    if count == 1:
+        for line in lines:
+            yield [line]
+        return
     batch: list[Line] = []
     held = 0
     for line in lines:

@@ -65,10 +65,10 @@ def lines_of(messages):
 def test_every_line_arrives_once_under_its_place_however_many_go_in_a_message(
     broker, topic, tmp_path, messages, per_message
 ):
-    done = sent(broker, topic, tmp_path, generate(500, 1, DAY), lines_per_message=per_message)
-    assert (done.lines, done.before) == (500, 0)
-    assert done.messages == -(-500 // per_message)
-    expected = [(line.start, line.text) for line in generate(500, 1, DAY)]
+    done = sent(broker, topic, tmp_path, generate(2_500, 1, DAY), lines_per_message=per_message)
+    assert (done.lines, done.before) == (2_500, 0)
+    assert done.messages == -(-2_500 // per_message)
+    expected = [(line.start, line.text) for line in generate(2_500, 1, DAY)]
     assert sorted(lines_of(messages())) == expected
     assert {partition for *_, partition in messages()} == {0, 1}
 
