@@ -6,7 +6,7 @@ STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: help setup demo up down status doctor run airflow report relocate test test-fast lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
+.PHONY: help setup demo up down status cluster-up cluster-down cluster-status cluster-demo cluster-run cluster-test compose-env doctor run airflow report relocate test test-fast lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,27 @@ down: $(READY)  ## end them; data stays in var/
 
 status: $(READY)  ## what runs, and where
 	@$(STACK) status
+
+cluster-up: $(READY)  ## a cluster on this machine: 3 brokers, Spark master and 2 workers, PostgreSQL, Airflow
+	@$(STACK) --cluster up
+
+cluster-down: $(READY)  ## end it; data stays in var/cluster
+	@$(STACK) --cluster down
+
+cluster-status: $(READY)  ## what of it runs, and where
+	@$(STACK) --cluster status
+
+cluster-demo: $(READY)  ## the demo on it: make cluster-demo [LOG=path/to/access.log]
+	@$(STACK) --cluster demo $(if $(LOG),--log "$(LOG)")
+
+cluster-run: $(READY)  ## trigger a DAG of it: make cluster-run DAG=analyse_access_log [CONF='{…}']
+	@$(STACK) --cluster run $(DAG) $(if $(CONF),'$(CONF)')
+
+cluster-test: setup  ## the cluster's tests: its parts are killed in the middle (about a quarter of an hour)
+	@$(BIN)/python -m pytest tests/cluster
+
+compose-env: $(READY)  ## the secrets that docker-compose.yaml asks for, into .env
+	@$(STACK) compose-env
 
 doctor: $(READY)  ## what is missing or in the way, with the remedy
 	@$(STACK) doctor

@@ -44,6 +44,10 @@ class Settings:
     spark_master: str = _setting(
         "local[*]", "host that `make up` gives the connection spark_default"
     )
+    spark_conf_dir: str = _setting(
+        "",
+        "folder with a spark-defaults.conf for all jobs, such as a cluster's secret; empty: none",
+    )
     driver_memory: str = _setting("1g", "heap of a Spark driver")
     log_format: str = _setting(
         "", "Apache LogFormat string of the log, if it is none of those that are recognised"
@@ -97,6 +101,12 @@ class Settings:
         0, "days that summaries are kept, not fewer than landed lines; 0: for ever", 0, 36500
     )
     keep_report_days: int = _setting(0, "days that reports are kept; 0: for ever", 0, 36500)
+    airflow_database: str = _setting(
+        "", "file with the SQLAlchemy URL of Airflow's database; empty: SQLite in `home`"
+    )
+    cluster_ports: int = _setting(
+        17000, "the number from which on the ports of `make cluster-up` lie", 1024, 65000
+    )
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")
     airflow_port: int = _setting(8080, "Airflow's web page and API")
@@ -154,6 +164,16 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
         local = f"127.0.0.1:{settings.kafka_port}"
         settings = Settings(**(values | {"kafka_servers": local}))
     return settings
+
+
+def changed(settings: Settings) -> dict[str, str]:
+    """What of the settings a process must be told in its environment: all that it would not read."""
+    here = load_settings()
+    return {
+        f"TIDEMARK_{f.name.upper()}": str(getattr(settings, f.name))
+        for f in fields(Settings)
+        if getattr(settings, f.name) != getattr(here, f.name)
+    }
 
 
 def settings_table() -> str:

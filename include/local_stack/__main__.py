@@ -12,33 +12,50 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from include.local_stack import airflow, broker
+from include.local_stack import airflow, broker, cluster
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.demo import follow, run_demo
 from include.local_stack.doctor import examine
 from include.local_stack.jars import ensure_jars
-from include.local_stack.processes import StackError
+from include.local_stack.processes import Service, StackError
 from include.local_stack.up import bring_up
 from include.moving import relocated
 from include.package import package_jobs
-from include.settings import Settings, load_settings
+from include.settings import PROJECT, Settings, load_settings
 
-app = typer.Typer(
-    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+chosen = {"cluster": False}
 says = Console(highlight=False, soft_wrap=True, width=max(100, Console().width))
+
+
+@app.callback()
+def which(
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="the one of `make cluster-up`")
+    ] = False,
+) -> None:
+    """Start, look at and end the broker and Airflow of this checkout, or its cluster."""
+    chosen["cluster"] = cluster
+
+
+def _is_cluster() -> bool:
+    return chosen["cluster"]
 
 
 @contextmanager
 def _told() -> Iterator[Settings]:
     """Errors as one sentence and an exit code, not as a traceback."""
     try:
-        yield load_settings()
+        settings = load_settings()
+        yield cluster.settings_of(settings) if _is_cluster() else settings
     except (StackError, ValueError) as error:
         says.print(f"\n{error}", style="red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        says.print("\ninterrupted. What was started goes on: `make status`, `make down`")
+        prefix = "cluster-" if _is_cluster() else ""
+        says.print(
+            f"\ninterrupted. What was started goes on: `make {prefix}status`, `make {prefix}down`"
+        )
         raise typer.Exit(130) from None
 
 
@@ -57,7 +74,7 @@ def jars() -> None:
 def up() -> None:
     """Start the Kafka broker and Airflow, and wait until both are ready."""
     with _told() as settings:
-        api = bring_up(settings, says)
+        api = _bring_up(settings)
         _how_to_look(settings, api)
 
 
@@ -65,7 +82,7 @@ def up() -> None:
 def down() -> None:
     """End what `up` started, by its process id; data stays."""
     with _told() as settings:
-        for service in (airflow.service(settings), broker.service(settings)):
+        for service, *_ in reversed(_services(settings)):
             ended = service.stop()
             says.print(f"{service.name}: {'ended' if ended else 'was not running'}")
 
@@ -76,29 +93,23 @@ def status() -> None:
     with _told() as settings:
         table = Table("Service", "State", "Where", "Log", box=None, header_style="dim")
         api = airflow.Api(settings)
-        rows: list[tuple[str, Callable[[], bool], str, Path]] = [
-            ("kafka", lambda: broker.answers(settings.kafka_port), settings.kafka_servers,
-             broker.service(settings).log),
-            ("airflow", api.is_healthy, api.url, airflow.service(settings).log),
-        ]  # fmt: skip
         all_up = True
-        services = {"kafka": broker.service(settings), "airflow": airflow.service(settings)}
-        for name, ready, where, log in rows:
-            process = services[name].process()
+        for service, ready, where in _services(settings):
+            process = service.process()
             healthy = process is not None and ready()
             all_up &= healthy
             state = "[red]not running" if process is None else (
                 f"[green]ready[/], process {process.pid}" if healthy
                 else f"[yellow]not ready yet[/], process {process.pid}"
             )  # fmt: skip
-            table.add_row(name, state, where, str(log))
+            table.add_row(service.name, state, where, str(service.log))
         says.print(table)
         days = sorted((settings.lake / "reports" / "access_log").glob("[0-9]*"))
         says.print(f"reports: {len(days)} days" + (f", the last {days[-1].name}" if days else ""))
         if all_up:
             _how_to_look(settings, api)
         else:
-            says.print("`make up` starts what is down")
+            says.print(f"`make {'cluster-' if _is_cluster() else ''}up` starts what is down")
             raise typer.Exit(1)
 
 
@@ -127,10 +138,11 @@ def demo(
     with _told() as settings:
         if log is not None:
             _check_log(log)
-        api = bring_up(settings, says)
+        api = _bring_up(settings)
         run_demo(settings, api, log, says)
         _how_to_look(settings, api)
-        says.print("[bold]make down[/] ends the broker and Airflow; the reports stay")
+        down = "make cluster-down" if _is_cluster() else "make down"
+        says.print(f"[bold]{down}[/] ends the broker and Airflow; the reports stay")
 
 
 @app.command()
@@ -155,8 +167,19 @@ def airflow_command(context: typer.Context) -> None:
     """Airflow's own command line, with the stack's settings."""
     with _told() as settings:
         command = str(Path(sys.executable).with_name("airflow"))
-        env = airflow.environment(settings)
+        env = (cluster if _is_cluster() else airflow).environment(settings)
         raise typer.Exit(subprocess.run([command, *context.args], env=env).returncode)
+
+
+@app.command("compose-env")
+def compose_env(
+    file: Annotated[Path, typer.Option(help="where Docker Compose reads them")] = PROJECT / ".env",
+) -> None:
+    """Write the secrets that docker-compose.yaml asks for and that are not there yet."""
+    with _told():
+        for name in cluster.write_compose_secrets(file):
+            says.print(f"{name}: made")
+        says.print(f"{file} is complete: `docker compose up --build`")
 
 
 @app.command()
@@ -165,6 +188,20 @@ def relocate(old: Annotated[Path, typer.Argument(help="where var/ was")]) -> Non
     with _told() as settings:
         changed = relocated(old, settings)
         says.print(f"{changed} files name {settings.home} instead of {old}")
+
+
+def _bring_up(settings: Settings) -> airflow.Api:
+    return cluster.bring_up(settings, says) if _is_cluster() else bring_up(settings, says)
+
+
+def _services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:
+    """What is started, in this order: the service, whether it answers, and where."""
+    if _is_cluster():
+        return cluster.services(settings)
+    return [
+        (broker.service(settings), lambda: broker.answers(settings.kafka_port), settings.kafka_servers),
+        (airflow.service(settings), airflow.Api(settings).is_healthy, airflow.Api(settings).url),
+    ]  # fmt: skip
 
 
 def _check_log(log: Path) -> None:

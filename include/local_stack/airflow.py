@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 from include.local_stack.jars import pyspark_home
 from include.local_stack.java import java_home
 from include.local_stack.processes import Service, StackError
-from include.settings import PROJECT, Settings
+from include.settings import PROJECT, Settings, changed
 
 ONE_WRITER = "one at a time: its checkpoint has one writer"
 POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
@@ -27,7 +28,14 @@ def environment(settings: Settings) -> dict[str, str]:
     home, host = settings.home / "airflow", "127.0.0.1"
     url = f"http://{host}:{settings.airflow_port}"
     tools = [str(Path(sys.executable).parent), str(java_home() / "bin")]
-    return os.environ | {
+    told = changed(settings)
+    if settings.airflow_database:  # by a command, so that the password stands in no environment
+        told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"] = (
+            f"cat {shlex.quote(settings.airflow_database)}"
+        )
+    if settings.spark_conf_dir:
+        told["SPARK_CONF_DIR"] = settings.spark_conf_dir
+    return os.environ | told | {
         "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
         "JAVA_HOME": str(java_home()),
         "SPARK_HOME": str(pyspark_home()),
@@ -66,9 +74,12 @@ def start(settings: Settings) -> None:
         airflow.start([command, "standalone"], env)
 
 
-def wait(settings: Settings) -> "Api":
-    """Wait until all of Airflow is healthy and knows the DAGs; then set up pools and connection."""
-    airflow, api = service(settings), Api(settings)
+def wait(settings: Settings, of: Service | None = None) -> "Api":
+    """Wait until all of Airflow is healthy and knows the DAGs; then set up pools and connection.
+
+    It is given up when `of` ends: the service that answers, `airflow standalone` by default.
+    """
+    airflow, api = of or service(settings), Api(settings)
     airflow.wait(api.is_healthy, 240, "a healthy scheduler, DAG processor, triggerer and API")
     names = [path.stem for path in sorted((PROJECT / "dags").glob("[a-z]*.py"))]
     airflow.wait(lambda: set(names) <= set(api.dags()), 120, f"the DAGs {', '.join(names)}")

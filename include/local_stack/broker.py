@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from pathlib import Path
 
 from include.local_stack.java import java_home
@@ -54,16 +55,18 @@ def start(settings: Settings) -> None:
             )
         )  # fmt: skip
         if not (data / "meta.properties").is_file():
-            _format(settings, properties)
-        broker.start(_java(settings, "kafka.Kafka", str(properties)), os.environ)
+            format_storage(settings, properties, new_cluster_id())
+        broker.start(java(settings, "kafka.Kafka", str(properties)), os.environ)
     broker.wait(lambda: answers(settings.kafka_port), 60, "a broker that answers")
 
 
-def make_topics(settings: Settings) -> None:
+def make_topics(settings: Settings, env: Mapping[str, str] | None = None) -> None:
     """Make the project's topics that are missing, through the producers' own tool."""
     command = [sys.executable, "-m", "producers.topics", *settings.topics]
     command += ["--servers", settings.kafka_servers]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise StackError(done.stderr.strip().splitlines()[-1])
 
@@ -76,16 +79,19 @@ def answers(port: int) -> bool:
     return True
 
 
-def _format(settings: Settings, properties: Path) -> None:
-    cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-    tool = _java(
-        settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)
-    )
+def new_cluster_id() -> str:
+    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
+
+
+def format_storage(settings: Settings, properties: Path, cluster: str) -> None:
+    """Make the folder of a node's data; all nodes of a cluster have one id."""
+    tool = java(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
 
 
-def _java(settings: Settings, main: str, *arguments: str) -> list[str]:
+def java(settings: Settings, main: str, *arguments: str) -> list[str]:
+    """The command that runs a class of the broker's jars."""
     return [str(java_home() / "bin" / "java"), "-Xmx512m", "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1", "-cp", f"{settings.jars}/broker/*", main, *arguments]  # fmt: skip

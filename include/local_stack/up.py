@@ -23,18 +23,19 @@ def bring_up(settings: Settings, says: Console) -> Api:
         raise StackError(f"This is in the way (`make doctor` shows all):\n{listed}")
     package_jobs(settings.job_zip)
     # Airflow takes longest to start, so it goes first, and the rest happens meanwhile.
-    _step(says, "Airflow started", lambda: airflow.start(settings))
-    _step(says, "jars in place", lambda: ensure_jars(settings.jars))
-    _step(says, "Spark starts faster", lambda: ensure_archive(settings))
+    step(says, "Airflow started", lambda: airflow.start(settings))
+    step(says, "jars in place", lambda: ensure_jars(settings.jars))
+    step(says, "Spark starts faster", lambda: ensure_archive(settings))
     if broker.is_local(settings):
-        _step(says, f"Kafka answers on port {settings.kafka_port}", lambda: broker.start(settings))
-    _step(says, "topics ready", lambda: broker.make_topics(settings))
+        step(says, f"Kafka answers on port {settings.kafka_port}", lambda: broker.start(settings))
+    step(says, "topics ready", lambda: broker.make_topics(settings))
     found: list[Api] = []
-    _step(says, "Airflow ready", lambda: found.append(airflow.wait(settings)))
+    step(says, "Airflow ready", lambda: found.append(airflow.wait(settings)))
     return found[0]
 
 
-def _step(says: Console, done: str, work: Callable[[], object]) -> None:
+def step(says: Console, done: str, work: Callable[[], object]) -> None:
+    """Do a part of it and say that it is done."""
     started = time.monotonic()
     with says.status(f"{done} …"):
         work()

@@ -1,0 +1,166 @@
+"""The compose file against the cluster as it runs here, against its specification, and by itself."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from include.local_stack import cluster
+from include.local_stack.__main__ import app
+from include.local_stack.airflow import POOLS
+from include.local_stack.jars import SUMS_FILE
+from include.settings import PROJECT, Settings
+
+FILE = PROJECT / "docker-compose.yaml"
+COMPOSE = yaml.safe_load(FILE.read_text())
+SERVICES = COMPOSE["services"]
+BY_ITSELF = {"airflow-init"}  # once, where processes do it as they start
+TOOLS = {name for name, told in SERVICES.items() if "profiles" in told}
+
+
+def environment(name):
+    return SERVICES[name].get("environment", {})
+
+
+def test_the_file_keeps_to_the_specification():
+    check = [
+        Path(sys.executable).with_name("check-jsonschema"),
+        "--builtin-schema",
+        "vendor.compose-spec",
+        FILE,
+    ]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
+    """Debian's needs no engine for this. It is older, and knows neither `name` nor `content`."""
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("no docker-compose here: `apt-get install docker-compose` brings one")
+    known = COMPOSE | {"configs": {name: {"file": "./some"} for name in COMPOSE["configs"]}}
+    del known["name"]
+    (tmp_path / "docker-compose.yaml").write_text(yaml.safe_dump(known))
+    asked = partial(
+        subprocess.run, [program, "config"], cwd=tmp_path, capture_output=True, text=True
+    )
+    refused = asked()
+    assert refused.returncode
+    assert "run make compose-env" in refused.stderr
+    cluster.write_compose_secrets(tmp_path / ".env")
+    told = asked()
+    assert told.returncode == 0, told.stderr
+    assert set(yaml.safe_load(told.stdout)["services"]) == set(SERVICES)
+
+
+def test_both_shapes_have_the_same_services():
+    assert set(SERVICES) - BY_ITSELF - TOOLS == set(cluster.SERVICES)
+
+
+def test_both_have_the_same_versions():
+    pinned = dict(
+        re.match(r"([\w.-]+)(?:==(.*))?", text).groups()
+        for text in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"][
+            "dependencies"
+        ]
+    )
+    (kafka,) = re.findall(r"broker/kafka_2\.13-([\d.]+)\.jar", SUMS_FILE.read_text())
+    for name in cluster.BROKERS:
+        assert SERVICES[name]["image"] == f"apache/kafka:{kafka}"
+    for name in ("spark-master", *cluster.WORKERS):
+        assert SERVICES[name]["image"].startswith(
+            f"apache/spark:{pinned['pyspark']}-scala2.13-java17-"
+        )
+    assert (
+        f"FROM apache/airflow:{pinned['apache-airflow']}-python3.11"
+        in (PROJECT / "Dockerfile").read_text()
+    )
+    for name in cluster.AIRFLOW:
+        assert SERVICES[name]["image"].endswith(f":{pinned['apache-airflow']}")
+
+
+def test_both_have_the_same_settings():
+    for name in cluster.BROKERS:
+        told = environment(name)
+        for key, value in cluster.KAFKA.items():
+            assert told[f"KAFKA_{key.upper().replace('.', '_')}"] == value, (name, key)
+        assert told["KAFKA_NUM_PARTITIONS"] == cluster.TIDEMARK["TIDEMARK_PARTITIONS"]
+        assert told["KAFKA_NODE_ID"] == name[-1]
+    for name in ("spark-master", *cluster.WORKERS):
+        assert cluster.WORKER.items() <= environment(name).items()
+    defaults = COMPOSE["configs"]["spark-defaults"]["content"].splitlines()
+    told = dict(line.split(" ", 1) for line in defaults)
+    assert told.pop("spark.authenticate.secret").startswith("${SPARK_SECRET:?")
+    assert told == cluster.SPARK
+    for name in cluster.AIRFLOW:
+        assert (cluster.AIRFLOW_SETTINGS | cluster.TIDEMARK).items() <= environment(name).items()
+    (init,) = SERVICES["airflow-init"]["command"]
+    for name, about in POOLS.items():
+        assert f'airflow pools set {name} 1 "{about}"' in init
+    for topic in Settings().topics:
+        assert f" {topic}" in init
+
+
+def test_both_have_the_same_ports():
+    for name in cluster.SERVICES:
+        for published in SERVICES[name].get("ports", []):
+            address, port, _ = published.split(":")
+            known = {what: cluster.COMPOSE_PORTS + apart for what, apart in cluster.PORTS.items()}
+            assert address == "127.0.0.1"
+            assert int(port) in {known.get(name), known.get(f"{name} page")}
+    for number, name in enumerate(cluster.BROKERS, 1):
+        told = environment(name)
+        port = cluster.COMPOSE_PORTS + cluster.PORTS[name]
+        assert (
+            told["KAFKA_ADVERTISED_LISTENERS"] == f"INTERNAL://{name}:9092,HOST://127.0.0.1:{port}"
+        )
+        assert f"{number}@{name}:9093" in told["KAFKA_CONTROLLER_QUORUM_VOTERS"]
+    assert Settings().cluster_ports == cluster.COMPOSE_PORTS
+
+
+def test_images_are_pinned_nobody_is_root_and_no_secret_has_a_default():
+    for name, told in SERVICES.items():
+        assert re.search(r":v?\d", told["image"]), name
+        assert "bitnami" not in told["image"]
+        assert told["cap_drop"] == ["ALL"]
+        if name.startswith(("spark", "airflow")) and name != "airflow-init":
+            assert told["user"] == "185:0", name
+        for key, value in environment(name).items():
+            if re.search("PASSWORD|SECRET|FERNET|JWT|SQL_ALCHEMY", key) and not key.endswith(
+                "_FILE"
+            ):
+                assert ":?run make compose-env}" in value, key
+
+
+def test_whatever_is_waited_for_says_when_it_is_healthy():
+    for name, told in SERVICES.items():
+        for other, how in told.get("depends_on", {}).items():
+            if how["condition"] == "service_healthy":
+                assert "test" in SERVICES[other]["healthcheck"], (name, other)
+            else:
+                assert (other, how["condition"]) == (
+                    "airflow-init",
+                    "service_completed_successfully",
+                )
+
+
+def test_the_environment_file_gets_each_secret_once_and_keeps_what_it_has(tmp_path):
+    kept = tmp_path / ".env"
+    kept.write_text("TIDEMARK_TIME_ZONE=Europe/Paris\nPOSTGRES_PASSWORD=mine")
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["compose-env", "--file", str(kept)])
+        assert done.exit_code == 0, done.output
+    found = dict(line.split("=", 1) for line in kept.read_text().splitlines())
+    assert (found["TIDEMARK_TIME_ZONE"], found["POSTGRES_PASSWORD"]) == ("Europe/Paris", "mine")
+    wanted = set(re.findall(r"\$\{(\w+):\?", FILE.read_text()))
+    assert wanted <= set(found)
+    assert len(set(found.values())) == len(found)
+    assert not any(value in done.output for value in found.values())
+    assert kept.stat().st_mode & 0o777 == 0o600
