@@ -1,5 +1,5 @@
 # Airflow with this project, its Python packages, the connector's jars, and the Java that drivers run on.
-FROM apache/airflow:3.3.2-python3.11
+FROM apache/airflow:slim-3.3.2-python3.11
 USER root
 RUN apt-get update && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
     && rm -rf /var/lib/apt/lists/* && install -d -o airflow -g 0 /opt/tidemark

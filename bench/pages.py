@@ -205,7 +205,8 @@ def _reached(
     ]
     if "GoAccess" in rows:
         other = rows["GoAccess"]
-        size = max(set(night) & set(other))
+        sizes = set(night) & set(other)
+        size = 5_000_000 if 5_000_000 in sizes else max(sizes)
         goal[3:3] = [
             (f"The night of {size:,} lines, times as fast as GoAccess",
              other[size]["seconds"] / night[size]["seconds"], ">=", 2),

@@ -15,7 +15,7 @@ PYTEST = [sys.executable, "-m", "pytest", "--durations=10"]
 def main() -> int:
     with tempfile.TemporaryFile("w+") as printed:
         others = subprocess.Popen(
-            [*PYTEST, "--ignore=tests/whole", "--ignore=tests/cluster", *sys.argv[1:]],
+            [*PYTEST, "--ignore=tests/whole", *sys.argv[1:]],
             stdout=printed, stderr=subprocess.STDOUT,
         )  # fmt: skip
         whole = subprocess.Popen([*PYTEST, "tests/whole", *sys.argv[1:]])

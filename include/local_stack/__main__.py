@@ -82,9 +82,10 @@ def up() -> None:
 def down() -> None:
     """End what `up` started, by its process id; data stays."""
     with _told() as settings:
-        for service, *_ in reversed(_services(settings)):
-            ended = service.stop()
-            says.print(f"{service.name}: {'ended' if ended else 'was not running'}")
+        local = (airflow.service(settings), broker.service(settings))
+        ends = ((service.name, service.stop()) for service in local)
+        for name, ended in cluster.stop(settings) if _is_cluster() else ends:
+            says.print(f"{name}: {'ended' if ended else 'was not running'}")
 
 
 @app.command()

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +73,8 @@ AIRFLOW_SETTINGS = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    # A scheduler that is started again finds what the killed one ran.
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
 }
 TIDEMARK = {"TIDEMARK_REPLICATION": "3", "TIDEMARK_PARTITIONS": "4"}
 
@@ -125,6 +128,9 @@ def bring_up(settings: Settings, says: Console) -> Api:
     found: list[Api] = []
     ready = service(settings, AIRFLOW[0])
     step(says, "Airflow ready", lambda: found.append(airflow.wait(settings, ready)))
+    for name in AIRFLOW:
+        if service(settings, name).process() is None:
+            raise StackError(f"{name} has ended; its log says:\n{service(settings, name).tail()}")
     return found[0]
 
 
@@ -134,7 +140,7 @@ def start_postgres(settings: Settings) -> None:
     programs, data = _postgres_programs(), settings.home / "postgres"
     if postgres.process() is None:
         database = Path(settings.airflow_database)
-        if not (data / "PG_VERSION").is_file():
+        if not database.is_file():  # written last: without it, one was interrupted
             shutil.rmtree(data, ignore_errors=True)
             password = secrets.token_urlsafe(24)
             _make_database(programs, data, password)
@@ -232,6 +238,15 @@ def environment(settings: Settings) -> dict[str, str]:
     return airflow.environment(settings) | AIRFLOW_SETTINGS
 
 
+def stop(settings: Settings) -> Iterator[tuple[str, bool]]:
+    """End all services, what depends on others first: name, and whether it ran."""
+    for name in reversed(SERVICES):
+        if name == BROKERS[-1]:  # all at once, for the last one would wait for a majority
+            for process in filter(None, (service(settings, other).process() for other in BROKERS)):
+                process.terminate()
+        yield name, service(settings, name).stop()
+
+
 def services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:
     """All services in the order in which they start: the service, whether it answers, and where."""
     port, api = ports(settings), Api(settings)
@@ -254,14 +269,16 @@ def _refuse_taken_ports(settings: Settings) -> None:
 
 
 def _postgres_programs() -> Path:
-    """Where `postgres` and `initdb` lie: in PATH, or where Debian puts them."""
-    found = shutil.which("initdb")
+    """Where `postgres` and `initdb` lie: where Debian puts them, the newest, or in PATH."""
     folders = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name)
     )
-    if not found and not folders:
+    if folders:
+        return folders[-1]
+    found = shutil.which("pg_isready")
+    if not found:
         raise StackError("PostgreSQL is needed: `apt-get install postgresql` (Debian, Ubuntu)")
-    return Path(found).parent if found else folders[-1]
+    return Path(found).resolve().parent
 
 
 def _make_database(programs: Path, data: Path, password: str) -> None:
@@ -269,25 +286,29 @@ def _make_database(programs: Path, data: Path, password: str) -> None:
     kept = data.with_name(".postgres-password")
     kept.touch(mode=0o600)
     kept.write_text(password)
-    if os.geteuid() == 0:
-        for path in (data, kept):
-            shutil.chown(path, _postgres_user())
     try:
+        if os.geteuid() == 0:
+            for path in (data, kept):
+                shutil.chown(path, _postgres_user())
+            if subprocess.run(_as_postgres(["test", "-x", data]), check=False).returncode:
+                raise StackError(
+                    f"PostgreSQL's user may not enter {data}: open the folders above it to others "
+                    f"(`chmod o+x`), or set TIDEMARK_HOME to one that is"
+                )
         _run(_as_postgres([programs / "initdb", "-D", data, "-U", "tidemark", "--encoding=UTF8",
                            "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={kept}"]))  # fmt: skip
         _run(_as_postgres([programs / "postgres", "--single", "-D", data, "postgres"]),
              "CREATE DATABASE tidemark\n")  # fmt: skip
-    except StackError:
-        shutil.rmtree(data, ignore_errors=True)
-        raise
     finally:
         kept.unlink()
 
 
 def _as_postgres(command: list[object]) -> list[str]:
-    """PostgreSQL refuses to run as root."""
-    as_user = ["runuser", "-u", _postgres_user(), "--"] if os.geteuid() == 0 else []
-    return as_user + [str(word) for word in command]
+    """PostgreSQL refuses to run as root. setpriv becomes what it starts; runuser would stay before it."""
+    words = [str(word) for word in command]
+    if os.geteuid():
+        return words
+    return ["setpriv", "--reuid", _postgres_user(), "--regid", "postgres", "--init-groups", *words]
 
 
 def _postgres_user() -> str:
@@ -302,7 +323,7 @@ def _postgres_user() -> str:
 
 def _run(command: list[str], told: str = "") -> None:
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=False, cwd="/")
-    if done.returncode:
+    if done.returncode or "FATAL:" in done.stderr or "ERROR:" in done.stderr:
         raise StackError(
             f"`{shlex.join(command[:8])} …` failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
         )
@@ -333,6 +354,7 @@ def write_compose_secrets(path: Path) -> list[str]:
     }  # fmt: skip
     made["AIRFLOW_FERNET_KEY"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made["KAFKA_CLUSTER_ID"] = broker.new_cluster_id()
+    made["FIRST_NIGHT"] = date.today().isoformat()  # nights before it are not caught up with
     text = path.read_text() if path.is_file() else ""
     there = {line.partition("=")[0].strip() for line in text.splitlines()}
     missing = {name: value for name, value in made.items() if name not in there}

@@ -79,7 +79,7 @@ def test_both_have_the_same_versions():
             f"apache/spark:{pinned['pyspark']}-scala2.13-java17-"
         )
     assert (
-        f"FROM apache/airflow:{pinned['apache-airflow']}-python3.11"
+        f"FROM apache/airflow:slim-{pinned['apache-airflow']}-python3.11"
         in (PROJECT / "Dockerfile").read_text()
     )
     for name in cluster.AIRFLOW:
