@@ -1,6 +1,7 @@
 """`python -m include.local_stack`: start, look at and end the broker and Airflow of this checkout."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -103,9 +104,13 @@ def status() -> None:
                 f"[green]ready[/], process {process.pid}" if healthy
                 else f"[yellow]not ready yet[/], process {process.pid}"
             )  # fmt: skip
-            table.add_row(service.name, state, where, str(service.log))
+            table.add_row(service.name, state, where, service.log.name)
         says.print(table)
-        days = sorted((settings.lake / "reports" / "access_log").glob("[0-9]*"))
+        says.print(f"logs: {settings.logs}")
+        folder = settings.lake / "reports" / "access_log"
+        days = sorted(
+            path for path in folder.glob("*") if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name)
+        )
         says.print(f"reports: {len(days)} days" + (f", the last {days[-1].name}" if days else ""))
         if all_up:
             _how_to_look(settings, api)

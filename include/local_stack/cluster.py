@@ -240,11 +240,13 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def stop(settings: Settings) -> Iterator[tuple[str, bool]]:
     """End all services, what depends on others first: name, and whether it ran."""
+    ran = {name: service(settings, name).process() for name in SERVICES}
     for name in reversed(SERVICES):
         if name == BROKERS[-1]:  # all at once, for the last one would wait for a majority
-            for process in filter(None, (service(settings, other).process() for other in BROKERS)):
+            for process in filter(None, (ran[other] for other in BROKERS)):
                 process.terminate()
-        yield name, service(settings, name).stop()
+        service(settings, name).stop()
+        yield name, ran[name] is not None
 
 
 def services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import sys
 import threading
 
@@ -164,6 +165,7 @@ def test_status_and_doctor_say_what_runs(first_demo, stack):
     status, doctor = stack("status"), stack("doctor")
     assert (status.returncode, doctor.returncode) == (0, 0), status.stdout + doctor.stdout
     assert status.stdout.count("ready") == 2
+    assert re.search(r"reports: \d+ days, the last \d{4}-\d\d-\d\d$", status.stdout, re.MULTILINE)
     assert "in use by this project" in doctor.stdout
 
 
