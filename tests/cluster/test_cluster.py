@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -165,10 +166,12 @@ def is_running(api, dag, run_id, task):
 def executors(settings):
     """The processes of Spark's executors, on both workers."""
     workers = [cluster.service(settings, name).process() for name in cluster.WORKERS]
-    return [
-        child for worker in workers if worker for child in worker.children()
-        if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline())
-    ]  # fmt: skip
+    found = []
+    for child in (child for worker in workers if worker for child in worker.children()):
+        with suppress(psutil.Error):  # it has just ended
+            if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_a_broker_a_worker_the_database_and_the_scheduler_may_go_in_the_middle(
