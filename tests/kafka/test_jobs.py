@@ -378,20 +378,20 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
     assert land("first")[1]["lost"] == []
     before = json.loads((landing / "progress.jsonl").read_text().splitlines()[-1])["to"][topic]
     sent(broker, topic, tmp_path, lines, lines_per_message=1)
-    first = before["1"]
-    expire(admin, topic, 1, first + 7)
+    first = before["0"]
+    expire(admin, topic, 0, first + 7)
     said, manifest = land("night", code=2)
     assert manifest is None
     assert "7 messages that were not landed" in said
-    assert f"topic {topic}, partition 1: offsets {first} to {first + 6}, 7 messages" in said
+    assert f"topic {topic}, partition 0: offsets {first} to {first + 6}, 7 messages" in said
     assert "--accept-loss" in said
     assert len(ids(spark, landing)) == 100
     said, manifest = land("night", **{"accept-loss": True})
-    assert f"lost: topic {topic}, partition 1: offsets {first} to {first + 6}" in said
+    assert f"lost: topic {topic}, partition 0: offsets {first} to {first + 6}" in said
     assert manifest["read"] == len(lines) - 100 - 7
     (lost,) = manifest["lost"]
     assert (lost["messages"], lost["partition"], lost["first"], lost["end"], lost["since"][:4]) == (
-        7, 1, first, first + 7, str(datetime.now(UTC).year))  # fmt: skip
+        7, 0, first, first + 7, str(datetime.now(UTC).year))  # fmt: skip
     assert land("next")[1]["lost"] == [], "what was accepted is not asked for again"
     code, said = job(
         "summarise_access_log", "--source", f"parquet:{landing / 'data'}", "--source-kind", "kafka",
