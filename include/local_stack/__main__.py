@@ -43,6 +43,10 @@ def _is_cluster() -> bool:
     return chosen["cluster"]
 
 
+def _make(target: str) -> str:
+    return f"make {'cluster-' if _is_cluster() else ''}{target}"
+
+
 @contextmanager
 def _told() -> Iterator[Settings]:
     """Errors as one sentence and an exit code, not as a traceback."""
@@ -53,9 +57,8 @@ def _told() -> Iterator[Settings]:
         says.print(f"\n{error}", style="red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        prefix = "cluster-" if _is_cluster() else ""
         says.print(
-            f"\ninterrupted. What was started goes on: `make {prefix}status`, `make {prefix}down`"
+            f"\ninterrupted. What was started goes on: `{_make('status')}`, `{_make('down')}`"
         )
         raise typer.Exit(130) from None
 
@@ -115,7 +118,7 @@ def status() -> None:
         if all_up:
             _how_to_look(settings, api)
         else:
-            says.print(f"`make {'cluster-' if _is_cluster() else ''}up` starts what is down")
+            says.print(f"`{_make('up')}` starts what is down")
             raise typer.Exit(1)
 
 
@@ -147,8 +150,7 @@ def demo(
         api = _bring_up(settings)
         run_demo(settings, api, log, says)
         _how_to_look(settings, api)
-        down = "make cluster-down" if _is_cluster() else "make down"
-        says.print(f"[bold]{down}[/] ends the broker and Airflow; the reports stay")
+        says.print(f"[bold]{_make('down')}[/] ends the broker and Airflow; the reports stay")
 
 
 @app.command()
@@ -164,7 +166,7 @@ def run(
         except ValueError as error:
             raise StackError(f'{conf!r} is no JSON ({error}); write {{"name": value}}') from None
         if not api.is_healthy():
-            raise StackError(f"Airflow does not answer at {api.url}; start it with `make up`")
+            raise StackError(f"Airflow does not answer at {api.url}; start it with `{_make('up')}`")
         follow(api, dag, api.trigger(dag, told), says)
 
 
