@@ -18,6 +18,15 @@ from include.settings import PROJECT, Settings, changed
 ONE_WRITER = "one at a time: its checkpoint has one writer"
 POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
 
+# Airflow's own settings, wherever it runs.
+SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": "4",
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+}
+
 
 def service(settings: Settings) -> Service:
     return Service("airflow", settings.home)
@@ -35,7 +44,7 @@ def environment(settings: Settings) -> dict[str, str]:
         )
     if settings.spark_conf_dir:
         told["SPARK_CONF_DIR"] = settings.spark_conf_dir
-    return os.environ | told | {
+    return os.environ | told | SETTINGS | {
         "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
         "JAVA_HOME": str(java_home()),
         "SPARK_HOME": str(pyspark_home()),
@@ -47,13 +56,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
         # Every 30 s, as it would by itself, all DAG files are a quarter of what an idle Airflow takes.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__API__HOST": host,
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__BASE_URL": url,
@@ -62,7 +67,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_triggerer_log_port),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY":
             str(settings.logs / "airflow" / "dag_processor"),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }  # fmt: skip
 
 

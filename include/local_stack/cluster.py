@@ -5,6 +5,7 @@ loopback, in a lake of their own (`<home>/cluster`). The tables are what both sh
 compares the compose file with them, and with the versions that this project installs.
 """
 
+import json
 import os
 import pwd
 import secrets
@@ -66,13 +67,8 @@ SPARK = {
     "spark.master.rest.enabled": "false",
     "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas|sasl",
 }
-AIRFLOW_SETTINGS = {
+AIRFLOW_SETTINGS = airflow.SETTINGS | {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-    "AIRFLOW__CORE__PARALLELISM": "4",
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-    "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
-    "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     # A scheduler that is started again finds what the killed one ran.
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
 }
@@ -144,9 +140,12 @@ def start_postgres(settings: Settings) -> None:
             shutil.rmtree(data, ignore_errors=True)
             password = secrets.token_urlsafe(24)
             _make_database(programs, data, password)
-            _kept_secret(
-                database, f"postgresql+psycopg2://tidemark:{password}@127.0.0.1:{port}/tidemark"
-            )
+        else:
+            password = database.read_text().split(":")[2].partition("@")[0]
+        # Anew at each start: the ports may have been changed.
+        _kept_secret(
+            database, f"postgresql+psycopg2://tidemark:{password}@127.0.0.1:{port}/tidemark"
+        )
         command = _as_postgres(
             [programs / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", ""]
         )
@@ -235,7 +234,14 @@ def start_airflow(settings: Settings, name: str) -> None:
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment of Airflow's services, and of what they run."""
-    return airflow.environment(settings) | AIRFLOW_SETTINGS
+    # By name and not as it was first made: the ports may have been changed.
+    spark = {
+        "conn_type": "spark",
+        "host": settings.spark_master,
+        "extra": {"deploy-mode": "client"},
+    }
+    told = {"AIRFLOW_CONN_SPARK_DEFAULT": json.dumps(spark)}
+    return airflow.environment(settings) | AIRFLOW_SETTINGS | told
 
 
 def stop(settings: Settings) -> Iterator[tuple[str, bool]]:
