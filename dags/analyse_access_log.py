@@ -92,7 +92,7 @@ def analyse_access_log():
         return new_in_topic(settings, ends)
 
     land = spark_job(
-        "land_access_log", kafka=True, source=SOURCE, servers=SETTINGS.kafka_servers, sink=LANDED,
+        "land_access_log", kafka=True, source=SOURCE, sink=LANDED,
         trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
         accept_loss="{{ params.accept_loss }}", lines=NEW_LINES,

@@ -67,7 +67,7 @@ def analyse_clickstream():
 
     land = spark_job(
         "land_clickstream", kafka=True, source=f"kafka:{SETTINGS.clickstream_topic}",
-        servers=SETTINGS.kafka_servers, sink=LANDED, trigger="available-now",
+        sink=LANDED, trigger="available-now",
         time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", accept_loss="{{ params.accept_loss }}",
         manifest=run_manifest(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
         operator=POOL | {"outlets": [CLICKSTREAM_LANDED]},

@@ -12,7 +12,8 @@ def package_jobs(target: Path) -> Path:
     """Write the zip, unless it already holds just this; the same source gives the same bytes."""
     files = [*sorted((PROJECT / "spark_jobs").rglob("*.py"))]
     files += [
-        PROJECT / "include" / name for name in ("__init__.py", "contracts.py", "log_formats.py")
+        PROJECT / "include" / name
+        for name in ("__init__.py", "contracts.py", "kafka_login.py", "log_formats.py")
     ]
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -2,10 +2,12 @@
 
 import shutil
 import socket
+from pathlib import Path
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
+from include.kafka_login import read_login
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.log_formats import compile_log_format
 from include.package import package_jobs
@@ -33,6 +35,11 @@ def check(settings: Settings, source: str) -> str:
         raise AirflowFailException("; ".join(problems))
     if source == "kafka":
         _check_broker(settings.kafka_servers)
+        if login := settings.kafka_spark_login:
+            try:
+                read_login(Path(login))
+            except ValueError as why:
+                raise AirflowFailException(f"TIDEMARK_KAFKA_SPARK_LOGIN: {why}") from None
     for folder in (settings.lake / "inbox" / "access_log", settings.home / "spark"):
         folder.mkdir(parents=True, exist_ok=True)
     package_jobs(settings.job_zip)

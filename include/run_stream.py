@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
+from include.spark_submit import flags, kafka_flags
 
 DAG = "run_stream"
 JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",
@@ -36,7 +37,7 @@ def flags_of(settings: Settings, params: dict[str, Any], run_id: str) -> list[st
     manifest = run_manifest(settings, DAG, run_id)
     found = ["--source", source, "--sink", sink, "--output-mode", params["output_mode"],
              "--trigger", params["trigger"], "--run-seconds", str(params["run_seconds"]),
-             "--servers", settings.kafka_servers, "--starting", params["starting"],
+             *flags(kafka_flags(settings)), "--starting", params["starting"],
              "--run-id", run_id, "--manifest", str(manifest),
              "--stop-file", str(manifest.with_suffix(".stop"))]  # fmt: skip
     for name in OWN_FLAGS.get(job, ()):

@@ -33,6 +33,10 @@ class Settings:
         date(2020, 1, 1), "first day that the schedule reports; `make up` sets it to its own day"
     )
     kafka_servers: str = _setting("", "bootstrap servers; empty: the local broker on `kafka_port`")
+    kafka_producer_login: str = _setting(
+        "", "file of Kafka client properties (mode 0600) by which producers log in; empty: no login"
+    )
+    kafka_spark_login: str = _setting("", "the same for Spark jobs")
     access_log_topic: str = _setting("access-log", "topic of the raw access-log lines")
     clickstream_topic: str = _setting("clickstream", "topic of click events, one a message")
     clickstream_batches_topic: str = _setting(
@@ -106,6 +110,9 @@ class Settings:
     )
     cluster_ports: int = _setting(
         17000, "the number from which on the ports of `make cluster-up` lie", 1024, 65000
+    )
+    cluster_secured: int = _setting(
+        0, "1: `make cluster-up` has Kafka ask for a login, by TLS, and keep rights (ACLs)", 0, 1
     )
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")

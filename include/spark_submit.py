@@ -50,7 +50,9 @@ def spark_conf(settings: Settings, lines: str = "0") -> dict[str, str]:
 def spark_job(
     job: str, *, kafka: bool = False, task_id: str | None = None, lines: str = "0", **arguments: Any
 ) -> SparkSubmitOperator:
-    """Submit spark_jobs/<job>.py; `kafka` gives it the connector. `job` may be a template.
+    """Submit spark_jobs/<job>.py; `kafka` gives it the connector, and says where and as whom.
+
+    `job` may be a template.
 
     `lines` as in `spark_conf`.
 
@@ -59,6 +61,8 @@ def spark_job(
     """
     settings = load_settings()
     operator = arguments.pop("operator", {})
+    if kafka:
+        arguments |= kafka_flags(settings)
     return SparkSubmitOperator(
         task_id=task_id or job,
         name=job,
@@ -109,6 +113,12 @@ def other_kind(kind: str) -> str:
         return "kafka" if kind == "files" else "files"
     name = kind.strip("{} ")
     return "{{ 'files' if " + name + " == 'kafka' else 'kafka' }}"
+
+
+def kafka_flags(settings: Settings) -> dict[str, str]:
+    """The flags by which a job reaches Kafka. The login is named, not told: the command is logged."""
+    login = {"kafka_login": settings.kafka_spark_login} if settings.kafka_spark_login else {}
+    return {"servers": settings.kafka_servers, **login}
 
 
 def flags(arguments: dict[str, Any]) -> list[str]:

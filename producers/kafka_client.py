@@ -1,13 +1,27 @@
 """The only module that talks to Kafka: publish with every acknowledgement checked, make topics."""
 
 import logging
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ResourcePattern,
+    ResourceType,
+    UserScramCredentialUpsertion,
+)
 from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from include.kafka_login import read_login, user_of
+from include.settings import load_settings
 
 LATEST = -1  # Kafka's own code for "the offset after the last message"
 IN_FLIGHT = 5000  # messages sent and not yet acknowledged: bounds memory
@@ -46,8 +60,9 @@ class Publisher:
         self._partitions: list[int] = []
         self._producer = connected(
             servers,
-            lambda: KafkaProducer(
+            lambda login: KafkaProducer(
                 bootstrap_servers=servers.split(","),
+                **login,
                 # Said out loud: a setting that conflicts would otherwise switch it off silently.
                 enable_idempotence=True,
                 acks="all",
@@ -128,12 +143,17 @@ class Publisher:
 def ensure_topics(servers: str, topics: Iterable[str], partitions: int, replication: int) -> None:
     """Make the topics that are not there yet. Those that are stay as they are."""
     admin = _admin(servers)
+    missing = set(topics)
     try:
-        missing = set(topics) - set(admin.list_topics())
+        missing -= set(admin.list_topics())
         for topic in sorted(missing):
             shape = {"num_partitions": partitions, "replication_factor": replication}
             with suppress(TopicAlreadyExistsError):  # somebody else made it in between
                 admin.create_topics({topic: shape}, wait_for_metadata=True)
+    except KafkaError as error:
+        raise ProducerError(
+            f"the topics {', '.join(sorted(missing))} could not be made: {error!r}"
+        ) from error
     finally:
         admin.close()
 
@@ -154,20 +174,102 @@ def end_offsets(servers: str, topic: str) -> dict[int, int] | None:
         admin.close()
 
 
-def connected(servers: str, connect: Callable[[], Any]) -> Any:
-    """What `connect` gives; ProducerError with the remedy when no broker answers."""
+def connected(servers: str, connect: Callable[[dict[str, Any]], Any]) -> Any:
+    """What `connect` gives for the login that the settings name.
+
+    Raises ProducerError with the remedy when no broker answers. kafka-python does not say why one
+    hung up, so that a wrong password, or none, cannot be told from a broker that is away.
+    """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    path = load_settings().kafka_producer_login
     try:
-        return connect()
+        return connect(login_options(Path(path)) if path else {})
     except KafkaError as error:
+        remedy = (
+            f"or correct the login (TIDEMARK_KAFKA_PRODUCER_LOGIN={path}): a broker hangs up on a "
+            f"wrong user, password or certificate"
+            if path
+            else "one that asks for a login gets it by TIDEMARK_KAFKA_PRODUCER_LOGIN"
+        )
         raise ProducerError(
-            f"no Kafka broker answers at {servers} ({type(error).__name__}); start it with "
-            f"`make up`, or give another with --servers or TIDEMARK_KAFKA_SERVERS"
+            f"no Kafka broker answers at {servers} ({type(error).__name__}); start it with `make up`, "
+            f"or give another with --servers or TIDEMARK_KAFKA_SERVERS; {remedy}"
         ) from error
+
+
+def make_user(servers: str, login: Path) -> str:
+    """Let the user of a login file in, by its password (SCRAM-SHA-512), or change it; give its name."""
+    name, password = user_of(_read(login))
+    if not name or not password:
+        raise ProducerError(f"{login}: sasl.jaas.config has no username and password")
+    admin = _admin(servers)
+    try:
+        made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
+        (refused,) = admin.alter_user_scram_credentials([made]).values()
+    finally:
+        admin.close()
+    if refused:
+        raise ProducerError(f"the brokers do not make user {name}: {refused}")
+    return name
+
+
+def allow(servers: str, user: str, operations: Iterable[str], topics: Iterable[str]) -> None:
+    """Let `user` do `operations` (READ, WRITE, DESCRIBE: Kafka's words) with `topics`."""
+    wanted = [
+        ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW,
+            ResourcePattern(ResourceType.TOPIC, topic))
+        for operation in operations for topic in topics
+    ]  # fmt: skip
+    admin = _admin(servers)
+    try:
+        failed = admin.create_acls(wanted)["failed"]
+    finally:
+        admin.close()
+    if failed:
+        raise ProducerError(f"the brokers do not keep the rights of {user}: {failed}")
+
+
+def login_options(path: Path) -> dict[str, Any]:
+    """What kafka-python is told of a login file. Raises ProducerError."""
+    login = _read(path)
+    if stores := sorted(
+        name for name in login if name.endswith(("store.location", "store.password"))
+    ):
+        raise ProducerError(
+            f"{path}: {', '.join(stores)}: Python reads no Java keystore; give PEM files, with "
+            f"ssl.truststore.type=PEM and ssl.keystore.type=PEM"
+        )
+    user, password = user_of(login)
+    told = {"security_protocol": login["security.protocol"],
+            "sasl_mechanism": login.get("sasl.mechanism"),
+            "sasl_plain_username": user or None, "sasl_plain_password": password or None}  # fmt: skip
+    return told | ({"ssl_context": _tls(login)} if "SSL" in login["security.protocol"] else {})
+
+
+def _tls(login: dict[str, str]) -> ssl.SSLContext:
+    # Without certificates to trust: those of the machine.
+    context = ssl.create_default_context(cadata=login.get("ssl.truststore.certificates"))
+    if login.get("ssl.endpoint.identification.algorithm") == "":
+        context.check_hostname = False
+    if key := login.get("ssl.keystore.key"):
+        with NamedTemporaryFile("w") as both:  # readable by its owner alone
+            both.write(key + login["ssl.keystore.certificate.chain"])
+            both.flush()
+            context.load_cert_chain(both.name)
+    return context
+
+
+def _read(login: Path) -> dict[str, str]:
+    try:
+        return read_login(login)
+    except ValueError as why:
+        raise ProducerError(str(why)) from None
 
 
 def _admin(servers: str) -> Any:
     return connected(
         servers,
-        lambda: KafkaAdminClient(bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000),
+        lambda login: KafkaAdminClient(
+            bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000, **login
+        ),
     )

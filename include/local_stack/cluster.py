@@ -22,11 +22,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from include.local_stack import airflow, broker
+from include.local_stack import airflow, broker, secured
 from include.local_stack.airflow import Api
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.jars import ensure_jars, pyspark_home
 from include.local_stack.processes import Service, StackError, listener
+from include.local_stack.secured import kept_secret
 from include.local_stack.up import step
 from include.package import package_jobs
 from include.settings import Settings
@@ -40,6 +41,7 @@ SERVICES = ("postgres", *BROKERS, "spark-master", *WORKERS, *AIRFLOW)
 PORTS = {
     "kafka-1": 1, "kafka-2": 2, "kafka-3": 3,
     "kafka-1 controller": 11, "kafka-2 controller": 12, "kafka-3 controller": 13,
+    "kafka-1 brokers": 21, "kafka-2 brokers": 22, "kafka-3 brokers": 23,
     "spark-master": 77, "spark-master page": 80, "spark-worker-1 page": 81,
     "spark-worker-2 page": 82, "airflow-api-server": 88, "airflow-scheduler logs": 93,
     "airflow-triggerer logs": 94, "postgres": 32,
@@ -78,6 +80,7 @@ TIDEMARK = {"TIDEMARK_REPLICATION": "3", "TIDEMARK_PARTITIONS": "4"}
 def settings_of(settings: Settings) -> Settings:
     """The cluster's settings, from those of the checkout; what is not the cluster's own stays."""
     home, port = settings.home / "cluster", ports(settings)
+    secret = home / "secrets"
     return replace(
         settings, home=home,
         kafka_servers=",".join(f"127.0.0.1:{port[name]}" for name in BROKERS),
@@ -85,10 +88,12 @@ def settings_of(settings: Settings) -> Settings:
         partitions=int(TIDEMARK["TIDEMARK_PARTITIONS"]),
         spark_master=f"spark://127.0.0.1:{port['spark-master']}",
         spark_conf_dir=str(home / "spark-conf"),
-        airflow_database=str(home / "secrets" / "airflow_database"),
+        airflow_database=str(secret / "airflow_database"),
         airflow_port=port["airflow-api-server"],
         airflow_worker_log_port=port["airflow-scheduler logs"],
         airflow_triggerer_log_port=port["airflow-triggerer logs"],
+        kafka_producer_login=str(secret / "producer.properties") if settings.cluster_secured else "",
+        kafka_spark_login=str(secret / "spark.properties") if settings.cluster_secured else "",
     )  # fmt: skip
 
 
@@ -113,10 +118,8 @@ def bring_up(settings: Settings, says: Console) -> Api:
         settings.jars.symlink_to(jars)
     step(says, "Spark starts faster", lambda: ensure_archive(settings))
     step(says, "PostgreSQL answers", lambda: start_postgres(settings))
-    for name in BROKERS:
-        start_broker(settings, name)
-    step(says, "three brokers answer", lambda: _wait_for_brokers(settings))
-    step(says, "topics ready", lambda: broker.make_topics(settings, airflow.environment(settings)))
+    step(says, "three brokers answer", lambda: start_brokers(settings))
+    step(says, "topics ready", lambda: make_topics(settings))
     step(says, "Spark's master and workers started", lambda: _start_spark(settings))
     step(says, "Airflow's database ready", lambda: _migrate(settings))
     for name in AIRFLOW:
@@ -143,7 +146,7 @@ def start_postgres(settings: Settings) -> None:
         else:
             password = database.read_text().split(":")[2].partition("@")[0]
         # Anew at each start: the ports may have been changed.
-        _kept_secret(
+        kept_secret(
             database, f"postgresql+psycopg2://tidemark:{password}@127.0.0.1:{port}/tidemark"
         )
         command = _as_postgres(
@@ -164,13 +167,20 @@ def start_broker(settings: Settings, name: str) -> None:
             f"{n}@127.0.0.1:{port[f'{other} controller']}" for n, other in enumerate(BROKERS, 1)
         ]
         told = KAFKA | {
-            "node.id": str(number), "log.dirs": str(data),
-            "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "node.id": str(number),
+            "log.dirs": str(data),
             "controller.quorum.voters": ",".join(voters),
             "num.partitions": str(settings.partitions),
-        }  # fmt: skip
+        }
+        if settings.cluster_secured:
+            between = port[f"{name} brokers"]
+            told |= secured.BROKER | secured.listeners(settings, client, between, controller)
+        else:
+            told |= {
+                "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{client}",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            }
         properties.parent.mkdir(parents=True, exist_ok=True)
         properties.write_text("".join(f"{key}={value}\n" for key, value in told.items()))
         if not (data / "meta.properties").is_file():
@@ -178,18 +188,33 @@ def start_broker(settings: Settings, name: str) -> None:
         node.start(broker.java(settings, "kafka.Kafka", str(properties)), os.environ)
 
 
-def _wait_for_brokers(settings: Settings) -> None:
-    """They answer once a majority of them runs."""
+def start_brokers(settings: Settings) -> None:
+    """All of them: they answer once a majority runs."""
+    if settings.cluster_secured:
+        secured.make_secrets(settings)
+    for name in BROKERS:
+        start_broker(settings, name)
     for name in BROKERS:
         port = ports(settings)[name]
         service(settings, name).wait(partial(broker.answers, port), 90, "a broker that answers")
+
+
+def make_topics(settings: Settings) -> None:
+    """The project's topics, and, where a login is asked for, its users and what each may do."""
+    env = airflow.environment(settings)
+    if settings.cluster_secured:
+        port = ports(settings)
+        between = ",".join(f"127.0.0.1:{port[f'{name} brokers']}" for name in BROKERS)
+        secured.give_rights(settings, between, env)
+    else:
+        broker.make_topics(settings, env)
 
 
 def _start_spark(settings: Settings) -> None:
     conf = Path(settings.spark_conf_dir) / "spark-defaults.conf"
     if not conf.is_file():
         told = SPARK | {"spark.authenticate.secret": secrets.token_urlsafe(32)}
-        _kept_secret(conf, "".join(f"{name} {value}\n" for name, value in told.items()))
+        kept_secret(conf, "".join(f"{name} {value}\n" for name, value in told.items()))
     for name in ("spark-master", *WORKERS):
         start_spark(settings, name)
 
@@ -337,13 +362,6 @@ def _run(command: list[str], told: str = "") -> None:
         )
 
 
-def _kept_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(text)
-
-
 def _cluster_id(settings: Settings) -> str:
     """One for all brokers, made once."""
     kept = settings.home / "run" / "kafka_cluster_id"
@@ -358,10 +376,14 @@ def write_compose_secrets(path: Path) -> list[str]:
     made = {
         name: secrets.token_urlsafe(32)
         for name in ("POSTGRES_PASSWORD", "SPARK_SECRET", "AIRFLOW_ADMIN_PASSWORD", "AIRFLOW_SECRET_KEY",
-                     "AIRFLOW_JWT_SECRET")
+                     "AIRFLOW_JWT_SECRET", "KAFKA_PRODUCER_PASSWORD", "KAFKA_SPARK_PASSWORD")
     }  # fmt: skip
     made["AIRFLOW_FERNET_KEY"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made["KAFKA_CLUSTER_ID"] = broker.new_cluster_id()
+    key, certificate = secured.make_certificate()
+    made["KAFKA_KEY"], made["KAFKA_CERTIFICATE"] = (
+        '"' + text.replace("\n", "\\n") + '"' for text in (key, certificate)
+    )
     made["FIRST_NIGHT"] = date.today().isoformat()  # nights before it are not caught up with
     text = path.read_text() if path.is_file() else ""
     there = {line.partition("=")[0].strip() for line in text.splitlines()}

@@ -28,6 +28,8 @@ def stream_arguments(
     add("--run-seconds", type=positive, help="stop cleanly after this long (endless triggers)")
     add("--stop-file", help="stop cleanly when this file appears; it is removed then")
     add("--servers", help="Kafka's bootstrap servers, HOST:PORT[,HOST:PORT]")
+    add("--kafka-login", metavar="FILE", default="",
+        help="Kafka's client properties, for brokers that ask who one is; default: no login")  # fmt: skip
     add("--starting", default="earliest",
         help="where a new query begins in the topic: earliest, latest, 2026-01-15T00:00:00Z, or "
         "offsets by partition, 0:100,1:250")  # fmt: skip

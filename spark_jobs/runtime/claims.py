@@ -55,6 +55,11 @@ def held(folder: Path, job: str, run: str) -> Iterator[None]:
 def _check_owner(kept: Path, checkpoint: Path, about: dict[str, str]) -> str:
     found = json.loads(kept.read_text()) if kept.is_file() else {}
     begun = any((checkpoint / "offsets").glob("[0-9]*"))
+    if begun and not found:
+        raise Refused(
+            f"{checkpoint} was begun by a query that is not known here (a landing's own, or another "
+            f"program's); give this one a folder of its own"
+        )
     for name, value in about.items():
         if begun and found.get(name, value) != value:
             raise Refused(

@@ -37,7 +37,7 @@ from spark_jobs.runtime.losses import (
     read_losses,
 )
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
-from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, read, write
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, client_properties, read, write
 from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
 # Where each landed row came from; `recount` finds a batch's rows by it.
@@ -225,7 +225,7 @@ def land(
             listening(spark, recorder),
         ):
             lease.wait(write(
-                rows, words, servers=args.servers, checkpoint=landing.checkpoint, query=query,
+                rows, words, args, checkpoint=landing.checkpoint, query=query,
                 partition_by="event_date",
             ))  # fmt: skip
             recorder.wait()
@@ -260,7 +260,7 @@ def _look_for_losses(
     check_servers(args.servers)
     batches = landing.batches()[::-1]
     for name in source.name.split(","):
-        topic = ask_broker(spark, args.servers, name)
+        topic = ask_broker(spark, client_properties(args), name)
         before = next(
             (b["topic_ids"][name] for b in batches if name in b.get("topic_ids", {})), None
         )

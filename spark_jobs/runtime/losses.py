@@ -16,7 +16,15 @@ from pyspark.sql import SparkSession
 from spark_jobs.runtime.progress import Record, append_line, plural
 from spark_jobs.runtime.words import NotNow, Refused
 
-PATIENCE = {"default.api.timeout.ms": "20000", "request.timeout.ms": "15000"}
+# What the client's errors are called when the broker does not want it, which a retry does not mend.
+NO_LOGIN = (
+    "Authorization",
+    "Authentication",
+    "SslHandshake",
+    "ConfigException",
+    "Failed to create",
+)
+NO_RIGHT = "see whether the file of --kafka-login is the right one, and what its user may do"
 Offsets = dict[str, int]  # partition -> offset, as Spark writes it
 
 
@@ -47,15 +55,19 @@ class Loss:
         )
 
 
-def ask_broker(spark: SparkSession, servers: str, name: str) -> Topic | None:
-    """What the broker says of a topic, through the connector's own client; None without such one."""
+def ask_broker(spark: SparkSession, told: dict[str, str], name: str) -> Topic | None:
+    """What the broker says of a topic, through the connector's own client; None without such one.
+
+    `told` are the client's properties.
+    """
     jvm: Any = spark._jvm
     properties = jvm.java.util.Properties()
-    for key, value in {"bootstrap.servers": servers, **PATIENCE}.items():
+    for key, value in told.items():
         properties.put(key, value)
     kafka = jvm.org.apache.kafka
-    admin = kafka.clients.admin.AdminClient.create(properties)
+    admin = None
     try:
+        admin = kafka.clients.admin.AdminClient.create(properties)
         names = jvm.java.util.ArrayList()
         names.add(name)
         described = admin.describeTopics(names).allTopicNames().get().get(name)
@@ -75,11 +87,13 @@ def ask_broker(spark: SparkSession, servers: str, name: str) -> Topic | None:
         reason = str(failed.java_exception)
         if "UnknownTopicOrPartition" in reason:
             return None
-        raise NotNow(
-            f"the broker at {servers} does not say what topic {name} has: {reason}"
-        ) from None
+        said = f"the broker at {told['bootstrap.servers']} does not say what topic {name} has: {reason}"
+        if any(word in reason for word in NO_LOGIN):
+            raise Refused(f"{said}\n  {NO_RIGHT}") from None
+        raise NotNow(said) from None
     finally:
-        admin.close()
+        if admin:
+            admin.close()
 
 
 def find_losses(topic: Topic, reached: Offsets) -> list[Loss]:

@@ -43,7 +43,7 @@ def run_query(
         listening(spark, progress),
     ):
         epochs = Epochs(checkpoint) if words.trigger.kind == CONTINUOUS else None
-        query = write(rows, words, servers=args.servers, checkpoint=checkpoint, query=name)
+        query = write(rows, words, args, checkpoint=checkpoint, query=name)
         lease.wait(query, _watcher(spark, words, args, progress, epochs))
         progress.wait()
         if epochs:

@@ -10,6 +10,7 @@ from pyspark import SparkConf
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import SparkSession
 
+from spark_jobs.runtime.losses import NO_RIGHT
 from spark_jobs.runtime.words import NotNow, Refused
 
 # What must be the same wherever a job runs. The rest (jars, memory, compiler) is given to
@@ -19,6 +20,8 @@ SETTINGS = {
     # A log may show a day before the Gregorian calendar: write it as it is, never stop at it.
     "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
+    # What plans and logs do not show of options: Spark's own words, and those of Kafka's logins.
+    "spark.sql.redaction.options.regex": "(?i)url|secret|password|jaas|keystore|truststore",
 }
 # What is set unless spark-submit was told otherwise: Spark's own 200 tasks for every total make a
 # small stream wait for seconds; its own writer of checkpoint files starts a process (chmod) for each
@@ -45,6 +48,9 @@ REMEDIES = {
     "failOnDataLoss": OFFSETS_GONE,
     "CONCURRENT_STREAM_LOG_UPDATE": "another query writes with this checkpoint; wait for it to end",
     "must specify all TopicPartitions": "--starting by offsets needs one for each partition",
+    "TopicAuthorizationException": NO_RIGHT,
+    "SaslAuthenticationException": NO_RIGHT,
+    "SslAuthenticationException": NO_RIGHT,
     "Topic not present in metadata": "the topic does not exist, and the broker makes none by itself; "
     "`python -m producers.topics` does",
     "foreach:http": "start what listens there, or correct the address",

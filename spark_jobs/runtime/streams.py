@@ -11,7 +11,7 @@ from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from spark_jobs.runtime.combinations import FILE_SINKS, REAL_TIME
 from spark_jobs.runtime.foreach import writer_of
-from spark_jobs.runtime.words import NotNow, Place, Refused, Words, parse_starting
+from spark_jobs.runtime.words import NotNow, Place, Refused, Words, login_of, parse_starting
 
 # CSV as RFC 4180 has it: a quote inside is doubled, and line ends and spaces in quotes belong to the
 # field. Spark's own backslash is what other programs do not read.
@@ -57,12 +57,9 @@ def _read_kafka(
     Offsets that Kafka no longer has fail the query (`failOnDataLoss`), unless `skip_lost`.
     """
     check_servers(args.servers)
-    reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
+    reader = spark.readStream.format("kafka").options(**_prefixed(client_properties(args)))
     reader = reader.option("subscribe", source.name)
     reader = reader.options(**parse_starting(args.starting, source.name))
-    # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
-    reader = reader.option("kafka.default.api.timeout.ms", 20000)
-    reader = reader.option("kafka.request.timeout.ms", 15000)
     if skip_lost:
         reader = reader.option("failOnDataLoss", False)
     if args.max_per_trigger:
@@ -116,7 +113,7 @@ def _schema_of(reader: DataFrameReader, source: Place, columns: str) -> str:
 
 
 def write(
-    rows: DataFrame, words: Words, *, servers: str | None, checkpoint: Path, query: str,
+    rows: DataFrame, words: Words, args: argparse.Namespace, *, checkpoint: Path, query: str,
     partition_by: str | None = None,
 ) -> StreamingQuery:  # fmt: skip
     """Start a query that writes `rows` where `words.sink` says.
@@ -127,10 +124,10 @@ def write(
     """
     sink, trigger = words.sink, words.trigger
     if sink.kind == "kafka":
-        check_servers(servers)
-        writer = _messages(rows).writeStream.format("kafka")
-        writer = writer.option("kafka.bootstrap.servers", servers or "").option("topic", sink.name)
-        writer = writer.option("kafka.max.block.ms", 20000)
+        check_servers(args.servers)
+        writer = _messages(rows).writeStream.format("kafka").option("topic", sink.name)
+        told = {"bootstrap.servers": args.servers, "max.block.ms": "20000", **login_of(args)}
+        writer = writer.options(**_prefixed(told))
     elif sink.kind == "foreach":
         texts = rows.select(F.to_json(F.struct("*")).alias("row"))
         # One task writes a batch, so that it is kept as a whole or not at all. Real time has
@@ -159,6 +156,17 @@ def _messages(rows: DataFrame) -> DataFrame:
     if set(rows.columns) == {"key", "value"}:
         return rows
     return rows.select(F.to_json(F.struct("*")).alias("value"))
+
+
+def client_properties(args: argparse.Namespace) -> dict[str, str]:
+    """What a Kafka client that reads is told: servers, patience and, if any, the login."""
+    # Kafka's own patience is minutes; a broker that is gone should be told of in seconds.
+    patience = {"default.api.timeout.ms": "20000", "request.timeout.ms": "15000"}
+    return {"bootstrap.servers": args.servers, **patience, **login_of(args)}
+
+
+def _prefixed(properties: dict[str, str]) -> dict[str, str]:
+    return {f"kafka.{name}": value for name, value in properties.items()}
 
 
 def check_servers(servers: str | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from include.kafka_login import read_login
 from spark_jobs.runtime.combinations import (
     CONTINUOUS,
     FILE_SINKS,
@@ -186,6 +187,14 @@ def parse_starting(text: str, topic: str) -> dict[str, str]:
             "startingOffsetsByTimestampStrategy": "latest"}  # fmt: skip
 
 
+def login_of(args: argparse.Namespace) -> dict[str, str]:
+    """Kafka's client properties in the file --kafka-login; Refused if it cannot be read."""
+    try:
+        return read_login(Path(args.kafka_login)) if args.kafka_login else {}
+    except ValueError as why:
+        raise Refused(f"--kafka-login: {why}") from None
+
+
 def _check_flags(args: argparse.Namespace, words: Words) -> None:
     """Refuse flags that would have no effect, or that are missing."""
     source, sink, trigger = words.source, words.sink, words.trigger
@@ -195,6 +204,7 @@ def _check_flags(args: argparse.Namespace, words: Words) -> None:
         raise Refused(f"--starting is about Kafka, and the source is {str(source)!r}; leave it out")
     if "kafka" in (source.kind, sink.kind) and not args.servers:
         raise Refused("kafka needs --servers HOST:PORT")
+    login_of(args)
     if source.kind == sink.kind == "kafka" and source.name == sink.name:
         raise Refused(f"source and sink are one topic, {sink.name!r}: it would go round for ever")
     if args.max_per_trigger and (source.kind != "kafka" or trigger.engine != "micro-batch"):

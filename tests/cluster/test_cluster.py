@@ -1,4 +1,4 @@
-"""The same DAGs and jobs on a cluster, whose parts are killed in the middle of a run.
+"""The same DAGs and jobs on a cluster that asks for logins, whose parts are killed in the middle of a run.
 
 Not part of `make test`: `make cluster-test`. It needs PostgreSQL's programs, and some 7 GiB.
 """
@@ -17,7 +17,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from include.local_stack import cluster
+from include.kafka_login import read_login, user_of
+from include.local_stack import cluster, secured
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
@@ -42,7 +43,7 @@ def project(jars):
     first = free_port(19000)
     while any(listener(first + apart) for apart in cluster.PORTS.values()):
         first += 100
-    (folder / ".env").write_text(f"TIDEMARK_CLUSTER_PORTS={first}\n")
+    (folder / ".env").write_text(f"TIDEMARK_CLUSTER_PORTS={first}\nTIDEMARK_CLUSTER_SECURED=1\n")
     yield folder
     shutil.rmtree(folder)
 
@@ -112,11 +113,16 @@ def test_no_secret_is_in_a_log_a_process_list_or_a_report(first_demo, settings):
         Path(settings.spark_conf_dir) / "spark-defaults.conf",
         Path(settings.airflow_database),
     )
-    for kept in (defaults, database):
+    logins = [Path(settings.kafka_producer_login), Path(settings.kafka_spark_login)]
+    for kept in (defaults, database, *logins, *secured.folder(settings).iterdir()):
         assert kept.stat().st_mode & 0o077 == 0
     told = dict(line.split(" ", 1) for line in defaults.read_text().splitlines())
     password = database.read_text().split(":")[2].split("@")[0]
     secrets = [told["spark.authenticate.secret"], password]
+    secrets += [user_of(read_login(login))[1] for login in logins]
+    key = (secured.folder(settings) / "brokers.pem").read_text().splitlines()[1]
+    secrets.append(key)
+    assert all(len(secret) > 20 for secret in secrets)
     for process in psutil.process_iter(["cmdline"]):
         assert not any(secret in " ".join(process.info["cmdline"] or []) for secret in secrets)
     folders = [settings.logs, settings.lake, settings.home / "airflow"]

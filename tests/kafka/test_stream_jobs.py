@@ -128,6 +128,9 @@ def test_a_checkpoint_of_another_query_is_refused(job, tmp_path):
     assert "belongs to another query, with the job 'word_count'" in said
     code, said = job("word_count", *flags, "--output-mode", "update")
     assert (code, "the output mode 'complete', not 'update'" in said) == (2, True)
+    (tmp_path / "c" / "query.json").unlink()  # as with a landing's, or what another program began
+    code, said = job("word_count", *flags)
+    assert (code, "a query that is not known here" in said) == (2, True)
 
 
 @pytest.fixture

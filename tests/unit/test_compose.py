@@ -12,14 +12,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from include.local_stack import cluster
+from include.local_stack import cluster, secured
 from include.local_stack.__main__ import app
 from include.local_stack.airflow import POOLS
 from include.local_stack.jars import SUMS_FILE
 from include.settings import PROJECT, Settings
 
-FILE = PROJECT / "docker-compose.yaml"
-COMPOSE = yaml.safe_load(FILE.read_text())
+FILE, SECURED_FILE = PROJECT / "docker-compose.yaml", PROJECT / "docker-compose.secured.yaml"
+COMPOSE, SECURED = (yaml.safe_load(file.read_text()) for file in (FILE, SECURED_FILE))
 SERVICES = COMPOSE["services"]
 BY_ITSELF = {"airflow-init"}  # once, where processes do it as they start
 TOOLS = {name for name, told in SERVICES.items() if "profiles" in told}
@@ -29,12 +29,13 @@ def environment(name):
     return SERVICES[name].get("environment", {})
 
 
-def test_the_file_keeps_to_the_specification():
+def test_the_files_keep_to_the_specification():
     check = [
         Path(sys.executable).with_name("check-jsonschema"),
         "--builtin-schema",
         "vendor.compose-spec",
         FILE,
+        SECURED_FILE,
     ]
     done = subprocess.run(check, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -45,19 +46,23 @@ def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
     program = shutil.which("docker-compose")
     if program is None:
         pytest.skip("no docker-compose here: `apt-get install docker-compose` brings one")
-    known = COMPOSE | {"configs": {name: {"file": "./some"} for name in COMPOSE["configs"]}}
-    del known["name"]
-    (tmp_path / "docker-compose.yaml").write_text(yaml.safe_dump(known))
-    asked = partial(
-        subprocess.run, [program, "config"], cwd=tmp_path, capture_output=True, text=True
-    )
+    for file, read in ((FILE, COMPOSE), (SECURED_FILE, SECURED)):
+        known = read | {"configs": {name: {"file": "./some"} for name in read["configs"]}}
+        known.pop("name", None)
+        (tmp_path / file.name).write_text(yaml.safe_dump({"version": "3.8", **known}))
+    command = [program, "-f", FILE.name, "-f", SECURED_FILE.name, "config"]
+    asked = partial(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True)
     refused = asked()
     assert refused.returncode
     assert "run make compose-env" in refused.stderr
     cluster.write_compose_secrets(tmp_path / ".env")
     told = asked()
     assert told.returncode == 0, told.stderr
-    assert set(yaml.safe_load(told.stdout)["services"]) == set(SERVICES)
+    found = yaml.safe_load(told.stdout)["services"]
+    assert set(found) == set(SERVICES)
+    laid_over = found["kafka-1"]["environment"]
+    assert laid_over["KAFKA_INTER_BROKER_LISTENER_NAME"] == "BROKER"
+    assert laid_over["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
 
 
 def test_both_shapes_have_the_same_services():
@@ -106,6 +111,39 @@ def test_both_have_the_same_settings():
         assert f'airflow pools set {name} 1 "{about}"' in init
     for topic in Settings().topics:
         assert f" {topic}" in init
+
+
+def test_both_secure_kafka_in_the_same_way():
+    for name in cluster.BROKERS:
+        told = SECURED["services"][name]["environment"]
+        for key, value in secured.BROKER.items():
+            variable = "KAFKA_" + key.upper().replace("-", "___").replace(".", "_")
+            assert told[variable] == value, (name, key)
+        shown = f"INTERNAL://{name}:9092,BROKER://{name}:9094,HOST://127.0.0.1:"
+        port = cluster.COMPOSE_PORTS + cluster.PORTS[name]
+        assert told["KAFKA_ADVERTISED_LISTENERS"] == f"{shown}{port}"
+        opened = {listener.partition(":")[0] for listener in told["KAFKA_LISTENERS"].split(",")}
+        protocols = dict(
+            pair.split(":") for pair in told["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(",")
+        )
+        assert set(protocols) == opened
+        assert not {"PLAINTEXT", "SASL_PLAINTEXT"} & set(protocols.values())
+        assert name in secured.HOSTS
+    for user in secured.USERS:
+        lines = SECURED["configs"][f"{user}-login"]["content"].splitlines()
+        told = dict(line.split("=", 1) for line in lines)
+        password = f"${{KAFKA_{user.upper()}_PASSWORD:?run make compose-env}}"
+        assert told == secured.CLIENT | {"sasl.jaas.config": secured.jaas(user, password)}
+    lines = SECURED["configs"]["admin-login"]["content"].splitlines()
+    assert dict(line.split("=", 1) for line in lines) == secured.ADMIN
+    for name in cluster.AIRFLOW:
+        told, there = SECURED["services"][name], set()
+        for config in told["configs"]:
+            there.add(config["target"])
+            assert config["source"] == "brokers-certificate" or config["mode"] == 0o600
+        assert {
+            told["environment"][f"TIDEMARK_KAFKA_{user.upper()}_LOGIN"] for user in secured.USERS
+        } < there
 
 
 def test_both_have_the_same_ports():
@@ -159,7 +197,8 @@ def test_the_environment_file_gets_each_secret_once_and_keeps_what_it_has(tmp_pa
         assert done.exit_code == 0, done.output
     found = dict(line.split("=", 1) for line in kept.read_text().splitlines())
     assert (found["TIDEMARK_TIME_ZONE"], found["POSTGRES_PASSWORD"]) == ("Europe/Paris", "mine")
-    wanted = set(re.findall(r"\$\{(\w+):\?", FILE.read_text()))
+    texts = FILE.read_text() + SECURED_FILE.read_text()
+    wanted = set(re.findall(r"\$\{(\w+):\?", texts))
     assert wanted <= set(found)
     assert len(set(found.values())) == len(found)
     assert not any(value in done.output for value in found.values())

@@ -11,8 +11,8 @@ from tests.conftest import run
 OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
 MAY_IMPORT = {
     "include": {"include"},
-    "producers": {"producers", "include.contracts", "include.settings"},
-    "spark_jobs": {"spark_jobs", "include.contracts", "include.log_formats"},
+    "producers": {"producers", "include.contracts", "include.kafka_login", "include.settings"},
+    "spark_jobs": {"spark_jobs", "include.contracts", "include.kafka_login", "include.log_formats"},
     "dags": {"include"},
 }
 FILES = [file for folder in MAY_IMPORT for file in sorted((PROJECT / folder).rglob("*.py"))]

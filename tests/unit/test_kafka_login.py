@@ -1,0 +1,86 @@
+"""Files of Kafka client properties: what is read, and what is refused by file and line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.kafka_login import read_login, user_of
+from include.local_stack.secured import jaas, kept_secret, make_certificate
+from producers.kafka_client import ProducerError, login_options
+
+KEY, CERTIFICATE = make_certificate()
+
+
+@pytest.fixture
+def login(tmp_path):
+    def write(text):
+        path = tmp_path / "client.properties"
+        kept_secret(path, text)
+        return path
+
+    return write
+
+
+def test_pem_files_beside_it_take_the_place_of_their_names(login, tmp_path):
+    (tmp_path / "both.pem").write_text(KEY + CERTIFICATE)
+    found = read_login(login(
+        "# as Kafka's tools read it\n! so is this\n\nsecurity.protocol = SSL\n"
+        "ssl.truststore.type=PEM\nssl.truststore.location=both.pem\n"
+        "ssl.keystore.type=PEM\nssl.keystore.location=both.pem\n"
+    ))  # fmt: skip
+    assert found == {
+        "security.protocol": "SSL", "ssl.truststore.type": "PEM", "ssl.keystore.type": "PEM",
+        "ssl.truststore.certificates": CERTIFICATE, "ssl.keystore.certificate.chain": CERTIFICATE,
+        "ssl.keystore.key": KEY,
+    }  # fmt: skip
+
+
+def test_a_value_goes_on_behind_a_backslash(login):
+    found = read_login(login(
+        "security.protocol=SASL_SSL\nsasl.jaas.config=some.Module required \\\n"
+        '    username="me" \\\n    password="it";\n'
+    ))  # fmt: skip
+    assert user_of(found) == ("me", "it")
+
+
+@given(st.text(alphabet="abc=;# ", min_size=1), st.text(alphabet="xyz!'{}$", min_size=1))
+def test_user_and_password_are_those_of_the_file(user, password):
+    assert user_of({"sasl.jaas.config": jaas(user, password)}) == (user, password)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("security.protocol=SSL\n\nbootstrap.servers=a:9092", "line 3: expected security.protocol"),
+        ("sasl.x=1 \\\n 2\nwhat", "line 3: expected"),
+        ("sasl.mechanism=PLAIN", "expected a line security.protocol"),
+        ("security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=none.pem",
+         "ssl.truststore.location=none.pem: "),
+        ("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=only.crt",
+         "expected a certificate and its key as PEM"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused(login, tmp_path, text, says):
+    (tmp_path / "only.crt").write_text(CERTIFICATE)
+    path = login(text)
+    with pytest.raises(ValueError, match="client.properties") as refused:
+        read_login(path)
+    assert says in str(refused.value)
+
+
+def test_a_secret_that_others_may_read_is_refused_with_the_remedy(login):
+    path = login("security.protocol=SSL")
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="chmod 600"):
+        read_login(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nothing.properties"):
+        read_login(tmp_path / "nothing.properties")
+
+
+def test_python_says_that_it_reads_no_java_keystore(login):
+    path = login("security.protocol=SSL\nssl.truststore.location=/some.jks\n")
+    with pytest.raises(ProducerError, match="PEM"):
+        login_options(path)
