@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 from airflow.sdk import BaseHook
@@ -29,6 +30,11 @@ def check(settings: Settings, source: str) -> str:
     except ValueError as why:
         raise AirflowFailException(f"TIDEMARK_LOG_FORMAT={settings.log_format!r}: {why}") from None
     problems = version_mismatches()
+    if master.startswith("k8s://") and find_spec("airflow.providers.cncf") is None:
+        problems.append(
+            "the driver's pod is watched by a provider that is not installed: "
+            "`pip install apache-airflow-providers-cncf-kubernetes`"
+        )
     if source == "kafka" and (wrong := wrong_jars(settings.jars)):
         problems.append(f"jars that are not as recorded: {', '.join(wrong)}; run `make setup`")
     if problems:

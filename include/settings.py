@@ -108,6 +108,10 @@ class Settings:
     airflow_database: str = _setting(
         "", "file with the SQLAlchemy URL of Airflow's database; empty: SQLite in `home`"
     )
+    metrics_endpoint: str = _setting(
+        "", "URL that Airflow's metrics are sent to by OTLP, such as Prometheus' "
+        "http://127.0.0.1:9090/api/v1/otlp/v1/metrics; empty: nowhere",
+    )  # fmt: skip
     cluster_ports: int = _setting(
         17000, "the number from which on the ports of `make cluster-up` lie", 1024, 65000
     )

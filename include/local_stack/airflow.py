@@ -27,6 +27,14 @@ SETTINGS = {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+# What Airflow measures, by OTLP, which Prometheus takes as well.
+METRICS = {
+    "AIRFLOW__METRICS__OTEL_ON": "True",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_METRIC_EXPORT_INTERVAL": "15000",
+    "OTEL_SERVICE_NAME": "airflow",
+}
+
 
 def service(settings: Settings) -> Service:
     return Service("airflow", settings.home)
@@ -44,6 +52,8 @@ def environment(settings: Settings) -> dict[str, str]:
         )
     if settings.spark_conf_dir:
         told["SPARK_CONF_DIR"] = settings.spark_conf_dir
+    if settings.metrics_endpoint:
+        told |= METRICS | {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": settings.metrics_endpoint}
     return os.environ | told | SETTINGS | {
         "PATH": os.pathsep.join([*tools, os.environ.get("PATH", "")]),
         "JAVA_HOME": str(java_home()),

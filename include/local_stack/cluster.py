@@ -68,7 +68,13 @@ SPARK = {
     "spark.executor.memory": "1g",
     "spark.master.rest.enabled": "false",
     "spark.redaction.regex": "(?i)secret|password|token|access[.]?key|jaas|sasl",
-}
+    # For Prometheus, on the pages of the master and the workers.
+    "spark.metrics.conf.*.sink.prometheusServlet.class":
+        "org.apache.spark.metrics.sink.PrometheusServlet",
+    "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
+    "spark.metrics.conf.master.sink.prometheusServlet.path": "/metrics/master/prometheus",
+    "spark.metrics.conf.applications.sink.prometheusServlet.path": "/metrics/applications/prometheus",
+}  # fmt: skip
 AIRFLOW_SETTINGS = airflow.SETTINGS | {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     # A scheduler that is started again finds what the killed one ran.
@@ -212,9 +218,11 @@ def make_topics(settings: Settings) -> None:
 
 def _start_spark(settings: Settings) -> None:
     conf = Path(settings.spark_conf_dir) / "spark-defaults.conf"
-    if not conf.is_file():
-        told = SPARK | {"spark.authenticate.secret": secrets.token_urlsafe(32)}
-        kept_secret(conf, "".join(f"{name} {value}\n" for name, value in told.items()))
+    kept = conf.read_text().splitlines() if conf.is_file() else []
+    secret = dict(line.split(" ", 1) for line in kept).get("spark.authenticate.secret")
+    # Anew at each start, but for the secret: a new version may have other settings.
+    told = SPARK | {"spark.authenticate.secret": secret or secrets.token_urlsafe(32)}
+    kept_secret(conf, "".join(f"{name} {value}\n" for name, value in told.items()))
     for name in ("spark-master", *WORKERS):
         start_spark(settings, name)
 
@@ -254,7 +262,9 @@ def start_airflow(settings: Settings, name: str) -> None:
     node = service(settings, name)
     if node.process() is None:
         command = str(Path(sys.executable).with_name("airflow"))
-        node.start([command, name.removeprefix("airflow-")], environment(settings))
+        # By which the numbers of one service are told from another's, should they be sent anywhere.
+        told = {"OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={name}"}
+        node.start([command, name.removeprefix("airflow-")], environment(settings) | told)
 
 
 def environment(settings: Settings) -> dict[str, str]:

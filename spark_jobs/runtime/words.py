@@ -257,6 +257,12 @@ def _place(what: str, text: str, served: tuple[str, ...], known: dict[str, str])
     say = any_of(tuple(known[each] for each in served))
     if kind in known and kind not in served:
         raise Refused(f"{what} {text!r}: this job does not serve {kind!r}; use {say}")
+    if kind in FILE_SOURCES and re.match(r"[a-z][a-z0-9+.-]*:/", name):
+        # As a path it would be a folder of that name, here on this disk.
+        raise Refused(
+            f"{what} {text!r}: expected a folder that the driver and all workers see under this path, "
+            f"not an address; object stores are not served (docs/scale.md says why)"
+        )
     if kind in served and bool(name) == (":" in known[kind]) and bool(colon) == bool(name):
         return Place(kind, name)
     raise Refused(f"{what} {text!r} is not understood; use {say}")

@@ -1,5 +1,6 @@
 """What must hold for every DAG."""
 
+import socket
 import subprocess
 import sys
 from datetime import datetime
@@ -104,6 +105,28 @@ def test_a_logformat_that_cannot_be_read_stops_before_a_job_is_submitted(monkeyp
     )
     with pytest.raises(AirflowFailException, match=says):
         check(load_settings({"TIDEMARK_LOG_FORMAT": "%h %t"}), "files")
+
+
+@pytest.mark.parametrize(
+    ("host", "told", "says"),
+    [
+        ("k8s://https://api:6443", {}, "pip install apache-airflow-providers-cncf-kubernetes"),
+        ("local[1]", {"TIDEMARK_KAFKA_SPARK_LOGIN": "/no/such.properties"},
+         "TIDEMARK_KAFKA_SPARK_LOGIN: /no/such.properties: "),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_said_before_a_job_is_submitted(monkeypatch, tmp_path, host, told, says):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from include import preflight
+
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", f'{{"conn_type": "spark", "host": "{host}"}}')
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        port = broker.getsockname()[1]
+        here = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PORT": str(port)}
+        (tmp_path / "jars").symlink_to(load_settings().jars)
+        with pytest.raises(AirflowFailException, match=says):
+            preflight.check(load_settings(here | told), "kafka")
 
 
 @pytest.mark.parametrize(

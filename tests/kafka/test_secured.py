@@ -6,6 +6,7 @@ with them is in tests/cluster.
 
 import json
 import sys
+from datetime import date
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from include.local_stack import cluster, secured
 from include.local_stack.doctor import free_port
 from include.local_stack.processes import listener
 from include.settings import load_settings
+from producers.access_log.generator import generate
 from tests.conftest import run
 
 TOPIC = "access-log"
@@ -85,6 +87,8 @@ def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
     assert code == 0, said
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert (manifest["read"], manifest["good"]) == (20_000, 20_000)
+    errors = sum(b'" 50' in line.text for line in generate(20_000, 1, date(2026, 1, 15), 0))
+    assert errors
     code, said = job(
         "route_errors", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
         "--kafka-login", settings.kafka_spark_login, "--sink", "kafka:access-log-errors",
@@ -95,7 +99,7 @@ def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
         settings.kafka_spark_login, "access-log-errors", sink=f"json:{tmp_path}/errors/data"
     )
     assert code == 0, said
-    assert json.loads((tmp_path / "run.json").read_text())["read"] == 8
+    assert json.loads((tmp_path / "run.json").read_text())["read"] == errors
 
 
 def test_producers_may_not_read_and_spark_may_not_send(settings, produce, land, tmp_path):

@@ -44,6 +44,14 @@ def test_real_time_begins_at_five_seconds():
     parse_trigger("real-time 1 minute")
 
 
+@pytest.mark.parametrize("folder", ["s3a://bucket/data", "hdfs://host:8020/x", "file:/var/x"])
+def test_an_address_is_no_folder(folder):
+    """As a path it would be a folder of that name on this disk, and nobody would notice."""
+    for parse, kind in ((parse_source, "text"), (parse_sink, "parquet")):
+        with pytest.raises(Refused, match="not an address; object stores are not served"):
+            parse(f"{kind}:{folder}")
+
+
 def test_places_have_a_kind_and_a_name():
     assert str(parse_source("kafka:access-log", ("kafka",))) == "kafka:access-log"
     assert parse_source("text:/a:b", ("text",)).name == "/a:b"
