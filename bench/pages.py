@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -22,7 +23,11 @@ def write_page(name: str, found: Any) -> None:
     """Put the section `name`, made of what was `found`, into the page; the others stay."""
     text = PAGE.read_text() if PAGE.is_file() else ""
     text = HEAD + text[text.index("\n<!-- ") :] if "\n<!-- " in text else HEAD
-    made = {"speed": speed_section, "latency": latency_section, "bulk": bulk_section}[name](found)
+    sections: dict[str, Callable[[Any], str]] = {
+        "speed": speed_section, "latency": latency_section, "bulk": bulk_section,
+        "cluster": cluster_section,
+    }  # fmt: skip
+    made = sections[name](found)
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     if begin in text:
         before, _, rest = text.partition(begin)
@@ -311,6 +316,32 @@ def bulk_section(rows: list[dict[str, Any]]) -> str:
         f"{most['bytes_a_line']:,.0f} bytes on disk a line beside the archives. "
         f"Memory at most 2 GiB: {peak:,.0f} MiB {'✓' if peak <= 2048 else '✗'}.",
     ]
+    return "\n".join(lines) + "\n\n"
+
+
+def cluster_section(rows: list[dict[str, Any]]) -> str:
+    """A table of seconds by size and cores, and what the second core brings for a million lines."""
+    lines = [
+        "## One worker and two",
+        "",
+        f"`python -m bench.cluster`, {date.today().isoformat()}, {os.cpu_count()} cores, "
+        f"{platform.machine()}, on `make cluster-up`: landing from text and summary as whole processes, on "
+        "one core of one worker and on one of each. Driver, brokers and Airflow share the machine's cores.",
+        "",
+        "| Lines | Cores | land s | summarise s |",
+        "|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['lines']:,} | {row['cores']} | {row['land']:,.1f} | {row['summarise']:,.1f} |"
+        )
+    of = {(row["lines"], row["cores"]): row for row in rows}
+    least, most = min(row["lines"] for row in rows), max(row["lines"] for row in rows)
+    for step in ("land", "summarise"):
+        whole = of[most, 1][step] / of[most, 2][step]
+        slopes = [of[most, cores][step] - of[least, cores][step] for cores in (1, 2)]
+        lines += ["", f"{step}: {whole:.2f} times as fast on two, of {most:,} lines; "
+                  f"{slopes[0] / slopes[1]:.2f} times without what {least:,} lines take as well."]  # fmt: skip
     return "\n".join(lines) + "\n\n"
 
 

@@ -30,6 +30,7 @@ SETTINGS = {
 # What Airflow measures, by OTLP, which Prometheus takes as well.
 METRICS = {
     "AIRFLOW__METRICS__OTEL_ON": "True",
+    "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",  # each of them again, once for every DAG and task
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
     "OTEL_METRIC_EXPORT_INTERVAL": "15000",
     "OTEL_SERVICE_NAME": "airflow",

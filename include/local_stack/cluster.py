@@ -386,7 +386,8 @@ def write_compose_secrets(path: Path) -> list[str]:
     made = {
         name: secrets.token_urlsafe(32)
         for name in ("POSTGRES_PASSWORD", "SPARK_SECRET", "AIRFLOW_ADMIN_PASSWORD", "AIRFLOW_SECRET_KEY",
-                     "AIRFLOW_JWT_SECRET", "KAFKA_PRODUCER_PASSWORD", "KAFKA_SPARK_PASSWORD")
+                     "AIRFLOW_JWT_SECRET", "KAFKA_PRODUCER_PASSWORD", "KAFKA_SPARK_PASSWORD",
+                     "GRAFANA_PASSWORD")
     }  # fmt: skip
     made["AIRFLOW_FERNET_KEY"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made["KAFKA_CLUSTER_ID"] = broker.new_cluster_id()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.pages import fit, speed_section
+from bench.pages import cluster_section, fit, speed_section
 
 MACHINE = {"quick": True, "start": {"stock": 10.0, "ours": 5.0},
            "dags": {"airflow": 1.0, "ours": 1.5}}  # fmt: skip
@@ -59,3 +59,11 @@ def test_each_part_has_its_seconds_its_fit_and_its_memory(page):
 )
 def test_what_was_to_be_reached_has_its_figure_and_its_verdict(page, line):
     assert line in page
+
+
+def test_what_a_second_worker_brings_is_told_whole_and_by_the_line():
+    rows = [{"lines": lines, "cores": cores, "land": 10 + lines / 100 / cores, "summarise": 20.0 + lines / cores}
+            for lines in (1000, 10_000) for cores in (1, 2)]  # fmt: skip
+    told = cluster_section(rows)
+    assert "land: 1.83 times as fast on two, of 10,000 lines; 2.00 times without" in told
+    assert "| 10,000 | 2 | 60.0 | 5,020.0 |" in told

@@ -12,16 +12,18 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from include.local_stack import cluster, secured
+from include.local_stack import airflow, cluster, secured
 from include.local_stack.__main__ import app
 from include.local_stack.airflow import POOLS
 from include.local_stack.jars import SUMS_FILE
 from include.settings import PROJECT, Settings
 
-FILE, SECURED_FILE = PROJECT / "docker-compose.yaml", PROJECT / "docker-compose.secured.yaml"
-COMPOSE, SECURED = (yaml.safe_load(file.read_text()) for file in (FILE, SECURED_FILE))
+FILES = [PROJECT / f"docker-compose{name}.yaml" for name in ("", ".secured", ".metrics")]
+COMPOSE, SECURED, METRICS = (yaml.safe_load(file.read_text()) for file in FILES)
+DASHBOARD = PROJECT / "docs" / "dashboard.json"
 SERVICES = COMPOSE["services"]
 BY_ITSELF = {"airflow-init"}  # once, where processes do it as they start
+WATCHING = {name: told for name, told in METRICS["services"].items() if "image" in told}
 TOOLS = {name for name, told in SERVICES.items() if "profiles" in told}
 
 
@@ -34,8 +36,7 @@ def test_the_files_keep_to_the_specification():
         Path(sys.executable).with_name("check-jsonschema"),
         "--builtin-schema",
         "vendor.compose-spec",
-        FILE,
-        SECURED_FILE,
+        *FILES,
     ]
     done = subprocess.run(check, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -46,11 +47,11 @@ def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
     program = shutil.which("docker-compose")
     if program is None:
         pytest.skip("no docker-compose here: `apt-get install docker-compose` brings one")
-    for file, read in ((FILE, COMPOSE), (SECURED_FILE, SECURED)):
+    for file, read in zip(FILES, (COMPOSE, SECURED, METRICS), strict=True):
         known = read | {"configs": {name: {"file": "./some"} for name in read["configs"]}}
         known.pop("name", None)
         (tmp_path / file.name).write_text(yaml.safe_dump({"version": "3.8", **known}))
-    command = [program, "-f", FILE.name, "-f", SECURED_FILE.name, "config"]
+    command = [program, *(word for file in FILES for word in ("-f", file.name)), "config"]
     asked = partial(subprocess.run, command, cwd=tmp_path, capture_output=True, text=True)
     refused = asked()
     assert refused.returncode
@@ -59,7 +60,7 @@ def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
     told = asked()
     assert told.returncode == 0, told.stderr
     found = yaml.safe_load(told.stdout)["services"]
-    assert set(found) == set(SERVICES)
+    assert set(found) == set(SERVICES) | set(METRICS["services"])
     laid_over = found["kafka-1"]["environment"]
     assert laid_over["KAFKA_INTER_BROKER_LISTENER_NAME"] == "BROKER"
     assert laid_over["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
@@ -146,6 +147,34 @@ def test_both_secure_kafka_in_the_same_way():
         } < there
 
 
+def test_both_measure_in_the_same_way():
+    for name in cluster.AIRFLOW:
+        told = METRICS["services"][name]["environment"]
+        assert airflow.METRICS.items() <= told.items()
+        assert told["OTEL_RESOURCE_ATTRIBUTES"] == f"service.instance.id={name}"
+    read = yaml.safe_load(METRICS["configs"]["prometheus"]["content"])["scrape_configs"]
+    for asked in read:
+        path = asked["metrics_path"].rstrip("/")
+        assert path in cluster.SPARK.values()
+        for target in asked["static_configs"][0]["targets"]:
+            name, port = target.split(":")
+            assert f"/dev/tcp/localhost/{port}" in SERVICES[name]["healthcheck"]["test"][-1]
+
+
+def test_the_dashboard_asks_for_what_airflow_measures():
+    """By Airflow's own list of its metrics, named as Prometheus names what comes by OTLP."""
+    from airflow._shared.observability.metrics import metrics_registry
+
+    listed = yaml.safe_load(
+        Path(metrics_registry.__file__).with_name("metrics_template.yaml").read_text()
+    )
+    known = {entry["name"].replace(".", "_") for entry in listed["metrics"]}
+    asked = set(re.findall(r"\bairflow_(\w+)", DASHBOARD.read_text()))
+    assert len(asked) > 8
+    for name in asked:
+        assert re.sub("_(total|milliseconds)$", "", name) in known, name
+
+
 def test_both_have_the_same_ports():
     for name in cluster.SERVICES:
         for published in SERVICES[name].get("ports", []):
@@ -164,13 +193,13 @@ def test_both_have_the_same_ports():
 
 
 def test_images_are_pinned_nobody_is_root_and_no_secret_has_a_default():
-    for name, told in SERVICES.items():
+    for name, told in (SERVICES | WATCHING).items():
         assert re.search(r":v?\d", told["image"]), name
         assert "bitnami" not in told["image"]
         assert told["cap_drop"] == ["ALL"]
         if name.startswith(("spark", "airflow")) and name != "airflow-init":
             assert told["user"] == "185:0", name
-        for key, value in environment(name).items():
+        for key, value in told.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|FERNET|JWT|SQL_ALCHEMY", key) and not key.endswith(
                 "_FILE"
             ):
@@ -197,7 +226,7 @@ def test_the_environment_file_gets_each_secret_once_and_keeps_what_it_has(tmp_pa
         assert done.exit_code == 0, done.output
     found = dict(line.split("=", 1) for line in kept.read_text().splitlines())
     assert (found["TIDEMARK_TIME_ZONE"], found["POSTGRES_PASSWORD"]) == ("Europe/Paris", "mine")
-    texts = FILE.read_text() + SECURED_FILE.read_text()
+    texts = "".join(file.read_text() for file in FILES)
     wanted = set(re.findall(r"\$\{(\w+):\?", texts))
     assert wanted <= set(found)
     assert len(set(found.values())) == len(found)

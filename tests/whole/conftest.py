@@ -1,13 +1,17 @@
 """One stack for all of these tests: a real broker, a real Airflow, a browser."""
 
+import gzip
 import json
 import os
 import shutil
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from rich.console import Console
 
 from include.local_stack.airflow import Api
@@ -33,7 +37,36 @@ def project(jars, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def env(project):
+def measured():
+    """What Airflow measures: the names that came by OTLP, and where they are sent to."""
+    names: set[str] = set()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers["Content-Encoding"] == "gzip":
+                body = gzip.decompress(body)
+            told = ExportMetricsServiceRequest.FromString(body)
+            names.update(
+                metric.name
+                for resource in told.resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+            )
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield names, f"http://127.0.0.1:{server.server_port}/v1/metrics"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def env(project, measured):
     """Settings of the stack, on free ports, as environment variables; they stand in its .env."""
     names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
     # Below the ports that the kernel gives to whoever asks for any.
@@ -41,6 +74,7 @@ def env(project):
     for name in names:
         port = free_port(port + 1)
         found[f"TIDEMARK_{name}_PORT"] = str(port)
+    found["TIDEMARK_METRICS_ENDPOINT"] = measured[1]
     (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in found.items()))
     return found | {"TIDEMARK_HOME": str(project / "var")}
 

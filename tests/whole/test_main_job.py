@@ -43,6 +43,14 @@ def test_the_demo_ends_with_totals_report_address_and_login(first_demo, settings
     assert "Traceback" not in first_demo
 
 
+def test_what_airflow_measures_is_sent_where_the_settings_say(first_demo, measured):
+    wanted = {"airflow.ti.finish", "airflow.task.duration", "airflow.dagrun.duration.success",
+              "airflow.pool.running_slots", "airflow.scheduler_heartbeat"}  # fmt: skip
+    names, _ = measured
+    eventually(lambda: wanted <= names, 60, f"{wanted} by OTLP")
+    assert not {name for name in names if "analyse_access_log" in name}, "a name for each DAG"
+
+
 def test_a_second_demo_changes_no_number(first_demo, stack, settings):
     before = report(settings, "2026-01-15")
     done = stack("demo")
