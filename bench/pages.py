@@ -341,7 +341,7 @@ def cluster_section(rows: list[dict[str, Any]]) -> str:
         whole = of[most, 1][step] / of[most, 2][step]
         slopes = [of[most, cores][step] - of[least, cores][step] for cores in (1, 2)]
         lines += ["", f"{step}: {whole:.2f} times as fast on two, of {most:,} lines; "
-                  f"{slopes[0] / slopes[1]:.2f} times without what {least:,} lines take as well."]  # fmt: skip
+                  f"{slopes[0] / slopes[1]:.2f} times without what {least:,} lines take."]  # fmt: skip
     return "\n".join(lines) + "\n\n"
 
 

@@ -5,6 +5,7 @@ Not part of `make test`: `make cluster-test`. It needs PostgreSQL's programs, an
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -13,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from rich.console import Console
@@ -106,6 +108,17 @@ def test_the_jobs_ran_on_both_workers(first_demo, settings):
     for name in cluster.WORKERS:
         ran = list((settings.home / name).glob("app-*/*/stderr"))
         assert len(ran) >= 2, f"{name} ran no executor for the landing and the summary"
+
+
+def test_spark_measures_what_the_dashboard_shows(first_demo, settings):
+    asked = set(re.findall(r"\bmetrics_\w+", (PROJECT / "docs" / "dashboard.json").read_text()))
+    port, shown = cluster.ports(settings), ""
+    for name in ("spark-master", *cluster.WORKERS):
+        path = "/metrics/master/prometheus/" if name == "spark-master" else "/metrics/prometheus/"
+        shown += httpx.get(f"http://127.0.0.1:{port[f'{name} page']}{path}").text
+    for name in asked:
+        assert f"\n{name}{{" in f"\n{shown}", name
+    assert 'metrics_master_aliveWorkers_Value{type="gauges"} 2' in shown
 
 
 def test_no_secret_is_in_a_log_a_process_list_or_a_report(first_demo, settings):

@@ -62,8 +62,11 @@ def test_what_was_to_be_reached_has_its_figure_and_its_verdict(page, line):
 
 
 def test_what_a_second_worker_brings_is_told_whole_and_by_the_line():
-    rows = [{"lines": lines, "cores": cores, "land": 10 + lines / 100 / cores, "summarise": 20.0 + lines / cores}
-            for lines in (1000, 10_000) for cores in (1, 2)]  # fmt: skip
+    rows = [
+        {"lines": n, "cores": cores, "land": 10 + n / 100 / cores, "summarise": 20.0 + n / cores}
+        for n in (1000, 10_000)
+        for cores in (1, 2)
+    ]
     told = cluster_section(rows)
     assert "land: 1.83 times as fast on two, of 10,000 lines; 2.00 times without" in told
     assert "| 10,000 | 2 | 60.0 | 5,020.0 |" in told
