@@ -23,13 +23,18 @@ from include.kafka_login import read_login, user_of
 from include.local_stack import cluster, secured
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
-from include.local_stack.doctor import free_port
 from include.local_stack.processes import StackError, listener
 from include.settings import PROJECT, load_settings
 from tests.conftest import eventually, kill_family, run
 
 QUIET = Console(file=Path(os.devnull).open("w"))
 DAY = "2026-01-15"
+
+
+def _free_range(first):
+    while any(listener(first + apart) for apart in cluster.PORTS.values()):
+        first += 100
+    return first
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +47,7 @@ def project(jars):
     (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
     (folder / "var").mkdir()
     (folder / "var" / "jars").symlink_to(jars)
-    first = free_port(19000)
-    while any(listener(first + apart) for apart in cluster.PORTS.values()):
-        first += 100
+    first = _free_range(19000)
     (folder / ".env").write_text(f"TIDEMARK_CLUSTER_PORTS={first}\nTIDEMARK_CLUSTER_SECURED=1\n")
     yield folder
     shutil.rmtree(folder)
@@ -255,3 +258,15 @@ def test_a_backfill_from_files_makes_what_the_topic_made(first_demo, settings):
     assert by_files.pop("source") == "files"
     assert by_kafka.pop("source") == "kafka"
     assert by_files == by_kafka
+
+
+def test_its_ports_may_be_changed_after_its_first_start(first_demo, stack, project, settings):
+    """The last one: the database's URL, the brokers' addresses and `spark_default` follow."""
+    assert stack("down").returncode == 0
+    told = (project / ".env").read_text()
+    old = str(settings.cluster_ports)
+    (project / ".env").write_text(told.replace(old, str(_free_range(int(old) + 200))))
+    done = stack("demo", seconds=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "landed 0 new lines" in done.stdout
+    assert report(settings)["requests"] == 19_991
