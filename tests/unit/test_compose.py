@@ -104,6 +104,9 @@ def test_both_have_the_same_settings():
     defaults = COMPOSE["configs"]["spark-defaults"]["content"].splitlines()
     told = dict(line.split(" ", 1) for line in defaults)
     assert told.pop("spark.authenticate.secret").startswith("${SPARK_SECRET:?")
+    assert told.pop("spark.eventLog.enabled") == "${SPARK_EVENT_LOG:-false}"
+    where = told.pop("spark.eventLog.dir")
+    assert f"logDirectory={where} " in environment("spark-history")["SPARK_HISTORY_OPTS"]
     assert told == cluster.SPARK
     for name in cluster.AIRFLOW:
         assert (cluster.AIRFLOW_SETTINGS | cluster.TIDEMARK).items() <= environment(name).items()
