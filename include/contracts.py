@@ -7,6 +7,9 @@ Standard library only: this file rides in the zip that `spark-submit` ships to t
 # 1,048,576 bytes with its headers, so a line of this size still travels alone.
 MAX_LINE_BYTES = 1_000_000
 
+# A cell of a CSV that begins so is a formula for spreadsheets (OWASP, CSV injection).
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+
 # Of a bad line, no more than this is kept in `raw`.
 MAX_RAW_CHARACTERS = 100_000
 

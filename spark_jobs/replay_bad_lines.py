@@ -16,7 +16,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_RAW_CHARACTERS
+from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, FORMULA_BEGINS, MAX_RAW_CHARACTERS
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments
 from spark_jobs.runtime.claims import held, replace_text
@@ -132,7 +132,7 @@ def _write_csv(bad: DataFrame, readable: DataFrame, path: Path) -> None:
 
 def _cell(value: Any) -> Any:
     # As in the reports: no cell may be a formula for a spreadsheet.
-    text = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+    text = isinstance(value, str) and value[:1] in FORMULA_BEGINS
     return f"'{value}" if text else value
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from include.contracts import FORMULA_BEGINS
+
 # Controls (ASCII, Latin-1), line and paragraph separators, and what turns the direction of text:
 # invisible on a page, and able to make one text look like another.
 _INVISIBLE = re.compile(
@@ -98,5 +100,5 @@ def spreadsheet(value: object) -> object:
     """A cell that no spreadsheet takes for a formula (OWASP, CSV injection: a leading quote)."""
     if isinstance(value, str):
         shown = visible(value, 32_000)
-        return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") and shown != "-" else shown
+        return f"'{shown}" if shown[:1] in FORMULA_BEGINS and shown != "-" else shown
     return value
