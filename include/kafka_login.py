@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 ABOUT_A_LOGIN = ("security.protocol", "sasl.", "ssl.")
+PROTOCOLS = ("SASL_SSL", "SSL", "SASL_PLAINTEXT", "PLAINTEXT")
 PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\n?", re.DOTALL)
 
 
@@ -40,8 +41,10 @@ def read_login(path: Path) -> dict[str, str]:
                 )
             found[name] = value
         number += 1 + line.count("\x00")
-    if "security.protocol" not in found:
-        raise ValueError(f"{path}: expected a line security.protocol=…, such as SASL_SSL")
+    if (protocol := found.get("security.protocol")) not in PROTOCOLS:
+        raise ValueError(
+            f"{path}: security.protocol={protocol or ''}: expected one of {', '.join(PROTOCOLS)}"
+        )
     return _with_pem_files(path, found)
 
 

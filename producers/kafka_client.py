@@ -25,6 +25,7 @@ from include.settings import load_settings
 
 LATEST = -1  # Kafka's own code for "the offset after the last message"
 IN_FLIGHT = 5000  # messages sent and not yet acknowledged: bounds memory
+MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 # Bytes that a partition gets in a row: few, full batches (as KIP-480 for messages without a key).
 AT_A_TIME = 256 * 1024
 
@@ -240,8 +241,14 @@ def login_options(path: Path) -> dict[str, Any]:
             f"ssl.truststore.type=PEM and ssl.keystore.type=PEM"
         )
     user, password = user_of(login)
+    mechanism = login.get("sasl.mechanism")
+    if login["security.protocol"].startswith("SASL") and not (mechanism in MECHANISMS and user):
+        raise ProducerError(
+            f"{path}: sasl.mechanism={mechanism or ''}: producers log in by {', '.join(MECHANISMS)}, "
+            f"with username and password in sasl.jaas.config"
+        )
     told = {"security_protocol": login["security.protocol"],
-            "sasl_mechanism": login.get("sasl.mechanism"),
+            "sasl_mechanism": mechanism,
             "sasl_plain_username": user or None, "sasl_plain_password": password or None}  # fmt: skip
     return told | ({"ssl_context": _tls(login)} if "SSL" in login["security.protocol"] else {})
 

@@ -53,7 +53,8 @@ def test_user_and_password_are_those_of_the_file(user, password):
     [
         ("security.protocol=SSL\n\nbootstrap.servers=a:9092", "line 3: expected security.protocol"),
         ("sasl.x=1 \\\n 2\nwhat", "line 3: expected"),
-        ("sasl.mechanism=PLAIN", "expected a line security.protocol"),
+        ("sasl.mechanism=PLAIN", "security.protocol=: expected one of SASL_SSL, SSL"),
+        ("security.protocol=TLS", "security.protocol=TLS: expected one of"),
         ("security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=none.pem",
          "ssl.truststore.location=none.pem: "),
         ("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=only.crt",
@@ -83,4 +84,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_python_says_that_it_reads_no_java_keystore(login):
     path = login("security.protocol=SSL\nssl.truststore.location=/some.jks\n")
     with pytest.raises(ProducerError, match="PEM"):
+        login_options(path)
+
+
+@pytest.mark.parametrize("mechanism", ["sasl.mechanism=GSSAPI\n", "", "sasl.mechanism=PLAIN\n"])
+def test_python_says_by_what_it_can_log_in(login, mechanism):
+    path = login(f"security.protocol=SASL_SSL\n{mechanism}")
+    with pytest.raises(ProducerError, match="producers log in by SCRAM-SHA-512.*jaas"):
         login_options(path)
