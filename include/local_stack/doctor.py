@@ -3,10 +3,12 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
+from include.kafka_login import read_login
 from include.local_stack import airflow, broker
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.local_stack.java import java_home, java_version
@@ -41,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("Jars", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
                   "`make setup` brings them" if wrong else "")  # fmt: skip
     yield from _ports(settings)
+    yield from _logins(settings)
     memory = psutil.virtual_memory().available
     yield Finding("Memory", f"{memory / GIB:.1f} GiB available",
                   "4 GiB are needed; end other programs" if memory < MEMORY_NEEDED else "")  # fmt: skip
@@ -71,6 +74,14 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 f"end that process, or choose another port: "
                 f"echo TIDEMARK_{name.upper()}={free} >> .env",
             )  # fmt: skip
+
+
+def _logins(settings: Settings) -> Iterator[Finding]:
+    for login in filter(None, (settings.kafka_producer_login, settings.kafka_spark_login)):
+        try:
+            yield Finding("Kafka login", f"{login}: {read_login(Path(login))['security.protocol']}")
+        except ValueError as why:
+            yield Finding("Kafka login", "cannot be used", str(why))
 
 
 def free_port(port: int) -> int:

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.kafka_login import read_login, user_of
+from include.local_stack.doctor import examine
 from include.local_stack.secured import jaas, kept_secret, make_certificate
+from include.settings import load_settings
 from producers.kafka_client import ProducerError, login_options
 
 KEY, CERTIFICATE = make_certificate()
@@ -92,3 +94,14 @@ def test_python_says_by_what_it_can_log_in(login, mechanism):
     path = login(f"security.protocol=SASL_SSL\n{mechanism}")
     with pytest.raises(ProducerError, match="producers log in by SCRAM-SHA-512.*jaas"):
         login_options(path)
+
+
+def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
+    good = login("security.protocol=SSL")
+    settings = load_settings({
+        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PRODUCER_LOGIN": str(good),
+        "TIDEMARK_KAFKA_SPARK_LOGIN": "/no/such.properties",
+    })  # fmt: skip
+    found = [finding for finding in examine(settings) if finding.what == "Kafka login"]
+    assert [finding.found for finding in found] == [f"{good}: SSL", "cannot be used"]
+    assert "/no/such.properties" in found[1].remedy
