@@ -98,6 +98,10 @@ class Settings:
     maxmind_files: str = _setting(
         "", "MaxMind databases (.mmdb), commas between: countries, cities and networks of addresses"
     )
+    report_copy: str = _setting(
+        "", "address that published reports are copied to, by `copy_reports`: file:///srv/www/reports, "
+        "s3://CONNECTION@bucket/reports; empty: nowhere",
+    )  # fmt: skip
     keep_landing_days: int = _setting(
         0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
     )

@@ -1,0 +1,60 @@
+"""Copy the published reports to another place: a bucket, the folder of a web server."""
+
+import json
+import shutil
+from pathlib import Path
+
+from airflow.sdk import ObjectStoragePath
+
+
+def copy_reports(reports: Path, place: str, kept: Path) -> tuple[int, int]:
+    """Make `place` have the files that `reports` has; give how many were written and removed.
+
+    `place` is an address as Airflow's ObjectStoragePath takes it: `file:///srv/www/reports`, or
+    `s3://CONNECTION@bucket/reports`. Only what is new or has changed since the last copy there is
+    written, each file whole, pages last; what has gone from `reports` goes there too. `kept` is the
+    file in which that is remembered, also when a copy fails in the middle. Raises ValueError for an
+    address that no installed provider serves.
+    """
+    try:
+        target = ObjectStoragePath(place)
+        files = target.fs
+    except (ImportError, ValueError) as why:
+        raise ValueError(
+            f"TIDEMARK_REPORT_COPY={place}: {why}. Expected an address such as file:///srv/www/reports, "
+            f"or s3://CONNECTION@bucket/reports with `pip install 'apache-airflow-providers-amazon[s3fs]'`"
+        ) from None
+    last = json.loads(kept.read_text()) if kept.is_file() else {}
+    done: dict[str, list[int]] = last.get("files", {}) if last.get("place") == place else {}
+    there = {
+        path.relative_to(reports).as_posix(): [path.stat().st_mtime_ns, path.stat().st_size]
+        for path in reports.rglob("[!.]*")
+        if path.is_file()
+    }
+    new = [name for name in sorted(there, key=_pages_last) if done.get(name) != there[name]]
+    gone = sorted(set(done) - set(there))
+    try:
+        for name in new:
+            where = target / name
+            files.makedirs(where.parent.path, exist_ok=True)
+            # In a transaction a reader sees the old file or the new one.
+            with (
+                files.transaction,
+                (reports / name).open("rb") as source,
+                files.open(where.path, "wb") as out,
+            ):
+                shutil.copyfileobj(source, out)
+            done[name] = there[name]
+        for name in gone:
+            (target / name).unlink(missing_ok=True)
+            del done[name]
+    finally:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part")
+        part.write_text(json.dumps({"place": place, "files": done}))
+        part.replace(kept)
+    return len(new), len(gone)
+
+
+def _pages_last(name: str) -> tuple[int, str]:
+    return name.endswith("index.html") + (name.count("/") < 2), name
