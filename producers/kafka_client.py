@@ -250,7 +250,12 @@ def login_options(path: Path) -> dict[str, Any]:
     told = {"security_protocol": login["security.protocol"],
             "sasl_mechanism": mechanism,
             "sasl_plain_username": user or None, "sasl_plain_password": password or None}  # fmt: skip
-    return told | ({"ssl_context": _tls(login)} if "SSL" in login["security.protocol"] else {})
+    if "SSL" not in login["security.protocol"]:
+        return told
+    try:
+        return told | {"ssl_context": _tls(login)}
+    except ssl.SSLError as why:
+        raise ProducerError(f"{path}: its certificates or key cannot be used: {why}") from None
 
 
 def _tls(login: dict[str, str]) -> ssl.SSLContext:
@@ -262,7 +267,8 @@ def _tls(login: dict[str, str]) -> ssl.SSLContext:
         with NamedTemporaryFile("w") as both:  # readable by its owner alone
             both.write(key + login["ssl.keystore.certificate.chain"])
             both.flush()
-            context.load_cert_chain(both.name)
+            # An empty one: without any, OpenSSL would ask for it on the terminal.
+            context.load_cert_chain(both.name, password=login.get("ssl.key.password", ""))
     return context
 
 

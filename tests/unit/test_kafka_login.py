@@ -105,3 +105,11 @@ def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
     found = [finding for finding in examine(settings) if finding.what == "Kafka login"]
     assert [finding.found for finding in found] == [f"{good}: SSL", "cannot be used"]
     assert "/no/such.properties" in found[1].remedy
+
+
+def test_a_key_that_does_not_belong_to_its_certificate_is_refused(login, tmp_path):
+    other, _ = make_certificate()
+    (tmp_path / "both.pem").write_text(other + CERTIFICATE)
+    path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
+    with pytest.raises(ProducerError, match=r"client.properties: its certificates or key"):
+        login_options(path)
