@@ -25,6 +25,7 @@ from include.settings import load_settings
 
 LATEST = -1  # Kafka's own code for "the offset after the last message"
 IN_FLIGHT = 5000  # messages sent and not yet acknowledged: bounds memory
+PATIENCE = 120.0  # seconds that a message is tried for
 MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 # Bytes that a partition gets in a row: few, full batches (as KIP-480 for messages without a key).
 AT_A_TIME = 256 * 1024
@@ -53,11 +54,11 @@ class Publisher:
 
     def __init__(
         self, servers: str, topic: str, acknowledged: Callable[[Acknowledged], None], *,
-        by_turns: bool = False,
+        by_turns: bool = False, patience: float = PATIENCE,
     ) -> None:  # fmt: skip
         self._topic, self._acknowledged = topic, acknowledged
         self._waiting: list[tuple[Any, Any]] = []
-        self._by_turns, self._sent = by_turns, 0
+        self._by_turns, self._sent, self._patience = by_turns, 0, patience
         self._partitions: list[int] = []
         self._producer = connected(
             servers,
@@ -73,6 +74,8 @@ class Publisher:
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=5_000,
                 max_block_ms=15_000,
+                delivery_timeout_ms=int(patience * 1000),
+                request_timeout_ms=int(min(30, patience / 2) * 1000),
             ),
         )
 
@@ -107,7 +110,9 @@ class Publisher:
         done, self._waiting = self._waiting[:count], self._waiting[count:]
         for about, future in done:
             try:
-                place = future.value if future.succeeded() else future.get(timeout=130)
+                place = (
+                    future.value if future.succeeded() else future.get(timeout=self._patience + 10)
+                )
             except KafkaError as error:
                 raise ProducerError(self._says(error)) from error
             self._acknowledged(Acknowledged(about, place.partition, place.offset))

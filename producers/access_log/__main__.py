@@ -100,6 +100,7 @@ def follow(
         done = follow_log(
             file, servers=servers or settings.kafka_servers, topic=topic, stop=stop,
             ledgers=settings.lake / "ledger", lines_per_message=lines_per_message,
+            says=says.print,
         )  # fmt: skip
     except (ProducerError, OSError) as error:
         _fail(str(error), 1)

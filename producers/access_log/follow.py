@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Event
@@ -11,10 +11,11 @@ from typing import BinaryIO
 from include.contracts import HEARTBEAT
 from producers.access_log.produce import Produced, after, batches, message, topic_ends
 from producers.access_log.replay import Line, id_of, lines_from
-from producers.kafka_client import Acknowledged, Publisher
+from producers.kafka_client import PATIENCE, Acknowledged, ProducerError, Publisher
 from producers.ledger import Ledger
 
 LOOK_SECONDS = 0.5
+AGAIN_SECONDS = 10  # after brokers were away for as long as a producer is patient
 
 
 def follow(
@@ -27,33 +28,44 @@ def follow(
     lines_per_message: int = 100,
     heartbeat_seconds: int = 60,
     rotated_seconds: float = 30,
+    patience: float = PATIENCE,
+    says: Callable[[str], None] = lambda text: None,
 ) -> Produced:
     """Send what is written to the log at `path` until `stop` is set; give what was sent.
 
     Begins where the log's ledger ends. When another file has taken the name, the old one is read
     until nothing came for `rotated_seconds` (servers write on for a while), then the new one. While
-    it runs, a heartbeat is sent in each minute of the clock; before there is a line, too. Raises
-    ProducerError when the broker does not take the lines.
+    it runs, a heartbeat is sent in each minute of the clock; before there is a line, too.
+
+    Brokers that are away for longer than `patience` seconds are said to `says` and asked again; the
+    file stays open meanwhile, whatever it is called by then, and is read on from what was
+    acknowledged. Raises ProducerError when no broker or no topic is there at the beginning, or when
+    it is stopped before all was acknowledged.
     """
     started = time.monotonic()
     topic_ends(servers, topic)  # or it ends here, not at the first line
     sent = messages = before = 0
     log: _Log | None = None
+    ledger: Ledger | None = None
     name, beat = id_of(b""), -1
 
     def acknowledged(done: Acknowledged) -> None:
         if done.about is not None:
-            ledger, about = done.about
-            ledger.write(done._replace(about=about))
+            of_log, about = done.about
+            of_log.write(done._replace(about=about))
 
-    with ExitStack() as kept, Publisher(servers, topic, acknowledged) as publisher:
+    def send_on(publisher: Publisher, kept: ExitStack) -> None:
+        """Until `stop` is set. Raises ProducerError."""
+        nonlocal sent, messages, before, log, ledger, name, beat
         while True:
             if log is None and (found := _Log.begun(path)):
                 log, name = found, found.name
+            if log is not None and ledger is None:
                 ledger = Ledger(ledgers / topic / f"{name}.csv")
-                log.reached, already = ledger.acknowledged(topic_ends(servers, topic))
-                before += already
-                if not log.reached:
+                reached, already = ledger.acknowledged(topic_ends(servers, topic))
+                before += already if log.reached is None else 0
+                log.go_to(reached)
+                if not reached:
                     ledger.forget()
                 kept.enter_context(ledger)
             if log is not None:
@@ -66,14 +78,32 @@ def follow(
                         break
             beat = _beat(publisher, name, heartbeat_seconds, beat)
             publisher.flush()
-            if log is not None:
+            if log is not None and ledger is not None:
                 ledger.flush()
                 if log.is_over(path, rotated_seconds):
                     log.close()
-                    log = None
+                    log = ledger = None
                     continue
             if stop.wait(LOOK_SECONDS):
+                return
+
+    try:
+        while True:
+            try:
+                with (
+                    ExitStack() as kept,
+                    Publisher(servers, topic, acknowledged, patience=patience) as publisher,
+                ):
+                    send_on(publisher, kept)
                 break
+            except ProducerError as failed:
+                if stop.is_set():
+                    raise
+                ledger = None
+                says(f"{str(failed).partition(';')[0]}; trying again, from what was acknowledged")
+                if stop.wait(AGAIN_SECONDS):
+                    raise
+    finally:
         if log is not None:
             log.close()
     return Produced(name, sent, messages, before, time.monotonic() - started)
@@ -91,8 +121,13 @@ class _Log:
     """The file that is read: one file, whatever is called by its name later."""
 
     def __init__(self, file: BinaryIO, first: bytes) -> None:
-        self._file, self.name, self.reached = file, id_of(first), 0
+        self._file, self.name = file, id_of(first)
+        self.reached: int | None = None  # up to where Kafka has it, once that is known
         self._next, self._last = 0, time.monotonic()
+
+    def go_to(self, reached: int) -> None:
+        """Read on from there: Kafka has what is before."""
+        self.reached = self._next = reached
 
     @classmethod
     def begun(cls, path: Path) -> "_Log | None":
@@ -109,7 +144,7 @@ class _Log:
     def added(self) -> Iterator[Line]:
         """The lines that have ended since the last call, and are not in the ledger."""
         self._file.seek(self._next)
-        for line in after(self._read(), self.reached):
+        for line in after(self._read(), self.reached or 0):
             self._last = time.monotonic()
             yield line
 

@@ -13,7 +13,8 @@ from datetime import date
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from include.settings import PROJECT
+from include.local_stack.doctor import free_port
+from include.settings import PROJECT, load_settings
 from producers.access_log.follow import follow
 from producers.access_log.generator import generate
 from producers.access_log.produce import produce
@@ -263,6 +264,56 @@ def test_a_producer_that_follows_sends_heartbeats_also_without_a_log(following, 
     beats = [(key, value) for key, value, _ in messages() if key.endswith(b":heartbeat")]
     assert {value for _, value in beats} == {None}
     assert texts(messages()) == [b"first"]
+
+
+def test_brokers_may_go_while_a_log_is_followed_and_rotated(jars, tmp_path, monkeypatch):
+    """Away for longer than the producer is patient: the lines of the file that lost its name come too."""
+    from include.local_stack import broker as local_broker
+    from producers.access_log import follow as module
+
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 1)
+    (tmp_path / "jars").symlink_to(jars)
+    port = free_port(26092)
+    settings = load_settings({
+        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PORT": str(port),
+        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
+    })  # fmt: skip
+    path, stop, said, ended = tmp_path / "access.log", threading.Event(), [], []
+    told = {"servers": settings.kafka_servers, "topic": "lines", "ledgers": tmp_path / "ledger",
+            "stop": stop, "rotated_seconds": 1, "patience": 4, "says": said.append}  # fmt: skip
+    thread = threading.Thread(target=lambda: ended.append(follow(path, **told)))
+    local_broker.start(settings)
+    try:
+        ensure_topics(settings.kafka_servers, ["lines"], partitions=2, replication=1)
+        path.write_bytes(b"one\ntwo\n")
+        thread.start()
+        eventually(lambda: sum(end_offsets(settings.kafka_servers, "lines").values()) >= 2, 20,
+                   "a heartbeat and the first lines")  # fmt: skip
+        local_broker.service(settings).process().kill()
+        with path.open("ab") as file:
+            file.write(b"three\n")
+        eventually(lambda: said, 60, "it to say that the broker is away")
+        path.rename(tmp_path / "access.log.1")
+        path.write_bytes(b"new one\n")
+        local_broker.start(settings)
+        wanted = [b"new one", b"one", b"three", b"two"]
+        eventually(lambda: sorted(set(all_texts(settings, "lines"))) == wanted, 60, "all lines")
+    finally:
+        stop.set()
+        thread.join(30)
+        local_broker.service(settings).stop()
+    assert "trying again" in said[0]
+    assert ended[0].lines >= 4
+
+
+def all_texts(settings, topic):
+    consumer = KafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_servers, auto_offset_reset="earliest",
+        enable_auto_commit=False, consumer_timeout_ms=2000,
+    )  # fmt: skip
+    found = [record.value for record in consumer if record.value is not None]
+    consumer.close()
+    return [text for value in found for text in value.removesuffix(b"\n").split(b"\n")]
 
 
 def test_a_replay_sends_no_heartbeat(broker, topic, tmp_path, messages):
