@@ -1,8 +1,12 @@
 """Copy the published reports to another place: a bucket, the folder of a web server."""
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import ObjectStoragePath
 
@@ -26,25 +30,14 @@ def copy_reports(reports: Path, place: str, kept: Path) -> tuple[int, int]:
         ) from None
     last = json.loads(kept.read_text()) if kept.is_file() else {}
     done: dict[str, list[int]] = last.get("files", {}) if last.get("place") == place else {}
-    there = {
-        path.relative_to(reports).as_posix(): [path.stat().st_mtime_ns, path.stat().st_size]
-        for path in reports.rglob("[!.]*")
-        if path.is_file()
-    }
+    there = dict(_published(reports))
     new = [name for name in sorted(there, key=_pages_last) if done.get(name) != there[name]]
     gone = sorted(set(done) - set(there))
     try:
         for name in new:
-            where = target / name
-            files.makedirs(where.parent.path, exist_ok=True)
-            # In a transaction a reader sees the old file or the new one.
-            with (
-                files.transaction,
-                (reports / name).open("rb") as source,
-                files.open(where.path, "wb") as out,
-            ):
-                shutil.copyfileobj(source, out)
-            done[name] = there[name]
+            with suppress(FileNotFoundError):  # it is being replaced: the next copy has it
+                _put(files, reports / name, (target / name).path)
+                done[name] = there[name]
         for name in gone:
             (target / name).unlink(missing_ok=True)
             del done[name]
@@ -54,6 +47,30 @@ def copy_reports(reports: Path, place: str, kept: Path) -> tuple[int, int]:
         part.write_text(json.dumps({"place": place, "files": done}))
         part.replace(kept)
     return len(new), len(gone)
+
+
+def _published(reports: Path) -> Iterator[tuple[str, list[int]]]:
+    """Name, time of change and size of each file; folders that are being made or removed are hidden."""
+    for folder, folders, names in os.walk(reports):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder) / name
+            with suppress(FileNotFoundError):
+                if not name.startswith("."):
+                    about = path.stat()
+                    yield path.relative_to(reports).as_posix(), [about.st_mtime_ns, about.st_size]
+
+
+def _put(files: Any, source: Path, place: str) -> None:
+    """A reader there sees the old file or the new one."""
+    if "file" not in files.protocol:  # an object appears when it is whole; its type is by its name
+        files.put_file(str(source), place)
+        return
+    where = Path(place)
+    part = where.with_name(f".{where.name}")
+    where.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, part)
+    part.replace(where)
 
 
 def _pages_last(name: str) -> tuple[int, str]:

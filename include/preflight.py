@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from include.kafka_login import read_login
+from include.kafka_login import check_for_python, read_login
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.log_formats import compile_log_format
 from include.package import package_jobs
@@ -41,11 +41,7 @@ def check(settings: Settings, source: str) -> str:
         raise AirflowFailException("; ".join(problems))
     if source == "kafka":
         _check_broker(settings.kafka_servers)
-        if login := settings.kafka_spark_login:
-            try:
-                read_login(Path(login))
-            except ValueError as why:
-                raise AirflowFailException(f"TIDEMARK_KAFKA_SPARK_LOGIN: {why}") from None
+        _check_logins(settings)
     for folder in (settings.lake / "inbox" / "access_log", settings.home / "spark"):
         folder.mkdir(parents=True, exist_ok=True)
     package_jobs(settings.job_zip)
@@ -64,6 +60,18 @@ def _spark_master() -> str:
             f"Admin, Connections: type Spark, host local[*] or spark://HOST:PORT (`make up` does it)"
         )
     return host
+
+
+def _check_logins(settings: Settings) -> None:
+    """Of the producers as well: with theirs it is asked whether there is anything new."""
+    for name in ("kafka_producer_login", "kafka_spark_login"):
+        if path := getattr(settings, name):
+            try:
+                login = read_login(Path(path))
+                if name == "kafka_producer_login":
+                    check_for_python(Path(path), login)
+            except ValueError as why:
+                raise AirflowFailException(f"TIDEMARK_{name.upper()}: {why}") from None
 
 
 def _check_broker(servers: str) -> None:

@@ -20,13 +20,12 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from include.kafka_login import read_login, user_of
+from include.kafka_login import check_for_python, read_login, user_of
 from include.settings import load_settings
 
 LATEST = -1  # Kafka's own code for "the offset after the last message"
 IN_FLIGHT = 5000  # messages sent and not yet acknowledged: bounds memory
 PATIENCE = 120.0  # seconds that a message is tried for
-MECHANISMS = ("SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 # Bytes that a partition gets in a row: few, full batches (as KIP-480 for messages without a key).
 AT_A_TIME = 256 * 1024
 
@@ -212,6 +211,8 @@ def make_user(servers: str, login: Path) -> str:
     try:
         made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
         (refused,) = admin.alter_user_scram_credentials([made]).values()
+    except KafkaError as error:
+        raise ProducerError(f"the brokers do not make user {name}: {error!r}") from error
     finally:
         admin.close()
     if refused:
@@ -229,6 +230,8 @@ def allow(servers: str, user: str, operations: Iterable[str], topics: Iterable[s
     admin = _admin(servers)
     try:
         failed = admin.create_acls(wanted)["failed"]
+    except KafkaError as error:
+        raise ProducerError(f"the brokers do not keep the rights of {user}: {error!r}") from error
     finally:
         admin.close()
     if failed:
@@ -238,22 +241,13 @@ def allow(servers: str, user: str, operations: Iterable[str], topics: Iterable[s
 def login_options(path: Path) -> dict[str, Any]:
     """What kafka-python is told of a login file. Raises ProducerError."""
     login = _read(path)
-    if stores := sorted(
-        name for name in login if name.endswith(("store.location", "store.password"))
-    ):
-        raise ProducerError(
-            f"{path}: {', '.join(stores)}: Python reads no Java keystore; give PEM files, with "
-            f"ssl.truststore.type=PEM and ssl.keystore.type=PEM"
-        )
+    try:
+        check_for_python(path, login)
+    except ValueError as why:
+        raise ProducerError(str(why)) from None
     user, password = user_of(login)
-    mechanism = login.get("sasl.mechanism")
-    if login["security.protocol"].startswith("SASL") and not (mechanism in MECHANISMS and user):
-        raise ProducerError(
-            f"{path}: sasl.mechanism={mechanism or ''}: producers log in by {', '.join(MECHANISMS)}, "
-            f"with username and password in sasl.jaas.config"
-        )
     told = {"security_protocol": login["security.protocol"],
-            "sasl_mechanism": mechanism,
+            "sasl_mechanism": login.get("sasl.mechanism"),
             "sasl_plain_username": user or None, "sasl_plain_password": password or None}  # fmt: skip
     if "SSL" not in login["security.protocol"]:
         return told

@@ -219,9 +219,9 @@ def make_topics(settings: Settings) -> None:
 def _start_spark(settings: Settings) -> None:
     conf = Path(settings.spark_conf_dir) / "spark-defaults.conf"
     kept = conf.read_text().splitlines() if conf.is_file() else []
-    secret = dict(line.split(" ", 1) for line in kept).get("spark.authenticate.secret")
-    # Anew at each start, but for the secret: a new version may have other settings.
-    told = SPARK | {"spark.authenticate.secret": secret or secrets.token_urlsafe(32)}
+    # Anew at each start, for a new version may have more settings; what a person has set stays.
+    found = dict(line.split(None, 1) for line in kept if len(line.split(None, 1)) == 2)
+    told = {"spark.authenticate.secret": secrets.token_urlsafe(32)} | SPARK | found
     kept_secret(conf, "".join(f"{name} {value}\n" for name, value in told.items()))
     for name in ("spark-master", *WORKERS):
         start_spark(settings, name)
@@ -262,9 +262,7 @@ def start_airflow(settings: Settings, name: str) -> None:
     node = service(settings, name)
     if node.process() is None:
         command = str(Path(sys.executable).with_name("airflow"))
-        # By which the numbers of one service are told from another's, should they be sent anywhere.
-        told = {"OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={name}"}
-        node.start([command, name.removeprefix("airflow-")], environment(settings) | told)
+        node.start([command, name.removeprefix("airflow-")], environment(settings))
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -84,7 +84,7 @@ def ask_broker(spark: SparkSession, told: dict[str, str], name: str) -> Topic | 
             name, described.topicId().toString(), offsets(specs.earliest()), offsets(specs.latest())
         )
     except Py4JJavaError as failed:
-        reason = str(failed.java_exception)
+        reason = _causes(failed)
         if "UnknownTopicOrPartition" in reason:
             return None
         said = f"the broker at {told['bootstrap.servers']} does not say what topic {name} has: {reason}"
@@ -94,6 +94,16 @@ def ask_broker(spark: SparkSession, told: dict[str, str], name: str) -> Topic | 
     finally:
         if admin:
             admin.close()
+
+
+def _causes(failed: Py4JJavaError) -> str:
+    """What Java says, the deepest reason last: the first only says what could not be made."""
+    said: list[str] = []
+    cause = failed.java_exception
+    while cause is not None and len(said) < 10:
+        said.append(str(cause))
+        cause = cause.getCause()
+    return "; ".join(dict.fromkeys(said))
 
 
 def find_losses(topic: Topic, reached: Offsets) -> list[Loss]:

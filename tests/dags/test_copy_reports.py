@@ -47,7 +47,8 @@ def test_what_changed_is_written_and_what_went_is_removed(lake):
     copy()
     write({"access_log/index.html": "one day"})
     (reports / "access_log" / "2026-01-14" / "index.html").unlink()
-    (reports / "access_log" / ".half").write_text("not published")
+    write({"access_log/.half": "not published", "access_log/.2026-01-13.99/index.html": "draft"})
+    assert len(list(reports.rglob(".2026*/index.html"))) == 1
     assert copy() == ((1, 1), DAY | {"access_log/index.html": "one day"})
 
 

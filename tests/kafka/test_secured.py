@@ -5,7 +5,10 @@ with them is in tests/cluster.
 """
 
 import json
+import os
+import subprocess
 import sys
+import time
 from datetime import date
 
 import psutil
@@ -15,7 +18,7 @@ from include.kafka_login import read_login, user_of
 from include.local_stack import cluster, secured
 from include.local_stack.doctor import free_port
 from include.local_stack.processes import listener
-from include.settings import load_settings
+from include.settings import PROJECT, load_settings
 from producers.access_log.generator import generate
 from tests.conftest import run
 
@@ -129,8 +132,18 @@ def test_who_has_no_login_or_a_wrong_one_is_refused(settings, produce, land, tmp
     assert "Traceback" not in said
     code, said = land(wrong)
     assert code == 2, said
-    assert "Authentication" in said, said
+    assert "SaslAuthenticationException: Authentication failed" in said, said
     assert "guessed" not in said
+
+
+def test_a_login_that_java_cannot_use_is_refused_with_the_reason(settings, land, tmp_path):
+    login = tmp_path / "broken.properties"
+    text = login_of(settings, "spark").read_text()
+    pem = secured.folder(settings) / "brokers.crt"
+    secured.kept_secret(login, text.replace("required", "needed").replace("brokers.crt", str(pem)))
+    code, said = land(login)
+    assert code == 2, said
+    assert "control flag" in said, said
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(settings, produce, tmp_path):
@@ -143,17 +156,36 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(settings, produce, tmp
     assert "Traceback" not in said
 
 
-def test_no_secret_is_in_a_log_a_process_list_or_a_checkpoint(settings, produce, land, tmp_path):
-    assert produce(settings.kafka_producer_login, "--again")[0] == 0
-    assert land(settings.kafka_spark_login)[0] == 0
+def test_no_secret_is_in_a_log_a_process_list_or_a_checkpoint(settings, produce, submit, tmp_path):
+    """Of a job as Airflow submits it, with all that Spark and Kafka's clients say of themselves."""
     hidden = [user_of(read_login(login_of(settings, user)))[1] for user in secured.USERS]
     assert all(len(secret) > 20 for secret in hidden)
+    code, told = produce(settings.kafka_producer_login, "--again")
+    assert code == 0, told
+    command = submit(
+        "land_access_log", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
+        "--kafka-login", settings.kafka_spark_login, "--sink", f"parquet:{tmp_path / 'data'}",
+    )  # fmt: skip
+    running, output = set(), tmp_path / "said"
+    env = os.environ | {"PYTHONPATH": str(PROJECT)}
+    with output.open("w") as out:
+        job = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env)
+        while job.poll() is None:
+            for process in psutil.process_iter(["cmdline"]):
+                running.add(" ".join(process.info["cmdline"] or []))
+            time.sleep(0.3)
+    said = output.read_text()
+    assert job.returncode == 0, said[-2000:]
+    assert "sasl.jaas.config = [hidden]" in said, "Kafka's client tells its settings, but that"
+    assert any("--kafka-login" in line and "java" in line for line in running)
     for path in secured.folder(settings).iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
-    for process in psutil.process_iter(["cmdline"]):
-        assert not any(secret in " ".join(process.info["cmdline"] or []) for secret in hidden)
     files = [path for folder in (settings.logs, settings.lake, tmp_path)
              for path in folder.rglob("*") if path.is_file()]  # fmt: skip
     assert len(files) > 10
-    for path in files:
-        assert not any(secret.encode() in path.read_bytes() for secret in hidden), path
+    key = (secured.folder(settings) / "brokers.pem").read_text().splitlines()[1]
+    for secret in (*hidden, key):
+        assert not any(secret in line for line in running)
+        assert secret not in told
+        for path in files:
+            assert secret.encode() not in path.read_bytes(), path

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.kafka_login import read_login, user_of
+from include.kafka_login import java_properties, read_login, user_of
 from include.local_stack.doctor import examine
 from include.local_stack.secured import jaas, kept_secret, make_certificate
 from include.settings import load_settings
@@ -45,9 +45,26 @@ def test_a_value_goes_on_behind_a_backslash(login):
     assert user_of(found) == ("me", "it")
 
 
-@given(st.text(alphabet="abc=;# ", min_size=1), st.text(alphabet="xyz!'{}$", min_size=1))
-def test_user_and_password_are_those_of_the_file(user, password):
-    assert user_of({"sasl.jaas.config": jaas(user, password)}) == (user, password)
+@given(st.text(alphabet="abc=;# :", min_size=1), st.text(alphabet="xyz!'{}$\"\\ =:#", min_size=1))
+def test_user_and_password_come_through_the_file_whatever_they_are(
+    tmp_path_factory, user, password
+):
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in (user, password))
+    line = jaas(*quoted).replace("\\", "\\\\")  # in a file of properties a backslash is two
+    path = tmp_path_factory.mktemp("login") / "client.properties"
+    kept_secret(path, f"security.protocol=SASL_SSL\nsasl.jaas.config={line}\n")
+    assert user_of(read_login(path)) == (user, password)
+
+
+def test_what_java_reads_is_read():
+    text = (
+        "# a comment that ends so \\\nsecurity.protocol: SSL\n  ssl.a   b c \\\n     d\r\n"
+        "! another\nsasl.x=\\u00e4\\t\\=\\\\\nssl.pem=one\\n\\\ntwo\\n\nssl.empty"
+    )
+    assert list(java_properties(text)) == [
+        (2, "security.protocol", "SSL"), (3, "ssl.a", "b c d"), (6, "sasl.x", "ä\t=\\"),
+        (7, "ssl.pem", "one\ntwo\n"), (9, "ssl.empty", ""),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -56,6 +73,8 @@ def test_user_and_password_are_those_of_the_file(user, password):
         ("security.protocol=SSL\n\nbootstrap.servers=a:9092", "line 3: expected security.protocol"),
         ("sasl.x=1 \\\n 2\nwhat", "line 3: expected"),
         ("sasl.mechanism=PLAIN", "security.protocol=: expected one of SASL_SSL, SSL"),
+        ("security.protocol=SSL\nhunter2", "line 2: expected security.protocol"),
+        ("security.protocol=SSL\nssl.keystore.key=x", "go together: one is missing"),
         ("security.protocol=TLS", "security.protocol=TLS: expected one of"),
         ("security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=none.pem",
          "ssl.truststore.location=none.pem: "),
@@ -69,6 +88,7 @@ def test_what_cannot_be_used_is_refused(login, tmp_path, text, says):
     with pytest.raises(ValueError, match="client.properties") as refused:
         read_login(path)
     assert says in str(refused.value)
+    assert "hunter" not in str(refused.value)
 
 
 def test_a_secret_that_others_may_read_is_refused_with_the_remedy(login):
@@ -104,7 +124,10 @@ def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
     })  # fmt: skip
     found = [finding for finding in examine(settings) if finding.what == "Kafka login"]
     assert [finding.found for finding in found] == [f"{good}: SSL", "cannot be used"]
-    assert "/no/such.properties" in found[1].remedy
+    good.write_text("security.protocol=SASL_SSL\nsasl.mechanism=GSSAPI\n")
+    found = [finding.remedy for finding in examine(settings) if finding.what == "Kafka login"]
+    assert "producers log in by SCRAM" in found[0]
+    assert "/no/such.properties" in found[1]
 
 
 def test_a_key_that_does_not_belong_to_its_certificate_is_refused(login, tmp_path):
