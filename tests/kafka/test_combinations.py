@@ -4,6 +4,7 @@ import json
 import shutil
 import socketserver
 import threading
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def run(spark, broker, places, tmp_path, request):
         words = Words(Place(source, places[source]), Place(sink, name), mode,
                       parse_trigger(TRIGGER_WORDS[trigger]))  # fmt: skip
         epochs = Epochs(tmp_path / "c")
-        started = write(rows, words, servers=broker.kafka_servers, checkpoint=tmp_path / "c",
+        told = Namespace(servers=broker.kafka_servers, kafka_login="")
+        started = write(rows, words, told, checkpoint=tmp_path / "c",
                         query="a query")  # fmt: skip
         try:
             if dies:
