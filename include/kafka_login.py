@@ -17,13 +17,13 @@ ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
-def read_login(path: Path) -> dict[str, str]:
+def read_login(path: Path, *, by_python: bool = False) -> dict[str, str]:
     """Kafka's client properties in a file, such as `security.protocol=SASL_SSL`.
 
     PEM files that it names (from its own folder, unless absolute) are put in their place, so that
     the login can be sent to executors on machines that have no such files. Raises ValueError that
     names the file, the line and the remedy, and no value; also for a file that every user of the
-    machine may read.
+    machine may read, and, if it is to be used `by_python`, for what only Java's clients can use.
 
     Source: https://kafka.apache.org/documentation/#security_configclients
     """
@@ -53,6 +53,8 @@ def read_login(path: Path) -> dict[str, str]:
         raise ValueError(
             f"{path}: ssl.keystore.key and ssl.keystore.certificate.chain go together: one is missing"
         )
+    if by_python:
+        _check_for_python(path, login)
     return login
 
 
@@ -80,8 +82,7 @@ def user_of(login: dict[str, str]) -> tuple[str, str]:
     return plain.get("username", ""), plain.get("password", "")
 
 
-def check_for_python(path: Path, login: dict[str, str]) -> None:
-    """Raise ValueError for a login that Java's clients may use, and kafka-python cannot."""
+def _check_for_python(path: Path, login: dict[str, str]) -> None:
     if stores := sorted(
         name for name in login if name.endswith(("store.location", "store.password"))
     ):

@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
-from include.kafka_login import check_for_python, read_login
+from include.kafka_login import read_login
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.log_formats import compile_log_format
 from include.package import package_jobs
@@ -67,9 +67,7 @@ def _check_logins(settings: Settings) -> None:
     for name in ("kafka_producer_login", "kafka_spark_login"):
         if path := getattr(settings, name):
             try:
-                login = read_login(Path(path))
-                if name == "kafka_producer_login":
-                    check_for_python(Path(path), login)
+                read_login(Path(path), by_python=name == "kafka_producer_login")
             except ValueError as why:
                 raise AirflowFailException(f"TIDEMARK_{name.upper()}: {why}") from None
 

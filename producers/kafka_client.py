@@ -2,8 +2,8 @@
 
 import logging
 import ssl
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import TracebackType
@@ -20,7 +20,7 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from include.kafka_login import check_for_python, read_login, user_of
+from include.kafka_login import read_login, user_of
 from include.settings import load_settings
 
 LATEST = -1  # Kafka's own code for "the offset after the last message"
@@ -147,26 +147,16 @@ class Publisher:
 
 def ensure_topics(servers: str, topics: Iterable[str], partitions: int, replication: int) -> None:
     """Make the topics that are not there yet. Those that are stay as they are."""
-    admin = _admin(servers)
-    missing = set(topics)
-    try:
-        missing -= set(admin.list_topics())
-        for topic in sorted(missing):
+    with _asking(servers, "the topics could not be made") as admin:
+        for topic in sorted(set(topics) - set(admin.list_topics())):
             shape = {"num_partitions": partitions, "replication_factor": replication}
             with suppress(TopicAlreadyExistsError):  # somebody else made it in between
                 admin.create_topics({topic: shape}, wait_for_metadata=True)
-    except KafkaError as error:
-        raise ProducerError(
-            f"the topics {', '.join(sorted(missing))} could not be made: {error!r}"
-        ) from error
-    finally:
-        admin.close()
 
 
 def end_offsets(servers: str, topic: str) -> dict[int, int] | None:
     """Partition -> the offset after its last message; None if there is no such topic."""
-    admin = _admin(servers)
-    try:
+    with _asking(servers, f"the brokers do not say where topic {topic} ends") as admin:
         if topic not in admin.list_topics():
             return None
         (described,) = admin.describe_topics([topic])
@@ -175,8 +165,6 @@ def end_offsets(servers: str, topic: str) -> dict[int, int] | None:
             for partition in described["partitions"]
         }
         return {at.partition: end.offset for at, end in admin.list_partition_offsets(asked).items()}
-    finally:
-        admin.close()
 
 
 def connected(servers: str, connect: Callable[[dict[str, Any]], Any]) -> Any:
@@ -207,16 +195,12 @@ def make_user(servers: str, login: Path) -> str:
     name, password = user_of(_read(login))
     if not name or not password:
         raise ProducerError(f"{login}: sasl.jaas.config has no username and password")
-    admin = _admin(servers)
-    try:
+    failed = f"the brokers do not make user {name}"
+    with _asking(servers, failed) as admin:
         made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
         (refused,) = admin.alter_user_scram_credentials([made]).values()
-    except KafkaError as error:
-        raise ProducerError(f"the brokers do not make user {name}: {error!r}") from error
-    finally:
-        admin.close()
     if refused:
-        raise ProducerError(f"the brokers do not make user {name}: {refused}")
+        raise ProducerError(f"{failed}: {refused}")
     return name
 
 
@@ -227,24 +211,16 @@ def allow(servers: str, user: str, operations: Iterable[str], topics: Iterable[s
             ResourcePattern(ResourceType.TOPIC, topic))
         for operation in operations for topic in topics
     ]  # fmt: skip
-    admin = _admin(servers)
-    try:
-        failed = admin.create_acls(wanted)["failed"]
-    except KafkaError as error:
-        raise ProducerError(f"the brokers do not keep the rights of {user}: {error!r}") from error
-    finally:
-        admin.close()
-    if failed:
-        raise ProducerError(f"the brokers do not keep the rights of {user}: {failed}")
+    failed = f"the brokers do not keep the rights of {user}"
+    with _asking(servers, failed) as admin:
+        refused = admin.create_acls(wanted)["failed"]
+    if refused:
+        raise ProducerError(f"{failed}: {refused}")
 
 
 def login_options(path: Path) -> dict[str, Any]:
     """What kafka-python is told of a login file. Raises ProducerError."""
-    login = _read(path)
-    try:
-        check_for_python(path, login)
-    except ValueError as why:
-        raise ProducerError(str(why)) from None
+    login = _read(path, by_python=True)
     user, password = user_of(login)
     told = {"security_protocol": login["security.protocol"],
             "sasl_mechanism": login.get("sasl.mechanism"),
@@ -271,17 +247,25 @@ def _tls(login: dict[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _read(login: Path) -> dict[str, str]:
+def _read(login: Path, *, by_python: bool = False) -> dict[str, str]:
     try:
-        return read_login(login)
+        return read_login(login, by_python=by_python)
     except ValueError as why:
         raise ProducerError(str(why)) from None
 
 
-def _admin(servers: str) -> Any:
-    return connected(
+@contextmanager
+def _asking(servers: str, failed: str) -> Iterator[KafkaAdminClient]:
+    """An admin client, closed afterwards. Raises ProducerError, which begins with what `failed`."""
+    admin = connected(
         servers,
         lambda login: KafkaAdminClient(
             bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000, **login
         ),
     )
+    try:
+        yield admin
+    except KafkaError as error:
+        raise ProducerError(f"{failed}: {error!r}") from error
+    finally:
+        admin.close()

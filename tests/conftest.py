@@ -110,18 +110,22 @@ def jars(java) -> Path:
     return folder
 
 
+def broker_settings(home: Path, jars: Path, first_port: int) -> Settings:
+    """Settings of a broker of its own in `home`, on free ports from the first."""
+    (home / "jars").symlink_to(jars)
+    port = free_port(first_port)
+    return load_settings({
+        "TIDEMARK_HOME": str(home), "TIDEMARK_KAFKA_PORT": str(port),
+        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
+    })  # fmt: skip
+
+
 @pytest.fixture(scope="session")
 def broker(jars, tmp_path_factory) -> Iterator[Settings]:
     """A real broker of its own on free ports; settings that name it."""
     from include.local_stack import broker as local_broker
 
-    home = tmp_path_factory.mktemp("broker")
-    (home / "jars").symlink_to(jars)
-    port = free_port(29092)
-    settings = load_settings({
-        "TIDEMARK_HOME": str(home), "TIDEMARK_KAFKA_PORT": str(port),
-        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
-    })  # fmt: skip
+    settings = broker_settings(tmp_path_factory.mktemp("broker"), jars, 29092)
     local_broker.start(settings)
     yield settings
     assert local_broker.service(settings).stop()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import psutil
 
-from include.kafka_login import check_for_python, read_login
+from include.kafka_login import read_login
 from include.local_stack import airflow, broker
 from include.local_stack.jars import version_mismatches, wrong_jars
 from include.local_stack.java import java_home, java_version
@@ -80,9 +80,7 @@ def _logins(settings: Settings) -> Iterator[Finding]:
     producers, jobs = settings.kafka_producer_login, settings.kafka_spark_login
     for login in filter(None, (producers, jobs)):
         try:
-            found = read_login(Path(login))
-            if login == producers:
-                check_for_python(Path(login), found)
+            found = read_login(Path(login), by_python=login == producers)
             yield Finding("Kafka login", f"{login}: {found['security.protocol']}")
         except ValueError as why:
             yield Finding("Kafka login", "cannot be used", str(why))

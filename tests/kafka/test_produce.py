@@ -13,15 +13,14 @@ from datetime import date
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from include.local_stack.doctor import free_port
-from include.settings import PROJECT, load_settings
+from include.settings import PROJECT
 from producers.access_log.follow import follow
 from producers.access_log.generator import generate
 from producers.access_log.produce import produce
 from producers.access_log.replay import Line
 from producers.kafka_client import ProducerError, end_offsets, ensure_topics
 from producers.ledger import Ledger
-from tests.conftest import eventually, run
+from tests.conftest import broker_settings, eventually, run
 
 DAY = date(2026, 1, 15)
 
@@ -272,12 +271,7 @@ def test_brokers_may_go_while_a_log_is_followed_and_rotated(jars, tmp_path, monk
     from producers.access_log import follow as module
 
     monkeypatch.setattr(module, "AGAIN_SECONDS", 1)
-    (tmp_path / "jars").symlink_to(jars)
-    port = free_port(26092)
-    settings = load_settings({
-        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PORT": str(port),
-        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
-    })  # fmt: skip
+    settings = broker_settings(tmp_path, jars, 26092)
     path, stop, said, ended = tmp_path / "access.log", threading.Event(), [], []
     told = {"servers": settings.kafka_servers, "topic": "lines", "ledgers": tmp_path / "ledger",
             "stop": stop, "rotated_seconds": 1, "patience": 4, "says": said.append}  # fmt: skip
