@@ -46,8 +46,10 @@ def environment(settings: Settings) -> dict[str, str]:
     home, host = settings.home / "airflow", "127.0.0.1"
     url = f"http://{host}:{settings.airflow_port}"
     tools = [str(Path(sys.executable).parent), str(java_home() / "bin")]
-    told = changed(settings)
-    if settings.airflow_database:  # by a command, so that the password stands in no environment
+    told, code = changed(settings), [str(PROJECT)]
+    if not settings.airflow_database:
+        code.append(str(PROJECT / "include" / "local_stack" / "sqlite"))
+    else:  # by a command, so that the password stands in no environment
         told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"] = (
             f"cat {shlex.quote(settings.airflow_database)}"
         )
@@ -61,7 +63,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "SPARK_HOME": str(pyspark_home()),
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": host,
-        "PYTHONPATH": str(PROJECT),
+        "PYTHONPATH": os.pathsep.join(code),
         "TIDEMARK_HOME": str(settings.home),
         "TIDEMARK_FIRST_NIGHT": _first_night(settings),
         "AIRFLOW_HOME": str(home),
