@@ -84,9 +84,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def start(settings: Settings) -> None:
-    """Start Airflow unless it runs; it needs about a minute until it is ready."""
+    """Start Airflow unless all of it runs; it needs about a minute until it is ready.
+
+    `airflow standalone` goes on when its scheduler ends, and nothing would be scheduled any more.
+    """
     airflow = service(settings)
-    if airflow.process() is None:
+    if not airflow.is_whole():
         env = environment(settings)
         Path(env["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
         command = str(Path(sys.executable).with_name("airflow"))

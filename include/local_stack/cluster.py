@@ -301,8 +301,8 @@ def services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]
 
 def _refuse_taken_ports(settings: Settings) -> None:
     for name, port in ports(settings).items():
-        ours = service(settings, name.split()[0]).process()
-        if ours is None and (holder := listener(port)):
+        ours = service(settings, name.split()[0]).family()
+        if not ours and (holder := listener(port)):
             raise StackError(
                 f"port {port} ({name}) is taken by {holder}; end it, or choose others: "
                 f"echo TIDEMARK_CLUSTER_PORTS={settings.cluster_ports + 1000} >> .env"

@@ -58,8 +58,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 def _ports(settings: Settings) -> Iterator[Finding]:
     ours = set()
     for service in (broker.service(settings), airflow.service(settings)):
-        if process := service.process():
-            ours |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+        ours |= {process.pid for process in service.family()}
     taken_by_us = {port for port, pid in listening() if pid in ours}
     for name, port in settings.ports.items():
         what = f"Port {port}"

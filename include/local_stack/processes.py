@@ -42,12 +42,39 @@ class Service:
             kept = json.loads(self.state.read_text())
             process = psutil.Process(kept["pid"])
             same = abs(process.create_time() - kept["created"]) < 1
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+            return process if same and _lives(process.pid) else None
         except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
             return None
 
+    def family(self) -> list[psutil.Process]:
+        """It and all that it has started and that lives, also after it was killed."""
+        leader = self.process()
+        try:
+            pid = json.loads(self.state.read_text())["pid"]
+        except (OSError, ValueError, KeyError):
+            return []
+        if leader is None and _lives(pid):
+            return []  # the process id is another program's by now
+        # While a session has members, its number is given to no new process.
+        orphans = {found for found in psutil.pids() if _session(found) == pid}
+        members = {p.pid: p for p in leader.children(recursive=True)} if leader else {}
+        for found in orphans - members.keys() - {pid}:
+            with suppress(psutil.NoSuchProcess):
+                members[found] = psutil.Process(found)
+        living = [p for p in members.values() if _lives(p.pid)]
+        return [leader, *living] if leader else living
+
+    def is_whole(self) -> bool:
+        """Whether it runs, and none of the processes that it has started itself has ended."""
+        process = self.process()
+        return process is not None and all(_lives(child.pid) for child in process.children())
+
     def start(self, command: list[str], env: Mapping[str, str]) -> None:
-        """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it."""
+        """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
+
+        What an earlier one left behind when it was killed is ended before.
+        """
+        self.stop()
         self.state.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -80,21 +107,16 @@ class Service:
 
     def stop(self, seconds: float = 20) -> bool:
         """End the process and all that it started; give whether there was something to end."""
-        process = self.process()
-        if process is None:
-            self.state.unlink(missing_ok=True)
-            return False
-        # Children are asked for first: once the parent has gone they could not be told any more.
-        family = [*process.children(recursive=True), process]
-        with_parent_first = [process, *family[:-1]]
-        for member in with_parent_first:
+        # All are looked for first: once the parent has gone they could not be told any more.
+        family = self.family()
+        for member in family:
             _send(member, signal.SIGTERM)
         _, alive = psutil.wait_procs(family, timeout=seconds)
         for member in alive:
             _send(member, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=5)
         self.state.unlink(missing_ok=True)
-        return True
+        return bool(family)
 
 
 def listener(port: int) -> str | None:
@@ -118,3 +140,17 @@ def listening() -> Iterator[tuple[int, int | None]]:
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
