@@ -129,7 +129,7 @@ def totals(folder: Path, first: str, last: str) -> Table:
         table.add_column(name, justify="left" if name == "day" else "right")
     sums = dict.fromkeys(columns[1:], 0)
     by_status: dict[str, int] = {}
-    for path in sorted(folder.glob("[0-9]*/report.json")):
+    for path in sorted(folder.glob("????-??-??/report.json")):
         if not first <= path.parent.name <= last:
             continue
         report = json.loads(path.read_text())

@@ -230,7 +230,7 @@ def _day(settings: Settings, day: str) -> dict[str, Any]:
 
 def _remedy(settings: Settings, day: str) -> str:
     days = sorted(
-        path.parent.name for path in reports(settings, DATASET).glob("[0-9]*/report.json")
+        path.parent.name for path in reports(settings, DATASET).glob("????-??-??/report.json")
     )
     if (summaries(settings, DATASET) / day / "summary.json").is_file():
         return (

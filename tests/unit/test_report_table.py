@@ -172,6 +172,14 @@ def test_what_cannot_be_told_is_refused_with_a_remedy(home, capsys, argv, says):
     assert text.count("\n") == 1
 
 
+def test_the_days_that_it_offers_are_days_and_no_ranges(home, capsys):
+    for name in ("2015", "2015-05-17", "2026-W47", "2015-05-17_2015-05-20"):
+        path = reports(home, "access_log") / name / "report.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert "that have one: 2015-05-17 to 2015-05-17" in refused(capsys, "--day", "2015-05-01")
+
+
 def test_without_any_summary_it_says_what_to_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
     assert "run `make demo` or analyse_access_log" in refused(capsys)
