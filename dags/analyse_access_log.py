@@ -31,7 +31,7 @@ from include.assets import (
     ACCESS_LOG_TOPIC,
 )
 from include.filters import FILTER, FILTER_PARAMS, ONLY, filter_name
-from include.lake import landing, ready, run_manifest, summaries
+from include.lake import data_at, landing, ready, run_manifest, summaries
 from include.nights import days_behind, days_of_run, new_in_topic, new_lines, take_files
 from include.notes import NOTES_FAILURE, late_alert
 from include.reporting.report_task import report_task
@@ -47,7 +47,6 @@ SOURCE = (
 )
 NEW_LINES = "ti.xcom_pull(task_ids='has_new')"
 LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "{{ params.source }}") / "data")
-OTHER = LANDED.replace("params.source", "'files' if params.source == 'kafka' else 'kafka'")
 
 
 @dag(
@@ -93,6 +92,7 @@ def analyse_access_log():
 
     land = spark_job(
         "land_access_log", kafka=True, source=SOURCE, sink=LANDED,
+        **data_at(SETTINGS, DATASET, "{{ params.source }}"),
         trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "analyse_access_log", "{{ run_id }}"),
         accept_loss="{{ params.accept_loss }}", lines=NEW_LINES,

@@ -23,7 +23,15 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION
-from include.lake import is_reported, landed_offsets, landing, reports, run_manifest, summaries
+from include.lake import (
+    data_at,
+    is_reported,
+    landed_offsets,
+    landing,
+    reports,
+    run_manifest,
+    summaries,
+)
 from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import spark_job
@@ -67,7 +75,7 @@ def analyse_clickstream():
 
     land = spark_job(
         "land_clickstream", kafka=True, source=f"kafka:{SETTINGS.clickstream_topic}",
-        sink=LANDED, trigger="available-now",
+        sink=LANDED, **data_at(SETTINGS, DATASET, "kafka"), trigger="available-now",
         time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", accept_loss="{{ params.accept_loss }}",
         manifest=run_manifest(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
         operator=POOL | {"outlets": [CLICKSTREAM_LANDED]},

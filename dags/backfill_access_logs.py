@@ -22,15 +22,14 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
 from include.backfill import run_folder
-from include.lake import landing, ready, run_manifest
+from include.lake import data_at, landing, ready, run_manifest
 from include.reporting.report_task import report_task
 from include.settings import load_settings
 from include.spark_submit import parsing, spark_job, summarise_days
 
 SETTINGS = load_settings()
-DATASET = "access_log"
-POOL = {"pool": "landing_access_log"}
-FILES = "parquet:" + str(landing(SETTINGS, DATASET, "files") / "data")
+DATASET, POOL = "access_log", {"pool": "landing_access_log"}
+FILES = f"parquet:{landing(SETTINGS, DATASET, 'files')}/data"
 STAGED = "{{ ti.xcom_pull(task_ids='inventory') }}"
 LINES = "ti.xcom_pull(task_ids='inventory', key='lines')"
 DAY = {"type": ["null", "string"], "format": "date"}
@@ -68,7 +67,8 @@ def backfill_access_logs():
 
     land = spark_job(
         "land_access_log", source=f"text:{ready(SETTINGS, DATASET)}", sink=FILES, lines=LINES,
-        trigger="available-now", run_id="{{ run_id }}", **parsing(SETTINGS),
+        **data_at(SETTINGS, DATASET, "files"), trigger="available-now", run_id="{{ run_id }}",
+        **parsing(SETTINGS),
         manifest=run_manifest(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
         operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
     )  # fmt: skip

@@ -14,6 +14,12 @@ def landing(settings: Settings, dataset: str, kind: str) -> Path:
     return settings.lake / "landing" / dataset / kind
 
 
+def data_at(settings: Settings, dataset: str, kind: str) -> dict[str, str]:
+    """The flag by which a new landing has its data in a store; none where they lie in the lake."""
+    root = settings.landing_data.rstrip("/")
+    return {"data_at": f"{root}/{dataset}/{kind}/data"} if root else {}
+
+
 def inbox(settings: Settings, dataset: str) -> Path:
     return settings.lake / "inbox" / dataset
 

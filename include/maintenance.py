@@ -10,6 +10,7 @@ from typing import Any
 from include.lake import (
     changed_days,
     is_reported,
+    landed_days,
     landing,
     last_landed_batch,
     reports,
@@ -159,4 +160,6 @@ def _days(folder: Path) -> list[str]:
 
 def _landed_days(folder: Path) -> list[str]:
     places = [*folder.glob("data/event_date=[0-9]*"), *folder.glob("replayed/**/event_date=[0-9]*")]
-    return sorted({place.name.partition("=")[2] for place in places})
+    days = {place.name.partition("=")[2] for place in places}
+    # Where the data are in a store, what was landed is known by its record alone.
+    return sorted(days | landed_days(folder).keys() if (folder / "data_at").is_file() else days)

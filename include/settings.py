@@ -52,6 +52,10 @@ class Settings:
         "",
         "folder with a spark-defaults.conf for all jobs, such as a cluster's secret; empty: none",
     )
+    landing_data: str = _setting(
+        "", "address below which landed data lie: s3a://bucket/tidemark, hdfs://namenode:8020/tidemark; "
+        "empty: in the lake",
+    )  # fmt: skip
     driver_memory: str = _setting("1g", "heap of a Spark driver")
     log_format: str = _setting(
         "", "Apache LogFormat string of the log, if it is none of those that are recognised"
@@ -139,6 +143,10 @@ class Settings:
     @property
     def jars(self) -> Path:
         return self.home / "jars"
+
+    @property
+    def s3_jars(self) -> Path:
+        return self.home / "jars-s3"
 
     @property
     def job_zip(self) -> Path:

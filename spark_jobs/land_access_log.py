@@ -16,6 +16,7 @@ from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.runtime.landing import land
 from spark_jobs.runtime.losses import loss_argument
 from spark_jobs.runtime.parsing import add_parsing, lines_reader
+from spark_jobs.runtime.stored import data_at_argument
 from spark_jobs.runtime.words import parse_words
 from spark_jobs.transforms.access_log import LINES, arrivals_of
 
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = stream_arguments(__doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS)
     add_parsing(parser)
     loss_argument(parser)
+    data_at_argument(parser)
     args = parser.parse_args(argv)
     words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
     land(

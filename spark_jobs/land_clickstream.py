@@ -15,6 +15,7 @@ from spark_jobs.runtime.arguments import stream_arguments
 from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.runtime.landing import land
 from spark_jobs.runtime.losses import loss_argument
+from spark_jobs.runtime.stored import data_at_argument
 from spark_jobs.runtime.words import parse_words
 from spark_jobs.transforms import clickstream
 
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shape", default="rows", choices=clickstream.SHAPES, help="of a message")
     parser.add_argument("--time-zone", default="UTC", help="zone of event_date's midnight")
     loss_argument(parser)
+    data_at_argument(parser)
     args = parser.parse_args(argv)
     words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
     land(

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -29,6 +28,7 @@ from spark_jobs.runtime.claims import replace_text
 from spark_jobs.runtime.landing import Landing, removed_days
 from spark_jobs.runtime.progress import append_line, plural
 from spark_jobs.runtime.sink_log import LandedFile, Lists
+from spark_jobs.runtime.stored import Data, path_at, remove_tree
 from spark_jobs.runtime.words import Place, Refused
 
 JOB = "maintain_landing"
@@ -45,7 +45,7 @@ class Group:
     files: list[LandedFile] = field(default_factory=list)
     goes: bool = False
     into: int = 0  # how many files to merge them into; 0: they stay as they are
-    made: list[Path] = field(default_factory=list)
+    made: list[Data] = field(default_factory=list)
     before: Counts = field(default_factory=dict)
 
     @property
@@ -112,7 +112,7 @@ def maintain(landing: Landing, args: argparse.Namespace) -> dict[str, Any]:
         for group in touched:
             group.before = _sum(rows[file.path] for file in group.files)
         if not dry:
-            merge(spark, schema, landing.folder / "merging", [g for g in touched if g.into])
+            merge(spark, schema, landing.data.parent / "merging", [g for g in touched if g.into])
     if not dry:
         carry_out(landing, args.run_id, lists, touched, going)
     removed: dict[str, Counts] = {}
@@ -156,12 +156,12 @@ def refuse_all(landing: Landing, lists: Lists, going: set[str]) -> None:
         )
 
 
-def merged_schema(spark: SparkSession, files: list[Path]) -> StructType:
+def merged_schema(spark: SparkSession, files: list[Data]) -> StructType:
     """All columns of all files: older ones may have fewer."""
     return spark.read.option("mergeSchema", True).parquet(*map(str, files)).schema
 
 
-def fingerprints(spark: SparkSession, schema: StructType, files: list[Path]) -> dict[Path, Counts]:
+def fingerprints(spark: SparkSession, schema: StructType, files: list[Data]) -> dict[Data, Counts]:
     """File -> its files (1), bytes, good and bad rows, and a hash of them in any order."""
     found = {
         path: {"files": 1, "bytes": path.stat().st_size, "good": 0, "bad": 0, "hash": 0}
@@ -175,14 +175,13 @@ def fingerprints(spark: SparkSession, schema: StructType, files: list[Path]) -> 
         F.sum(row.cast("decimal(38,0)")).cast("string").alias("hash"),
     )  # fmt: skip
     for file, *counts in counted.collect():
-        path = Path(unquote(urlsplit(file).path))
-        found[path] |= dict(zip(("good", "bad", "hash"), map(int, counts), strict=True))
+        found[path_at(file)] |= dict(zip(("good", "bad", "hash"), map(int, counts), strict=True))
     return found
 
 
-def merge(spark: SparkSession, schema: StructType, folder: Path, groups: list[Group]) -> None:
+def merge(spark: SparkSession, schema: StructType, folder: Data, groups: list[Group]) -> None:
     """Write the rows of each group anew below `folder`; Refused unless they are the same rows."""
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     for number, group in enumerate(groups):
         rows = _rows(spark, schema, [file.path for file in group.files])
         times = [name for name in TIMES if name in rows.columns]
@@ -213,7 +212,8 @@ def carry_out(
     for group in touched:
         for number, made in enumerate(group.made):
             sink_log.sync(made)
-            group.made[number] = made.replace(group.files[0].path.parent / made.name)
+            target: Any = group.files[0].path.parent / made.name
+            group.made[number] = made.replace(target)
         sink_log.sync(group.files[0].path.parent)
     gone = [(group.day, group.log, _told(group)) for group in touched if group.goes]
     gone += [(p.name.partition("=")[2], "replayed", _size(p)) for p in replayed(landing, going)]
@@ -233,10 +233,11 @@ def carry_out(
         path.unlink()
     for folder in landing.data.glob("event_date=*"):
         if not any(folder.iterdir()):
-            folder.rmdir()
+            remove_tree(folder)
     for folder in replayed(landing, going):  # no log says what is data there: all at once
         shutil.rmtree(folder.replace(_made(landing.folder / "merging") / f"{folder.name}-replayed"))
-    shutil.rmtree(landing.folder / "merging", ignore_errors=True)
+    remove_tree(landing.folder / "merging")
+    remove_tree(landing.data.parent / "merging")
 
 
 def replayed(landing: Landing, going: set[str]) -> list[Path]:
@@ -285,7 +286,7 @@ def _days(text: str) -> list[str]:
         raise Refused(f"{text!r}: expected days such as 2026-01-31, or none") from None
 
 
-def _rows(spark: SparkSession, schema: StructType, files: list[Path]) -> DataFrame:
+def _rows(spark: SparkSession, schema: StructType, files: list[Data]) -> DataFrame:
     return spark.read.schema(schema).parquet(*map(str, files))
 
 

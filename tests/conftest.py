@@ -19,8 +19,9 @@ import pytest
 
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import free_port
-from include.local_stack.jars import connector_jars, ensure_jars, pyspark_home
+from include.local_stack.jars import FOR_S3, connector_jars, ensure_jars, pyspark_home
 from include.local_stack.java import java_home
+from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
@@ -75,10 +76,24 @@ def java() -> None:
 
 
 @pytest.fixture(scope="session")
-def spark(jars, tmp_path_factory):
-    """One Spark session for the whole run, with the Kafka connector and the jobs' zip."""
+def s3_jars(java) -> Path | None:
+    """What Spark needs for S3, brought once; None where 670 MB cannot be reached."""
+    folder = load_settings().s3_jars
+    try:
+        ensure_jars(folder, FOR_S3)
+    except StackError as error:
+        print(error)
+        return None
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark(jars, s3_jars, tmp_path_factory):
+    """One Spark session for the whole run, with the Kafka connector, S3 and the jobs' zip."""
     from pyspark.sql import SparkSession
 
+    if s3_jars:
+        os.environ["SPARK_DIST_CLASSPATH"] = f"{s3_jars}/s3/*"
     # Python workers find what they run in the zip, as with --py-files.
     archive = package_jobs(tmp_path_factory.mktemp("session") / "spark_jobs.zip")
     builder = SparkSession.builder.master("local[3]").appName("tests")

@@ -17,7 +17,7 @@ from include.local_stack import airflow, broker, cluster
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.demo import follow, run_demo
 from include.local_stack.doctor import examine
-from include.local_stack.jars import ensure_jars
+from include.local_stack.jars import ensure_all_jars
 from include.local_stack.processes import Service, StackError
 from include.local_stack.up import bring_up
 from include.moving import relocated
@@ -68,7 +68,7 @@ def jars() -> None:
     """Bring the broker's and the connector's jars, checked against their recorded sums."""
     with _told() as settings:
         with says.status("bringing jars (about a minute the first time)"):
-            ensure_jars(settings.jars)
+            ensure_all_jars(settings)
         with says.status("making Spark start faster (about a minute the first time)"):
             ensure_archive(settings)
         package_jobs(settings.job_zip)

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from include.local_stack.jars import pyspark_home
+from include.local_stack.jars import needs_s3, pyspark_home
 from include.local_stack.java import java_home
 from include.local_stack.processes import Service, StackError
 from include.settings import PROJECT, Settings, changed
@@ -55,6 +55,8 @@ def environment(settings: Settings) -> dict[str, str]:
         )
     if settings.spark_conf_dir:
         told["SPARK_CONF_DIR"] = settings.spark_conf_dir
+    if needs_s3(settings):  # for drivers, and for executors where this starts a worker
+        told["SPARK_DIST_CLASSPATH"] = str(settings.s3_jars / "s3" / "*")
     if settings.metrics_endpoint:
         told |= METRICS | {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": settings.metrics_endpoint}
     return os.environ | told | SETTINGS | {

@@ -25,7 +25,7 @@ from rich.console import Console
 from include.local_stack import airflow, broker, secured
 from include.local_stack.airflow import Api
 from include.local_stack.class_archive import ensure_archive
-from include.local_stack.jars import ensure_jars, pyspark_home
+from include.local_stack.jars import ensure_all_jars, pyspark_home
 from include.local_stack.processes import Service, StackError, listener
 from include.local_stack.secured import kept_secret
 from include.local_stack.up import step
@@ -118,10 +118,11 @@ def bring_up(settings: Settings, says: Console) -> Api:
     """
     _refuse_taken_ports(settings)
     package_jobs(settings.job_zip)
-    jars = settings.home.parent / "jars"
-    step(says, "jars in place", lambda: ensure_jars(jars))
-    if not settings.jars.exists():
-        settings.jars.symlink_to(jars)
+    laptop = replace(settings, home=settings.home.parent)  # the jars are one for both
+    step(says, "jars in place", lambda: ensure_all_jars(laptop))
+    for here, there in ((settings.jars, laptop.jars), (settings.s3_jars, laptop.s3_jars)):
+        if there.exists() and not here.exists():
+            here.symlink_to(there)
     step(says, "Spark starts faster", lambda: ensure_archive(settings))
     step(says, "PostgreSQL answers", lambda: start_postgres(settings))
     step(says, "three brokers answer", lambda: start_brokers(settings))

@@ -1,4 +1,4 @@
-"""The jars beside Spark: the broker's and the connector's, brought by the Ivy that pyspark ships."""
+"""The jars beside Spark: the broker's, the connector's, those for S3; by the Ivy that pyspark ships."""
 
 import hashlib
 import shutil
@@ -6,17 +6,43 @@ import subprocess
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from include.local_stack.java import java_home
 from include.local_stack.processes import StackError
+from include.settings import Settings
 
 HERE = Path(__file__).parent
 IVY_FILE, SUMS_FILE = HERE / "ivy.xml", HERE / "jars.sha256"
 
 
-def ensure_jars(folder: Path) -> None:
+class JarSet(NamedTuple):
+    """Configurations of ivy.xml that are brought into one folder, and the sums of what they bring."""
+
+    confs: tuple[str, ...]
+    sums: Path
+
+
+NEEDED = JarSet(("broker", "connector"), SUMS_FILE)
+# Hadoop's file system of S3, with the whole of Amazon's library: 670 MB, so only for who asks for it.
+FOR_S3 = JarSet(("s3",), HERE / "jars-s3.sha256")
+
+
+def needs_s3(settings: Settings) -> bool:
+    """Whether landed data are to lie in S3."""
+    return settings.landing_data.startswith("s3a:")
+
+
+def ensure_all_jars(settings: Settings) -> None:
+    """Bring all jars that these settings need; raises StackError."""
+    ensure_jars(settings.jars)
+    if needs_s3(settings):
+        ensure_jars(settings.s3_jars, FOR_S3)
+
+
+def ensure_jars(folder: Path, of: JarSet = NEEDED) -> None:
     """Bring the jars unless they are all there and as recorded; raise StackError otherwise."""
-    if not wrong_jars(folder):
+    if not wrong_jars(folder, of):
         return
     (ivy,) = (pyspark_home() / "jars").glob("ivy-*.jar")
     fresh = folder.with_name(f".{folder.name}.new")
@@ -24,15 +50,15 @@ def ensure_jars(folder: Path) -> None:
     fresh.mkdir(parents=True)
     java = str(java_home() / "bin" / "java")
     retrieved = f"{fresh}/[conf]/[artifact]-[revision].[ext]"
-    command = [java, "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", "broker", "connector"]
+    command = [java, "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", *of.confs]
     command += ["-types", "jar", "bundle", "-retrieve", retrieved]
     done = subprocess.run(command, capture_output=True, text=True, cwd=fresh, check=False)
-    if wrong := wrong_jars(fresh):
+    if wrong := wrong_jars(fresh, of):
         missing = any(why == "missing" for why in wrong.values())
         tail = "\n".join(done.stdout.splitlines()[-8:]) if missing else ""
         listed = ", ".join(f"{name} ({why})" for name, why in list(wrong.items())[:5])
         raise StackError(
-            f"{len(wrong)} jars are not what {SUMS_FILE.name} records: {listed}. "
+            f"{len(wrong)} jars are not what {of.sums.name} records: {listed}. "
             + ("Is the network reachable? Run it again" if missing else
                "Delete the cached ones in ~/.ivy2 and run it again; never use a changed jar")
             + (f"\n{tail}" if tail else "")
@@ -41,16 +67,18 @@ def ensure_jars(folder: Path) -> None:
     fresh.replace(folder)
 
 
-def wrong_jars(folder: Path) -> dict[str, str]:
+def wrong_jars(folder: Path, of: JarSet = NEEDED) -> dict[str, str]:
     """Jar -> `missing` or `changed`, for every jar that is not as recorded; empty if all are."""
     wrong = {}
-    for line in SUMS_FILE.read_text().splitlines():
+    for line in of.sums.read_text().splitlines():
         expected, _, name = line.partition("  ")
         file = folder / name
         if not file.is_file():
             wrong[name] = "missing"
-        elif hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-            wrong[name] = "changed"
+            continue
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != expected:
+                wrong[name] = "changed"
     return wrong
 
 

@@ -9,7 +9,7 @@ from include.local_stack import airflow, broker
 from include.local_stack.airflow import Api
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import examine
-from include.local_stack.jars import ensure_jars
+from include.local_stack.jars import ensure_all_jars
 from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import Settings
@@ -24,7 +24,7 @@ def bring_up(settings: Settings, says: Console) -> Api:
     package_jobs(settings.job_zip)
     # Airflow takes longest to start, so it goes first, and the rest happens meanwhile.
     step(says, "Airflow started", lambda: airflow.start(settings))
-    step(says, "jars in place", lambda: ensure_jars(settings.jars))
+    step(says, "jars in place", lambda: ensure_all_jars(settings))
     step(says, "Spark starts faster", lambda: ensure_archive(settings))
     if broker.is_local(settings):
         step(says, f"Kafka answers on port {settings.kafka_port}", lambda: broker.start(settings))

@@ -1,6 +1,7 @@
 """A landing folder: data, checkpoint and progress as one unit, with one writer at a time.
 
-    <folder>/data/            what is landed, written by exactly one query
+    <folder>/data/            what is landed, written by exactly one query; or, where that lies, in
+    <folder>/data_at          the address of a store
     <folder>/checkpoint/      where that query stands
     <folder>/progress.jsonl   what each batch read and landed, a line a batch
     <folder>/removed.jsonl    days that maintain_landing has removed, a line a time
@@ -17,6 +18,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from spark_jobs.runtime.losses import (
     read_losses,
 )
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
+from spark_jobs.runtime.stored import Data, Stored, data_of, keep_store
 from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, client_properties, read, write
 from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
@@ -52,23 +55,33 @@ class Landing:
 
     def __init__(self, sink: Place, ddl: str, is_line: str = "true") -> None:
         self._format, self._ddl, self._is_line = sink.kind, ddl, is_line
-        self.data = Path(sink.name).absolute()
-        if self.data.name != "data":
+        named = Path(sink.name).absolute()
+        if named.name != "data":
             raise Refused(
                 f"sink {str(sink)!r}: the folder must be called `data`, because its checkpoint is "
                 f"kept beside it; use {sink.kind}:{sink.name.rstrip('/')}/data"
             )
-        self.folder = self.data.parent
+        self.folder = named.parent
         self.checkpoint = self.folder / "checkpoint"
         self.progress = self.folder / "progress.jsonl"
         self.removed = self.folder / "removed.jsonl"
         self.lost = self.folder / "lost.jsonl"
 
+    @property
+    def data(self) -> Data:
+        """Where the data lie."""
+        return data_of(self.folder)
+
     @contextmanager
-    def locked(self, job: str, source: Place, run: str) -> Iterator[str]:
-        """Hold the folder for this job; refused if it is held, another's, or not whole."""
+    def locked(self, job: str, source: Place, run: str, data_at: str = "") -> Iterator[str]:
+        """Hold the folder for this job; refused if it is held, another's, or not whole.
+
+        A new one gets its data at the address `data_at`, if that is given.
+        """
         about = {"job": job, "source": str(source), "format": self._format}
         with claimed(self.folder, self.checkpoint, run, about) as query:
+            if data_at:
+                keep_store(self.folder, data_at)
             self._check_whole()
             yield query
 
@@ -214,8 +227,11 @@ def land(
     landing, started = Landing(words.sink, ddl, is_line[1]), time.monotonic()
     if args.check:
         return
-    with landing.locked(job, words.source, args.run_id) as query:
-        spark = session.start(job)
+    with landing.locked(job, words.source, args.run_id, args.data_at) as query:
+        spark, kept = (
+            session.start(job),
+            replace(words, sink=Place(words.sink.kind, str(landing.data))),
+        )
         topic_ids, losses = _look_for_losses(spark, landing, words.source, args)
         lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
         rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])
@@ -225,13 +241,13 @@ def land(
             listening(spark, recorder),
         ):
             lease.wait(write(
-                rows, words, args, checkpoint=landing.checkpoint, query=query,
+                rows, kept, args, checkpoint=landing.checkpoint, query=query,
                 partition_by="event_date",
             ))  # fmt: skip
             recorder.wait()
         landing.recount(spark, args.run_id)
         landed = manifest(landing, args.run_id, {
-            "job": job, "source": str(words.source), "sink": str(words.sink),
+            "job": job, "source": str(words.source), "sink": str(kept.sink),
             "trigger": str(words.trigger), "ended": lease.reason,
             "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
@@ -295,14 +311,14 @@ def _counts(is_line: str) -> list[Column]:
     ]
 
 
-def read_landing(spark: SparkSession, folder: Path, ddl: str) -> DataFrame:
-    """What is landed in `folder` as Parquet, the columns of `ddl`; nothing before the first batch.
+def read_landing(spark: SparkSession, folder: Data, ddl: str) -> DataFrame:
+    """What is landed as Parquet in the data `folder`, the columns of `ddl`; at first nothing.
 
     What an older version has landed lacks columns that came later: there they are null.
     """
     if last_batch(folder) is None:
         return spark.createDataFrame([], ddl)
-    return spark.read.schema(ddl).parquet(str(folder))
+    return spark.read.schema(ddl).parquet(str(_where(folder)))
 
 
 def removed_days(folder: Path) -> list[dict[str, Any]]:
@@ -310,10 +326,16 @@ def removed_days(folder: Path) -> list[dict[str, Any]]:
     return list(_records(folder / "removed.jsonl"))
 
 
-def last_batch(folder: Path) -> int | None:
+def last_batch(folder: Data) -> int | None:
     """The last batch that the landing's `_spark_metadata` lists."""
-    log = (folder / "_spark_metadata").glob("[0-9]*")
+    log = (_where(folder) / "_spark_metadata").glob("[0-9]*")
     return max((int(entry.name.removesuffix(".compact")) for entry in log), default=None)
+
+
+def _where(folder: Data) -> Data:
+    """The data of the landing whose data folder this is: in its store, if it has one."""
+    found = folder if isinstance(folder, Stored) else data_of(folder.parent)
+    return found if isinstance(found, Stored) else folder
 
 
 def manifest(landing: Landing, run: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,8 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
+from spark_jobs.runtime.stored import Data, Stored, address_of, path_at
 from spark_jobs.runtime.words import Refused
 
 HEADER = "v1"
@@ -23,7 +22,7 @@ NO_DAY = "__HIVE_DEFAULT_PARTITION__"
 class LandedFile:
     """A data file as the log lists it; `landed_at` in milliseconds since 1970."""
 
-    path: Path
+    path: Data
     size: int
     landed_at: int
 
@@ -41,14 +40,17 @@ class LandedFile:
 Lists = dict[str, list[LandedFile]]
 
 
-def listed(data: Path) -> Lists:
+def listed(data: Data) -> Lists:
     """Log file -> the data files in it, for the log files that readers take.
 
     Raises Refused if the log is not whole or a file that it lists is not there: what it does not
     list would then be no leftover.
     """
     log = data / "_spark_metadata"
-    names = {int(p.name.removesuffix(".compact")): p.name for p in sorted(log.glob("[0-9]*"))}
+    names = {
+        int(name.removesuffix(".compact")): name
+        for name in sorted(path.name for path in log.glob("[0-9]*"))
+    }
     if not names:
         return {}
     compact = max((n for n, name in names.items() if name.endswith(".compact")), default=0)
@@ -59,8 +61,9 @@ def listed(data: Path) -> Lists:
                 f"{log} lacks batch {batch}; put it back from a copy, nothing was changed"
             )
         found[names[batch]] = _read(log / names[batch])
+    there = {path.resolve() for path in _data_files(data)}
     for file in (file for files in found.values() for file in files):
-        if not file.path.is_file() or not file.path.resolve().is_relative_to(data.resolve()):
+        if file.path.resolve() not in there:
             raise Refused(
                 f"{log} lists {file.path}, which is not there: the landing was moved, or is damaged; "
                 "put it back where it was, nothing was changed"
@@ -68,18 +71,22 @@ def listed(data: Path) -> Lists:
     return found
 
 
-def rewrite(data: Path, name: str, files: list[LandedFile]) -> None:
+def rewrite(data: Data, name: str, files: list[LandedFile]) -> None:
     """Let the log file `name` list `files`; on disk when this returns."""
     log = data / "_spark_metadata"
     entries = [
         {
-            "path": "file://" + quote(str(file.path), safe="/="), "size": file.size, "isDir": False,
+            "path": address_of(file.path), "size": file.size, "isDir": False,
             "modificationTime": file.landed_at, "blockReplication": 1, "blockSize": 33554432,
             "action": "add",
         } for file in files
     ]  # fmt: skip
+    text = "\n".join([HEADER, *(json.dumps(entry) for entry in entries)])
+    if isinstance(log, Stored):
+        (log / name).replace_text(text)
+        return
     part = log / ".rewritten"  # one name, so that nothing is left of a killed run for long
-    part.write_text("\n".join([HEADER, *(json.dumps(entry) for entry in entries)]))
+    part.write_text(text)
     sync(part)
     # Its checksum would not fit the new text; without one, Spark reads it unchecked.
     (log / f".{name}.crc").unlink(missing_ok=True)
@@ -87,18 +94,19 @@ def rewrite(data: Path, name: str, files: list[LandedFile]) -> None:
     sync(log)
 
 
-def unlisted(data: Path, lists: Lists) -> list[Path]:
+def unlisted(data: Data, lists: Lists) -> list[Data]:
     """Data files that no reader sees: of tasks that were killed, or replaced by others.
 
     Whoever asks must hold the landing: the batch that is being written is not listed yet either.
     """
     known = {file.path.resolve() for files in lists.values() for file in files}
-    folders = data.glob("event_date=*")
-    return [p for f in folders for p in sorted(f.glob("[!.]*")) if p.resolve() not in known]
+    return [path for path in _data_files(data) if path.resolve() not in known]
 
 
-def sync(path: Path) -> None:
-    """Return when the file or folder is on disk."""
+def sync(path: Data) -> None:
+    """Return when the file or folder is on disk; what is in a store, is."""
+    if isinstance(path, Stored):
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -106,7 +114,15 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _read(path: Path) -> list[LandedFile]:
+def _data_files(data: Data) -> list[Data]:
+    """All files of data, whoever sees them, in order."""
+    found: list[Data] = []
+    for folder in data.glob("event_date=*"):
+        found += sorted(folder.glob("[!.]*"))
+    return found
+
+
+def _read(path: Data) -> list[LandedFile]:
     header, *lines = path.read_text().splitlines()
     entries = [json.loads(line) for line in lines]
     if header != HEADER or any(entry["action"] != "add" for entry in entries):
@@ -115,8 +131,6 @@ def _read(path: Path) -> list[LandedFile]:
             "nothing was changed"
         )
     return [
-        LandedFile(
-            Path(unquote(urlsplit(entry["path"]).path)), entry["size"], entry["modificationTime"]
-        )
+        LandedFile(path_at(entry["path"]), entry["size"], entry["modificationTime"])
         for entry in entries
     ]

@@ -1,0 +1,258 @@
+"""Landed data in S3, moto's: the same rows and numbers as on the disk, at every step of a landing's life."""
+
+import json
+import logging
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from include.contracts import ACCESS_LOG_DDL
+from include.lake import changed_days, landed_days
+from spark_jobs.runtime.landing import read_landing
+from spark_jobs.runtime.stored import Stored, data_of
+from tests.builders import a_line
+
+FIRST = date(2026, 3, 1)
+DAYS = [(FIRST + timedelta(n)).isoformat() for n in range(3)]
+ODD = "192.0.2.8|1772323200|GET /odd HTTP/1.1|200|7"  # 2026-03-01, in a format of its own
+FORMAT = r"%h|%{sec}t|%r|%>s|%b"
+
+
+@pytest.fixture(scope="module")
+def s3(spark, s3_jars):
+    """The store: a client of it, and Spark knows where it is."""
+    if s3_jars is None:
+        pytest.skip("the jars for S3 could not be brought")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    told = {
+        "endpoint": f"http://{host}:{port}", "endpoint.region": "us-east-1",
+        "path.style.access": "true", "access.key": "tests", "secret.key": "tests",
+        "attempts.maximum": "1", "retry.limit": "1",
+    }  # fmt: skip
+    configuration = spark._jsc.hadoopConfiguration()
+    for name, value in told.items():
+        configuration.set(f"fs.s3a.{name}", value)
+    client = boto3.client(
+        "s3", endpoint_url=told["endpoint"], region_name="us-east-1",
+        aws_access_key_id="tests", aws_secret_access_key="tests",
+    )  # fmt: skip
+    client.create_bucket(Bucket="lake")
+    yield client
+    server.stop()
+
+
+def keys(client, prefix=""):
+    """What lies in the store, without the markers of folders."""
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket="lake", Prefix=prefix)
+    found = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    return [key for key in found if not key.endswith("/")]
+
+
+class Lake:
+    """A landing below `root`, its data in the store or beside it, and what runs on it."""
+
+    def __init__(self, root, job, data_at=""):
+        self.root, self.job, self.data_at, self.runs = root, job, data_at, 0
+        self.folder, self.inbox = root / "landing", root / "inbox"
+        self.data = f"parquet:{self.folder / 'data'}"
+        self.inbox.mkdir(parents=True)
+
+    def drop(self, numbers):
+        for n in numbers:
+            times = [
+                (FIRST + timedelta(day)).strftime(f"%d/%b/%Y:{n % 24:02}:00:00 +0000")
+                for day in range(3)
+            ]
+            lines = [a_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
+            (self.inbox / f"{n}.log").write_text("\n".join([*lines, f"junk {n}", ODD]) + "\n")
+
+    def land(self, *flags, data_at=None, code=0):
+        where = self.data_at if data_at is None else data_at
+        flags += ("--data-at", where) if where else ()
+        self.runs += 1
+        found, said = self.job(
+            "land_access_log", "--source", f"text:{self.inbox}", "--sink", self.data,
+            "--max-files-per-trigger", 1, "--manifest", self.root / "run.json",
+            "--run-id", f"run{self.runs}", *flags,
+        )  # fmt: skip
+        assert found == code, said
+        return json.loads((self.root / "run.json").read_text()) if not code else said
+
+    def ran(self, name, *flags):
+        code, said = self.job(name, "--source", self.data, *flags)
+        assert code == 0, said
+        return said
+
+    def rows(self, spark):
+        """All that is landed, as a multiset; the files' folder differs from lake to lake."""
+        landed = read_landing(spark, self.folder / "data", ACCESS_LOG_DDL).collect()
+        return Counter(repr(row).replace(str(self.root), "") for row in landed)
+
+    def days(self):
+        sink = self.root / "summary"
+        self.ran("summarise_access_log", "--source-kind", "files", "--sink", f"summary:{sink}",
+                 "--days", ",".join(DAYS))  # fmt: skip
+        told = {day: json.loads((sink / day / "summary.json").read_text()) for day in DAYS}
+        assert changed_days(self.folder, sink) == [], "the summary knows the landing as its own"
+        return {
+            day: {k: v for k, v in one.items() if k != "provenance"} for day, one in told.items()
+        }
+
+
+@pytest.fixture
+def lakes(tmp_path, job, s3, request):
+    """The same landing twice: in the store, and on the disk."""
+    at = f"s3a://lake/{request.node.name}/access_log/files/data"
+    return Lake(tmp_path / "stored", job, at), Lake(tmp_path / "local", job)
+
+
+def test_a_landing_in_the_store_is_the_same_as_on_the_disk(lakes, spark, s3, request):
+    stored, local = lakes
+    for lake in lakes:
+        lake.drop(range(12))
+        assert (lake.land()["read"], lake.land()["read"]) == (60, 0)
+        lake.drop(range(12, 14))
+        assert lake.land(data_at="")["good"] == 6, "it knows where its data lie"
+    assert str(data_of(stored.folder)) == stored.data_at
+    assert not (stored.folder / "data").exists()
+    there = keys(s3, request.node.name)
+    assert [key for key in there if "event_date=2026-03-01" in key]
+    assert [key for key in there if key.endswith("_spark_metadata/9.compact")]
+    assert not [key for key in there if "checkpoint" in key or key.endswith(".tmp")]
+    assert stored.rows(spark) == local.rows(spark)
+    assert landed_days(stored.folder) == landed_days(local.folder)
+    assert stored.days() == local.days()
+
+
+def test_a_batch_that_a_killed_driver_did_not_record_is_counted_where_it_lies(lakes, spark):
+    stored, _ = lakes
+    stored.drop(range(2))
+    first = stored.land()
+    progress = stored.folder / "progress.jsonl"
+    progress.write_text(progress.read_text().splitlines()[0] + "\n")
+    (counted,) = stored.land()["batches"]
+    assert (counted["batch"], counted["good"], counted["counted"]) == (1, 3, "as landed")
+    assert counted["days"] == first["batches"][1]["days"]
+
+
+def test_bad_lines_are_read_again(lakes):
+    replayed = []
+    for lake in lakes:
+        lake.drop(range(2))
+        lake.land()
+        lake.ran("replay_bad_lines", "--report", lake.root / "bad", "--log-format", FORMAT)
+        replayed.append(lake.days())
+    assert replayed[0] == replayed[1]
+    assert replayed[0][DAYS[0]]["lines"]["good"] == 4
+
+
+def test_it_is_kept_small_and_loses_days_that_go(lakes, spark, s3, request):
+    stored, local = lakes
+    leftover = f"{request.node.name}/access_log/files/data/event_date={DAYS[1]}/part-killed.parquet"
+    before = []
+    for lake in lakes:
+        lake.drop(range(12))
+        lake.land()
+        before.append(lake.rows(spark))
+    s3.put_object(Bucket="lake", Key=leftover, Body=b"half")
+    told = []
+    for lake in lakes:
+        for run in ("look", "keep"):
+            lake.ran(
+                "maintain_landing", "--remove-days", DAYS[0], "--run-id", run,
+                "--dry-run", str(run == "look").lower(), "--manifest", lake.root / "keep.json",
+            )  # fmt: skip
+            told.append(json.loads((lake.root / "keep.json").read_text()))
+    look, keep, _, kept_local = told
+    assert look["leftovers"]["files"] == keep["leftovers"]["files"] == 1
+    assert {day: c["good"] for day, c in keep["removed"].items()} == {DAYS[0]: 12}
+    assert keep["removed"][DAYS[0]]["good"] == kept_local["removed"][DAYS[0]]["good"]
+    assert stored.rows(spark) == local.rows(spark)
+    assert stored.rows(spark) == Counter(
+        {
+            row: n
+            for row, n in before[0].items()
+            if "event_date=datetime.date(2026, 3, 1)" not in row
+        }
+    )
+    left = keys(s3, request.node.name)
+    assert not [key for key in left if DAYS[0] in key or "merging" in key or "killed" in key]
+    assert len([key for key in left if f"event_date={DAYS[1]}" in key]) < 12
+    stored.drop([12])
+    assert stored.land()["good"] == 3, "it goes on"
+    assert sum(stored.rows(spark).values()) == 4 * 12 + 5
+
+
+def test_what_is_not_whole_is_refused(lakes, s3, request, tmp_path, job):
+    stored, _ = lakes
+    stored.drop(range(1))
+    stored.land()
+    said = stored.land(data_at=stored.data_at.replace("/files/", "/other/"), code=2)
+    assert f"has its data at {stored.data_at}, not at s3a://lake/" in said
+    other = Lake(tmp_path / "other", job, stored.data_at)
+    other.drop(range(1))
+    assert "its checkpoint" in other.land(code=2), "it is another landing's"
+    for key in keys(s3, request.node.name):
+        s3.delete_object(Bucket="lake", Key=key)
+    assert "they would be missing without a word" in stored.land(code=2)
+
+
+def test_data_that_lie_here_are_not_looked_for_elsewhere(lakes):
+    stored, local = lakes
+    local.drop(range(1))
+    local.land()
+    said = local.land(data_at=stored.data_at, code=2)
+    assert f"has its data at {local.folder / 'data'}, not at s3a://" in said
+
+
+@pytest.mark.parametrize(
+    "address", ["lake/data", "s3://lake/data", "s3a://lake", "s3a:///data", "s3a://lake/a b/data"]
+)
+def test_an_address_that_cannot_be_is_refused(lakes, address):
+    assert "expected an address that ends in data" in lakes[1].land(data_at=address, code=2)
+
+
+def test_a_store_that_does_not_answer_is_named(lakes):
+    stored, _ = lakes
+    stored.drop(range(1))
+    said = stored.land(data_at="s3a://nowhere/files/data", code=1)
+    assert "land_access_log: s3a://nowhere/files/data" in said
+    assert "Traceback" not in said
+
+
+def test_what_is_written_over_is_the_old_text_or_the_new(s3):
+    file = Stored("s3a://lake/texts/a file")
+    file.replace_text("old ü")
+    file.replace_text("new")
+    assert file.read_text() == "new"
+    assert [found.name for found in Stored("s3a://lake/texts").glob("*")] == ["a file"]
+    file.replace(Stored("s3a://lake/texts/moved"))
+    assert not file.is_file()
+    with pytest.raises(FileNotFoundError):
+        file.unlink()
+    Stored("s3a://lake/texts").remove_all()
+    assert list(Stored("s3a://lake/texts").iterdir()) == []
+
+
+def test_a_landing_of_another_kind_is_in_the_store_too(lakes, spark):
+    stored, _ = lakes
+    stored.data = stored.data.replace("parquet:", "json:")
+    stored.drop(range(2))
+    assert stored.land()["good"] == 6
+    assert spark.read.json(str(data_of(stored.folder))).count() == 10
+
+
+def test_the_folder_here_has_what_belongs_to_the_query(lakes):
+    stored, _ = lakes
+    stored.drop(range(1))
+    stored.land()
+    assert sorted(path.name for path in Path(stored.folder).iterdir()) == [
+        "checkpoint", "data_at", "lock", "progress.jsonl", "query.json",
+    ]  # fmt: skip
