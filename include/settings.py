@@ -217,6 +217,8 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             return text
         if name == "TIDEMARK_DROP_QUERY_NAMES" and not re.fullmatch(QUERY_NAMES, text):
             raise ValueError
+        if name == "TIDEMARK_LANDING_DATA" and not re.match(r"(s3a|hdfs)://[^/\s]", text):
+            raise ValueError
         if isinstance(default, Path):
             return (PROJECT / text).resolve()
         if isinstance(default, date):
@@ -231,6 +233,7 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
         expected = {
             "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
             "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
+            "TIDEMARK_LANDING_DATA": "an address such as s3a://bucket/tidemark or hdfs://namenode:8020/tidemark",
             "TIDEMARK_DROP_QUERY_NAMES": "names without spaces, such as token,email, or *",
         }.get(
             name,

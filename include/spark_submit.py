@@ -71,6 +71,10 @@ def spark_job(
         py_files=str(settings.job_zip),
         jars=",".join(str(settings.jars / jar) for jar in CONNECTOR_JARS) if kafka else None,
         conf=spark_conf(settings, lines),
+        # Not as SPARK_CONF_DIR: that would be on the class path, and the archive of classes not used.
+        properties_file=str(Path(settings.spark_conf_dir) / "spark-defaults.conf")
+        if settings.spark_conf_dir
+        else None,
         driver_memory=settings.driver_memory,
         retry_policy=RefusedIsFinal(),
         spark_binary=str(Path(sys.executable).with_name("spark-submit")),

@@ -53,8 +53,6 @@ def environment(settings: Settings) -> dict[str, str]:
         told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"] = (
             f"cat {shlex.quote(settings.airflow_database)}"
         )
-    if settings.spark_conf_dir:
-        told["SPARK_CONF_DIR"] = settings.spark_conf_dir
     if needs_s3(settings):  # for drivers, and for executors where this starts a worker
         told["SPARK_DIST_CLASSPATH"] = str(settings.s3_jars / "s3" / "*")
     if settings.metrics_endpoint:

@@ -1,13 +1,17 @@
 """The command that Airflow submits a job with, to the letter, for each engine a connection may name."""
 
+import ast
 import json
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from airflow.providers.apache.spark.hooks import spark_submit as spark_submit_hook
 
 from include import spark_submit
+from include.local_stack.airflow import environment
 from include.settings import PROJECT, load_settings
 
 LOGIN = "/etc/tidemark/spark.properties"
@@ -20,12 +24,12 @@ def command(monkeypatch, tmp_path):
         "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_SERVERS": "a:9092,b:9092",
         "TIDEMARK_KAFKA_SPARK_LOGIN": LOGIN, "TIDEMARK_DRIVER_MEMORY": "2g",
     })  # fmt: skip
-    monkeypatch.setattr(spark_submit, "load_settings", lambda: settings)
     # The provider wants Airflow's Kubernetes provider, which is not installed here, to look at the
     # driver's pod once it runs; the command is made without it.
     monkeypatch.setattr(spark_submit_hook, "kube_client", object(), raising=False)
 
-    def submitted(**connection):
+    def submitted(changed=settings, **connection):
+        monkeypatch.setattr(spark_submit, "load_settings", lambda: changed)
         monkeypatch.setenv(
             "AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", **connection})
         )
@@ -47,7 +51,7 @@ def command(monkeypatch, tmp_path):
                 *of_the_engine[:-2], "--py-files", str(tmp_path / "spark_jobs.zip"), "--jars", jars,
                 "--driver-memory", "2g", "--name", "land_access_log", *of_the_engine[-2:], *job]  # fmt: skip
 
-    return submitted, expected
+    return submitted, expected, settings
 
 
 @pytest.mark.parametrize(
@@ -67,7 +71,7 @@ def command(monkeypatch, tmp_path):
     ids=["laptop", "standalone", "yarn", "kubernetes"],
 )  # fmt: skip
 def test_an_engine_is_a_setting_of_the_connection(command, connection, of_the_engine):
-    submitted, expected = command
+    submitted, expected, _ = command
     told = submitted(**connection)
     if "--queue" in of_the_engine:  # the provider puts it behind the job's name
         master, queue, name, *mode = of_the_engine
@@ -76,3 +80,46 @@ def test_an_engine_is_a_setting_of_the_connection(command, connection, of_the_en
         assert told == [*wanted[:place], queue, name, *wanted[place:]]
     else:
         assert told == expected(*of_the_engine)
+
+
+def test_a_clusters_own_properties_are_given_as_a_file_whose_content_no_command_shows(command):
+    submitted, _, settings = command
+    told = submitted(replace(settings, spark_conf_dir="/etc/spark"), host="local[*]")
+    place = told.index("--properties-file")
+    assert told[place + 1] == "/etc/spark/spark-defaults.conf"
+    assert [*told[:place], *told[place + 2 :]] == submitted(host="local[*]")
+
+
+@pytest.mark.parametrize(
+    ("dag", "where"),
+    [("analyse_access_log", "access_log/{{ params.source }}"),
+     ("backfill_access_logs", "access_log/files"), ("analyse_clickstream", "clickstream/kafka")],
+)  # fmt: skip
+def test_every_landing_is_told_of_the_store(dag, where, airflow_home):
+    """In a process of its own: a DAG reads its settings when it is read."""
+    show = f"""
+import runpy
+dag = runpy.run_path("dags/{dag}.py")["{dag}"]()
+tasks = [task for task in dag.tasks if task.task_id.startswith("land_")]
+print([task.application_args for task in tasks])
+"""
+    env = {"PYTHONPATH": str(PROJECT), "AIRFLOW_HOME": str(airflow_home), "PATH": ""}
+    flags = []
+    for data in ("", "s3a://lake/tidemark/"):
+        done = subprocess.run(
+            [sys.executable, "-c", show], cwd=PROJECT, capture_output=True, text=True, check=True,
+            env=env | {"TIDEMARK_LANDING_DATA": data},
+        )  # fmt: skip
+        (land,) = ast.literal_eval(done.stdout.splitlines()[-1])
+        flags.append(land)
+    place = flags[1].index("--data-at")
+    assert flags[1][place + 1] == f"s3a://lake/tidemark/{where}/data"
+    assert [*flags[1][:place], *flags[1][place + 2 :]] == flags[0]
+
+
+def test_jars_for_s3_are_where_spark_looks_beside_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
+    env = {"TIDEMARK_HOME": str(tmp_path)}
+    assert "SPARK_DIST_CLASSPATH" not in environment(load_settings(env))
+    told = environment(load_settings(env | {"TIDEMARK_LANDING_DATA": "s3a://lake"}))
+    assert told["SPARK_DIST_CLASSPATH"] == f"{tmp_path}/jars-s3/s3/*"

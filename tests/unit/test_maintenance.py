@@ -1,6 +1,7 @@
 """What may go, and what must stay; summaries and reports go whole, with a record."""
 
 import json
+import shutil
 from datetime import date
 
 import pytest
@@ -71,6 +72,15 @@ def test_a_day_is_kept_as_many_days_as_the_setting_says(settings, lake):
 def test_days_that_were_read_later_are_found_too(settings, lake):
     (lake / "replayed" / "run" / "event_date=2025-12-24").mkdir(parents=True)
     assert "2025-12-24" in plan(settings(30), TODAY)["landings"]["access_log_kafka"]["remove_days"]
+
+
+def test_days_whose_data_lie_in_a_store_are_known_by_the_record_of_what_landed(settings, lake):
+    shutil.rmtree(lake / "data")
+    (lake / "data_at").write_text("s3a://lake/access_log/kafka/data\n")
+    found = plan(settings(30, 30), TODAY)["landings"]["access_log_kafka"]
+    assert (found["remove_days"], list(found["stay"])) == ([DAYS[0]], [DAYS[1]])
+    (lake / "removed.jsonl").write_text(json.dumps({"day": DAYS[0]}) + "\n")
+    assert plan(settings(30), TODAY)["landings"]["access_log_kafka"]["remove_days"] == []
 
 
 def test_events_that_no_report_has_seen_stay(settings):

@@ -39,6 +39,7 @@ def test_values_have_their_types():
         ("TIDEMARK_ANONYMISE_ADDRESSES", "4", "a number from 0 to 3"),
         ("TIDEMARK_DROP_QUERY_NAMES", "token, email", "names without spaces"),
         ("TIDEMARK_DROP_QUERY_NAMES", "token,,email", "names without spaces"),
+        ("TIDEMARK_LANDING_DATA", "s3://lake", "an address such as s3a://bucket/tidemark"),
         ("TIDEMARK_KEEP_LANDING_DAYS", "-1", "a number from 0 to 36500"),
         ("TIDEMARK_TIME_ZONE", "Mars/Olympus", "the name of a time zone"),
         ("TIDEMARK_TIME_ZONE", "../etc/passwd", "the name of a time zone"),
