@@ -74,6 +74,8 @@ SPARK = {
     "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
     "spark.metrics.conf.master.sink.prometheusServlet.path": "/metrics/master/prometheus",
     "spark.metrics.conf.applications.sink.prometheusServlet.path": "/metrics/applications/prometheus",
+    # http://STORE/BUCKET/…: a store of one's own seldom has a name for each bucket.
+    "spark.hadoop.fs.s3a.path.style.access": "true",
 }  # fmt: skip
 AIRFLOW_SETTINGS = airflow.SETTINGS | {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -386,7 +388,7 @@ def write_compose_secrets(path: Path) -> list[str]:
         name: secrets.token_urlsafe(32)
         for name in ("POSTGRES_PASSWORD", "SPARK_SECRET", "AIRFLOW_ADMIN_PASSWORD", "AIRFLOW_SECRET_KEY",
                      "AIRFLOW_JWT_SECRET", "KAFKA_PRODUCER_PASSWORD", "KAFKA_SPARK_PASSWORD",
-                     "GRAFANA_PASSWORD")
+                     "GRAFANA_PASSWORD", "S3_SECRET")
     }  # fmt: skip
     made["AIRFLOW_FERNET_KEY"] = urlsafe_b64encode(secrets.token_bytes(32)).decode()
     made["KAFKA_CLUSTER_ID"] = broker.new_cluster_id()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from include.local_stack.java import java_home
 from include.local_stack.processes import StackError
-from include.settings import Settings
+from include.settings import Settings, load_settings
 
 HERE = Path(__file__).parent
 IVY_FILE, SUMS_FILE = HERE / "ivy.xml", HERE / "jars.sha256"
@@ -110,3 +110,7 @@ def pyspark_home() -> Path:
     if spec is None or spec.origin is None:
         raise StackError("pyspark is not installed; run `make setup`")
     return Path(spec.origin).resolve().parent
+
+
+if __name__ == "__main__":  # in a container; elsewhere `make setup` and `make up` do it
+    ensure_all_jars(load_settings())

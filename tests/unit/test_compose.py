@@ -8,6 +8,7 @@ import sys
 import tomllib
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -17,14 +18,19 @@ from include.local_stack import airflow, cluster, secured
 from include.local_stack.__main__ import app
 from include.local_stack.airflow import POOLS
 from include.local_stack.jars import SUMS_FILE
-from include.settings import PROJECT, Settings
+from include.settings import PROJECT, Settings, load_settings
 
-FILES = [PROJECT / f"docker-compose{name}.yaml" for name in ("", ".secured", ".metrics")]
-COMPOSE, SECURED, METRICS = (yaml.safe_load(file.read_text()) for file in FILES)
+FILES = [PROJECT / f"docker-compose{name}.yaml" for name in ("", ".secured", ".metrics", ".s3")]
+COMPOSE, SECURED, METRICS, S3 = (yaml.safe_load(file.read_text()) for file in FILES)
 DASHBOARD = PROJECT / "docs" / "dashboard.json"
 SERVICES = COMPOSE["services"]
 BY_ITSELF = {"airflow-init"}  # once, where processes do it as they start
-WATCHING = {name: told for name, told in METRICS["services"].items() if "image" in told}
+BESIDE = {
+    name: told
+    for file in (METRICS, S3)
+    for name, told in file["services"].items()
+    if "image" in told
+}
 TOOLS = {name for name, told in SERVICES.items() if "profiles" in told}
 
 
@@ -48,8 +54,9 @@ def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
     program = shutil.which("docker-compose")
     if program is None:
         pytest.skip("no docker-compose here: `apt-get install docker-compose` brings one")
-    for file, read in zip(FILES, (COMPOSE, SECURED, METRICS), strict=True):
-        known = read | {"configs": {name: {"file": "./some"} for name in read["configs"]}}
+    for file, read in zip(FILES, (COMPOSE, SECURED, METRICS, S3), strict=True):
+        files = {name: {"file": "./some"} for name in read.get("configs", {})}
+        known = read | ({"configs": files} if files else {})
         known.pop("name", None)
         (tmp_path / file.name).write_text(yaml.safe_dump({"version": "3.8", **known}))
     command = [program, *(word for file in FILES for word in ("-f", file.name)), "config"]
@@ -61,7 +68,7 @@ def test_docker_compose_understands_it_once_the_secrets_are_there(tmp_path):
     told = asked()
     assert told.returncode == 0, told.stderr
     found = yaml.safe_load(told.stdout)["services"]
-    assert set(found) == set(SERVICES) | set(METRICS["services"])
+    assert set(found) == set(SERVICES) | set(BESIDE)
     laid_over = found["kafka-1"]["environment"]
     assert laid_over["KAFKA_INTER_BROKER_LISTENER_NAME"] == "BROKER"
     assert laid_over["KAFKA_MIN_INSYNC_REPLICAS"] == "2"
@@ -164,6 +171,23 @@ def test_both_measure_in_the_same_way():
             assert f"/dev/tcp/localhost/{port}" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
+def test_the_store_is_where_drivers_and_executors_look_and_has_its_jars():
+    told = [S3["services"][name]["environment"] for name in cluster.AIRFLOW]
+    assert all(one == told[0] for one in told)
+    settings = load_settings({"TIDEMARK_HOME": environment("airflow-scheduler")["TIDEMARK_HOME"],
+                              "TIDEMARK_LANDING_DATA": told[0]["TIDEMARK_LANDING_DATA"]})  # fmt: skip
+    jars = airflow.environment(settings)["SPARK_DIST_CLASSPATH"]
+    for one in (told[0], *(S3["services"][name]["environment"] for name in cluster.WORKERS)):
+        assert one["SPARK_DIST_CLASSPATH"] == jars
+    store = S3["services"]["s3"]
+    assert f"--port :{urlsplit(told[0]['AWS_ENDPOINT_URL']).port} " in store["command"][0]
+    assert f"/s3/{urlsplit(settings.landing_data).netloc} " in store["command"][0]
+    keys = {"ACCESS_KEY": "AWS_ACCESS_KEY_ID", "SECRET_KEY": "AWS_SECRET_ACCESS_KEY"}
+    for theirs, ours in keys.items():
+        assert store["environment"][f"ROOT_{theirs}"] == told[0][ours]
+    assert S3["services"]["s3-jars"]["image"] == SERVICES["airflow-init"]["image"]
+
+
 def test_the_dashboard_asks_for_what_airflow_measures():
     """By Airflow's own list of its metrics, named as Prometheus names what comes by OTLP."""
     from airflow._shared.observability.metrics import metrics_registry
@@ -200,11 +224,11 @@ def test_both_have_the_same_ports():
 
 
 def test_images_are_pinned_nobody_is_root_and_no_secret_has_a_default():
-    for name, told in (SERVICES | WATCHING).items():
+    for name, told in (SERVICES | BESIDE).items():
         assert re.search(r":v?\d", told["image"]), name
         assert "bitnami" not in told["image"]
         assert told["cap_drop"] == ["ALL"]
-        if name.startswith(("spark", "airflow")) and name != "airflow-init":
+        if name.startswith(("spark", "airflow", "s3")) and name != "airflow-init":
             assert told["user"] == "185:0", name
         for key, value in told.get("environment", {}).items():
             if re.search("PASSWORD|SECRET|FERNET|JWT|SQL_ALCHEMY", key) and not key.endswith(
