@@ -74,8 +74,9 @@ SPARK = {
     "spark.metrics.conf.*.sink.prometheusServlet.path": "/metrics/prometheus",
     "spark.metrics.conf.master.sink.prometheusServlet.path": "/metrics/master/prometheus",
     "spark.metrics.conf.applications.sink.prometheusServlet.path": "/metrics/applications/prometheus",
-    # http://STORE/BUCKET/…: a store of one's own seldom has a name for each bucket.
+    # http://STORE/BUCKET/…: a store of one's own seldom has a name for each bucket; and it has one region.
     "spark.hadoop.fs.s3a.path.style.access": "true",
+    "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
 }  # fmt: skip
 AIRFLOW_SETTINGS = airflow.SETTINGS | {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
