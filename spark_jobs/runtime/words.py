@@ -261,7 +261,7 @@ def _place(what: str, text: str, served: tuple[str, ...], known: dict[str, str])
         # As a path it would be a folder of that name, here on this disk.
         raise Refused(
             f"{what} {text!r}: expected a folder that the driver and all workers see under this path, "
-            f"not an address; object stores are not served (docs/scale.md says why)"
+            f"not an address; a landing's data may lie in a store, by --data-at (docs/scale.md)"
         )
     if kind in served and bool(name) == (":" in known[kind]) and bool(colon) == bool(name):
         return Place(kind, name)
