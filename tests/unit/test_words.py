@@ -48,7 +48,7 @@ def test_real_time_begins_at_five_seconds():
 def test_an_address_is_no_folder(folder):
     """As a path it would be a folder of that name on this disk, and nobody would notice."""
     for parse, kind in ((parse_source, "text"), (parse_sink, "parquet")):
-        with pytest.raises(Refused, match="not an address; a landing's data may lie in a store, by --data-at"):
+        with pytest.raises(Refused, match="not an address; a landing's data may lie in a store"):
             parse(f"{kind}:{folder}")
 
 

@@ -118,7 +118,9 @@ def killed_bulk(first_demo, settings, shared, stack):
         assert schedulers
         for process in schedulers:  # and with each its workers, and their Spark
             kill_family(process.pid)
-        assert stack("down").returncode == 0
+        told = stack("status")
+        assert told.returncode == 1
+        assert "a part of it has ended" in told.stdout
         assert stack("up").returncode == 0
         follow(Api(settings), DAG, run_id, QUIET)
         assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
