@@ -13,6 +13,7 @@ from include.lake import (
     landed_days,
     landing,
     last_landed_batch,
+    removed_days,
     reports,
     run_manifest,
     summaries,
@@ -161,5 +162,8 @@ def _days(folder: Path) -> list[str]:
 def _landed_days(folder: Path) -> list[str]:
     places = [*folder.glob("data/event_date=[0-9]*"), *folder.glob("replayed/**/event_date=[0-9]*")]
     days = {place.name.partition("=")[2] for place in places}
-    # Where the data are in a store, what was landed is known by its record alone.
-    return sorted(days | landed_days(folder).keys() if (folder / "data_at").is_file() else days)
+    if (folder / "data_at").is_file():
+        # In a store they are known by the record alone; those that were removed may have files yet,
+        # of a run that was killed or of late lines, which the job looks for.
+        days |= landed_days(folder).keys() | removed_days(folder)
+    return sorted(days)

@@ -9,7 +9,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 from include.kafka_login import read_login
-from include.local_stack.jars import version_mismatches, wrong_jars
+from include.local_stack.jars import FOR_S3, needs_s3, version_mismatches, wrong_jars
 from include.log_formats import compile_log_format
 from include.package import package_jobs
 from include.settings import Settings
@@ -37,6 +37,10 @@ def check(settings: Settings, source: str) -> str:
         )
     if source == "kafka" and (wrong := wrong_jars(settings.jars)):
         problems.append(f"jars that are not as recorded: {', '.join(wrong)}; run `make setup`")
+    if needs_s3(settings) and (wrong := wrong_jars(settings.s3_jars, FOR_S3)):
+        problems.append(
+            f"jars for S3 that are not as recorded: {', '.join(wrong)}; run `make setup`"
+        )
     if problems:
         raise AirflowFailException("; ".join(problems))
     if source == "kafka":

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
-from include.spark_submit import flags, kafka_flags
+from include.spark_submit import flags, kafka_flags, parsing
 
 DAG = "run_stream"
 JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",
@@ -19,6 +19,12 @@ FILES = ("text", "csv", "json", "orc", "parquet")
 OWN_FLAGS = {
     "clickstream_totals": ("shape", "by", "watermark"), "land_clickstream": ("shape",),
     "watch_access_log": ("show",),
+}  # fmt: skip
+# The settings about lines that a job takes: how they are read, and what of them is hidden.
+READING = ("log_format", "w3c_fields", "anonymise", "drop_query_names")
+OF_LINES = {
+    "land_access_log": (*READING, "time_zone", "future_hours"), "watch_access_log": READING,
+    "route_errors": ("log_format",), "land_clickstream": ("time_zone",),
 }  # fmt: skip
 
 
@@ -42,6 +48,9 @@ def flags_of(settings: Settings, params: dict[str, Any], run_id: str) -> list[st
              "--stop-file", str(manifest.with_suffix(".stop"))]  # fmt: skip
     for name in OWN_FLAGS.get(job, ()):
         found += [f"--{name}", str(params[name])]
+    # Not as a template: what comes by XCom is not rendered again.
+    told = parsing(settings) | {"log_format": settings.log_format}
+    found += flags({name: told[name] for name in OF_LINES.get(job, ())})
     if not job.startswith("land_"):
         if params["select"]:
             found += ["--select", params["select"]]

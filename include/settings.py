@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+# Without keys, which commands would show, and without `..`.
+STORE = r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+(/|$))[\w.=-]+)*/?"
 QUERY_NAMES = r"[^\s,=&;?#]+(,[^\s,=&;?#]+)*"
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -89,7 +91,7 @@ class Settings:
     )
     anonymise_addresses: int = _setting(
         0,
-        "hide the last bits of addresses at landing: 0 nothing, 1 to 3 as GoAccess's levels",
+        "hide the last bits of addresses that are landed or watched: 0 nothing, 1 to 3 as GoAccess's levels",
         0,
         3,
     )
@@ -217,7 +219,7 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             return text
         if name == "TIDEMARK_DROP_QUERY_NAMES" and not re.fullmatch(QUERY_NAMES, text):
             raise ValueError
-        if name == "TIDEMARK_LANDING_DATA" and not re.match(r"(s3a|hdfs)://[^/\s]", text):
+        if name == "TIDEMARK_LANDING_DATA" and not re.fullmatch(STORE, text):
             raise ValueError
         if isinstance(default, Path):
             return (PROJECT / text).resolve()

@@ -28,7 +28,7 @@ from spark_jobs.runtime.claims import replace_text
 from spark_jobs.runtime.landing import Landing, removed_days
 from spark_jobs.runtime.progress import append_line, plural
 from spark_jobs.runtime.sink_log import LandedFile, Lists
-from spark_jobs.runtime.stored import Data, path_at, remove_tree
+from spark_jobs.runtime.stored import Data, Stored, path_at, remove_tree
 from spark_jobs.runtime.words import Place, Refused
 
 JOB = "maintain_landing"
@@ -112,7 +112,7 @@ def maintain(landing: Landing, args: argparse.Namespace) -> dict[str, Any]:
         for group in touched:
             group.before = _sum(rows[file.path] for file in group.files)
         if not dry:
-            merge(spark, schema, landing.data.parent / "merging", [g for g in touched if g.into])
+            merge(spark, schema, merging(landing), [g for g in touched if g.into])
     if not dry:
         carry_out(landing, args.run_id, lists, touched, going)
     removed: dict[str, Counts] = {}
@@ -237,7 +237,13 @@ def carry_out(
     for folder in replayed(landing, going):  # no log says what is data there: all at once
         shutil.rmtree(folder.replace(_made(landing.folder / "merging") / f"{folder.name}-replayed"))
     remove_tree(landing.folder / "merging")
-    remove_tree(landing.data.parent / "merging")
+    remove_tree(merging(landing))
+
+
+def merging(landing: Landing) -> Data:
+    """Where files are merged; in a store inside of what is the landing's own, where no reader looks."""
+    stored = isinstance(landing.data, Stored)
+    return landing.data / "_merging" if stored else landing.folder / "merging"
 
 
 def replayed(landing: Landing, going: set[str]) -> list[Path]:

@@ -14,6 +14,7 @@ A checkpoint belongs to one kind of trigger: micro-batch, continuous or real-tim
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import watch_arguments
 from spark_jobs.runtime.combinations import ROWS
+from spark_jobs.runtime.parsing import known_formats, log_format_argument
 from spark_jobs.runtime.running import run_query
 from spark_jobs.runtime.streams import read
 from spark_jobs.runtime.words import parse_words
@@ -23,13 +24,16 @@ JOB = "route_errors"
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = watch_arguments(__doc__, "update", "available-now").parse_args(argv)
+    parser = watch_arguments(__doc__, "update", "available-now")
+    log_format_argument(parser)
+    args = parser.parse_args(argv)
     words = parse_words(args, ROWS)
+    known_formats(args.log_format, None)
     if args.check:
         return
     spark = session.start(JOB)
     messages = messages_of(read(spark, words.source, args), words.source.kind)
-    run_query(spark, JOB, only_server_errors(messages), words, args)
+    run_query(spark, JOB, only_server_errors(messages, args.log_format), words, args)
 
 
 if __name__ == "__main__":

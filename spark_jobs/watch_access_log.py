@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import watch_arguments
 from spark_jobs.runtime.combinations import ROWS, TOTALS, WINDOWS
+from spark_jobs.runtime.parsing import add_reading, requests_reader
 from spark_jobs.runtime.running import run_query
 from spark_jobs.runtime.streams import read
 from spark_jobs.runtime.words import Refused, parse_words
@@ -26,7 +27,6 @@ from spark_jobs.transforms.access_log import (
     count_by_status,
     filter_unsuccessful,
     lines_of,
-    parse_lines,
     with_event_date,
 )
 from spark_jobs.transforms.visitors import visits_of
@@ -35,24 +35,24 @@ JOB = "watch_access_log"
 COLUMNS = ["host", "timestamp", "method", "endpoint", "status", "protocol", "content_size"]
 
 
-def parsed(lines: DataFrame) -> DataFrame:
+def parsed(requests: DataFrame) -> DataFrame:
     """Task 1: every field of every line that can be read."""
-    return parse_lines(lines).where("bad_reason IS NULL").select(*COLUMNS)
+    return requests.select(*COLUMNS)
 
 
-def unsuccessful(lines: DataFrame) -> DataFrame:
+def unsuccessful(requests: DataFrame) -> DataFrame:
     """Tasks 2 and 4."""
-    return filter_unsuccessful(parsed(lines))
+    return filter_unsuccessful(parsed(requests))
 
 
-def by_status(lines: DataFrame) -> DataFrame:
+def by_status(requests: DataFrame) -> DataFrame:
     """Task 3."""
-    return count_by_status(parsed(lines))
+    return count_by_status(parsed(requests))
 
 
-def visits(lines: DataFrame) -> DataFrame:
+def visits(requests: DataFrame) -> DataFrame:
     """Each visit, once the watermark says that nothing can be added to it: as the report counts them."""
-    good = parse_lines(lines).where("bad_reason IS NULL").withWatermark("timestamp", "10 minutes")
+    good = requests.withWatermark("timestamp", "10 minutes")
     pair = F.xxhash64("host", F.coalesce("user_agent", F.lit("")))
     return visits_of(with_event_date(good, "UTC").withColumn("pair", pair)).drop("pair")
 
@@ -63,16 +63,17 @@ SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status,
 def main(argv: list[str] | None = None) -> None:
     parser = watch_arguments(__doc__, "append", "every 5 seconds")
     parser.add_argument("--show", default="parsed", choices=SHOWS, help="what to look at")
+    add_reading(parser)
     args = parser.parse_args(argv)
     query = {"by-status": TOTALS, "visits": WINDOWS}.get(args.show, ROWS)
     if args.show == "visits" and args.output_mode == "update":
         raise Refused("--output-mode update: a visit is given when it has ended; use append")
-    words = parse_words(args, query, explodes=("kafka",))
+    words, read_requests = parse_words(args, query, explodes=("kafka",)), requests_reader(args)
     if args.check:
         return
     spark = session.start(JOB)
     lines = lines_of(read(spark, words.source, args), words.source.kind)
-    run_query(spark, JOB, SHOWS[args.show](lines), words, args, args.show)
+    run_query(spark, JOB, SHOWS[args.show](read_requests(lines)), words, args, args.show)
 
 
 if __name__ == "__main__":

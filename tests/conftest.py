@@ -82,6 +82,8 @@ def s3_jars(java) -> Path | None:
     try:
         ensure_jars(folder, FOR_S3)
     except StackError as error:
+        if "missing" not in str(error):  # changed ones are no matter of the network
+            raise
         print(error)
         return None
     return folder

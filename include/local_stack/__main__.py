@@ -101,11 +101,12 @@ def status() -> None:
         all_up = True
         for service, ready, where in _services(settings):
             process = service.process()
-            healthy = service.is_whole() and ready()
+            whole = _is_cluster() or service.is_whole()  # there each part is a service
+            healthy = process is not None and whole and ready()
             all_up &= healthy
             state = "[red]not running" if process is None else (
                 f"[green]ready[/], process {process.pid}" if healthy
-                else f"[red]a part of it has ended[/], process {process.pid}" if not service.is_whole()
+                else f"[red]a part of it has ended[/], process {process.pid}" if not whole
                 else f"[yellow]not ready yet[/], process {process.pid}"
             )  # fmt: skip
             table.add_row(service.name, state, where, service.log.name)

@@ -54,7 +54,9 @@ def environment(settings: Settings) -> dict[str, str]:
             f"cat {shlex.quote(settings.airflow_database)}"
         )
     if needs_s3(settings):  # for drivers, and for executors where this starts a worker
-        told["SPARK_DIST_CLASSPATH"] = str(settings.s3_jars / "s3" / "*")
+        own = os.environ.get("SPARK_DIST_CLASSPATH", "").split(os.pathsep)
+        s3 = str(settings.s3_jars / "s3" / "*")
+        told["SPARK_DIST_CLASSPATH"] = os.pathsep.join([*(p for p in own if p not in ("", s3)), s3])
     if settings.metrics_endpoint:
         told |= METRICS | {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": settings.metrics_endpoint}
     return os.environ | told | SETTINGS | {

@@ -97,6 +97,8 @@ def settings_of(settings: Settings) -> Settings:
         partitions=int(TIDEMARK["TIDEMARK_PARTITIONS"]),
         spark_master=f"spark://127.0.0.1:{port['spark-master']}",
         spark_conf_dir=str(home / "spark-conf"),
+        # The same place would be another landing's.
+        landing_data=settings.landing_data and f"{settings.landing_data.rstrip('/')}/cluster",
         airflow_database=str(secret / "airflow_database"),
         airflow_port=port["airflow-api-server"],
         airflow_worker_log_port=port["airflow-scheduler logs"],
@@ -288,8 +290,7 @@ def stop(settings: Settings) -> Iterator[tuple[str, bool]]:
         if name == BROKERS[-1]:  # all at once, for the last one would wait for a majority
             for process in filter(None, (ran[other] for other in BROKERS)):
                 process.terminate()
-        service(settings, name).stop()
-        yield name, ran[name] is not None
+        yield name, service(settings, name).stop()
 
 
 def services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:

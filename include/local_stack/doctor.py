@@ -10,7 +10,7 @@ import psutil
 
 from include.kafka_login import read_login
 from include.local_stack import airflow, broker
-from include.local_stack.jars import version_mismatches, wrong_jars
+from include.local_stack.jars import FOR_S3, needs_s3, version_mismatches, wrong_jars
 from include.local_stack.java import java_home, java_version
 from include.local_stack.processes import StackError, listener, listening
 from include.settings import Settings
@@ -42,6 +42,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     wrong = wrong_jars(settings.jars)
     yield Finding("Jars", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
                   "`make setup` brings them" if wrong else "")  # fmt: skip
+    if needs_s3(settings):
+        wrong = wrong_jars(settings.s3_jars, FOR_S3)
+        yield Finding("Jars for S3", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
+                      "`make setup` brings them" if wrong else "")  # fmt: skip
     yield from _ports(settings)
     yield from _logins(settings)
     memory = psutil.virtual_memory().available

@@ -29,8 +29,11 @@ FOR_S3 = JarSet(("s3",), HERE / "jars-s3.sha256")
 
 
 def needs_s3(settings: Settings) -> bool:
-    """Whether landed data are to lie in S3."""
-    return settings.landing_data.startswith("s3a:")
+    """Whether landed data are to lie in S3, or some do."""
+    there = settings.lake.glob("landing/*/*/data_at")
+    return any(
+        at.startswith("s3a:") for at in (settings.landing_data, *(p.read_text() for p in there))
+    )
 
 
 def ensure_all_jars(settings: Settings) -> None:

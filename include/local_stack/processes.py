@@ -55,19 +55,38 @@ class Service:
             return []
         if leader is None and _lives(pid):
             return []  # the process id is another program's by now
-        # While a session has members, its number is given to no new process.
-        orphans = {found for found in psutil.pids() if _session(found) == pid}
         members = {p.pid: p for p in leader.children(recursive=True)} if leader else {}
-        for found in orphans - members.keys() - {pid}:
-            with suppress(psutil.NoSuchProcess):
+        for found in psutil.pids():
+            if found not in members and found != pid and self._is_orphan(found, pid):
                 members[found] = psutil.Process(found)
         living = [p for p in members.values() if _lives(p.pid)]
         return [leader, *living] if leader else living
 
+    def _is_orphan(self, found: int, leader: int) -> bool:
+        """Whether a process is of the session that `leader` began, and works where we start things.
+
+        The session's number alone may be another's since the machine was started again.
+        """
+        try:
+            return os.getsid(found) == leader and Path(psutil.Process(found).cwd()) == self.home
+        except (OSError, psutil.Error):
+            return False
+
     def is_whole(self) -> bool:
-        """Whether it runs, and none of the processes that it has started itself has ended."""
+        """Whether it runs, and none of the processes that it has started itself has ended.
+
+        Looks twice: one that has just ended may be about to be replaced.
+        """
+        gone = self._ended_parts()
+        if gone:
+            time.sleep(1.5)
+            gone &= self._ended_parts()
+        return self.process() is not None and not gone
+
+    def _ended_parts(self) -> set[int]:
         process = self.process()
-        return process is not None and all(_lives(child.pid) for child in process.children())
+        children = process.children() if process else []
+        return {child.pid for child in children if not _lives(child.pid)}
 
     def start(self, command: list[str], env: Mapping[str, str]) -> None:
         """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
@@ -147,10 +166,3 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return None

@@ -17,7 +17,7 @@ from include.settings import Settings
 
 def bring_up(settings: Settings, says: Console) -> Api:
     """Start what does not run yet; give Airflow's API when all is ready. Raises StackError."""
-    in_the_way = [f for f in examine(settings) if f.remedy and f.what != "Jars"]
+    in_the_way = [f for f in examine(settings) if f.remedy and not f.what.startswith("Jars")]
     if in_the_way:
         listed = "\n".join(f"  {f.what}: {f.found}. {f.remedy}" for f in in_the_way)
         raise StackError(f"This is in the way (`make doctor` shows all):\n{listed}")

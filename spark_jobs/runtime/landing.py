@@ -15,6 +15,7 @@ without a word, and two writers disturb each other.
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ from spark_jobs.runtime.losses import (
     read_losses,
 )
 from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
-from spark_jobs.runtime.stored import Data, Stored, data_of, keep_store
+from spark_jobs.runtime.stored import Data, Stored, check_owner, data_of, settle
 from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, client_properties, read, write
 from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
@@ -80,9 +81,11 @@ class Landing:
         """
         about = {"job": job, "source": str(source), "format": self._format}
         with claimed(self.folder, self.checkpoint, run, about) as query:
-            if data_at:
-                keep_store(self.folder, data_at)
+            if said := settle(self.folder, data_at):
+                print(f"{job}: {said}", file=sys.stderr)  # noqa: T201
+            check_owner(self.folder, take=False)
             self._check_whole()
+            check_owner(self.folder, take=True)
             yield query
 
     @contextmanager
@@ -92,6 +95,7 @@ class Landing:
         Raises NotNow when a batch is landed that nobody has counted: its days are not known.
         """
         with held(self.folder, job, run):
+            check_owner(self.folder, take=False)
             self._check_whole()
             landed, counted = last_batch(self.data), {b["batch"] for b in self.batches()}
             if landed is not None and not self._committed() | {landed} <= counted:
@@ -109,6 +113,8 @@ class Landing:
         has_offsets = any((self.checkpoint / "offsets").glob("[0-9]*"))
         has_commits = any((self.checkpoint / "commits").glob("[0-9]*"))
         remedy = f"put back what is missing, or move all of {self.folder} away to land anew"
+        if isinstance(self.data, Stored):
+            remedy += f", and what is left at {self.data.parent}"
         if has_data and not has_offsets:
             raise Refused(
                 f"{self.data} holds landed data, but its checkpoint {self.checkpoint} is gone: "

@@ -1,4 +1,4 @@
-"""How access-log lines are read and what of them is hidden, as flags: for landing and for replays."""
+"""How access-log lines are read and what of them is hidden, as flags of the jobs that read them."""
 
 import argparse
 import json
@@ -11,24 +11,36 @@ from pyspark.sql import DataFrame
 from include.log_formats import compile_log_format, compile_w3c
 from spark_jobs.runtime.arguments import positive
 from spark_jobs.runtime.words import Refused
-from spark_jobs.transforms.access_log import landed_lines
+from spark_jobs.transforms.access_log import landed_lines, parse_lines
 from spark_jobs.transforms.privacy import private, query_names
 
 
 def add_parsing(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that `lines_reader` needs."""
+    """Add the flags that `lines_reader` needs: those of `requests_reader`, and two about days."""
+    add_reading(parser)
     add = parser.add_argument
     add("--time-zone", default="UTC", help="zone of event_date's midnight")
-    add("--log-format", default="", metavar="STRING",
-        help="Apache LogFormat of the lines, tried before the formats that are recognised")  # fmt: skip
+    add("--future-hours", type=positive, default=24,
+        help="a line whose time is further ahead of its arrival is bad")  # fmt: skip
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that `requests_reader` needs."""
+    log_format_argument(parser)
+    add = parser.add_argument
     add("--w3c-fields", metavar="FILE",
         help="what the inbox found out about W3C files; may be missing")  # fmt: skip
     add("--anonymise", type=int, choices=range(4), default=0,
         help="hide the last bits of addresses, as GoAccess's --anonymize-level; 0: nothing")  # fmt: skip
     add("--drop-query-names", type=query_names, default="", metavar="NAME,NAME",
         help="leave these parameters of queries out; *: all")  # fmt: skip
-    add("--future-hours", type=positive, default=24,
-        help="a line whose time is further ahead of its arrival is bad")  # fmt: skip
+
+
+def log_format_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-format", default="", metavar="STRING",
+        help="Apache LogFormat of the lines, tried before the formats that are recognised",
+    )  # fmt: skip
 
 
 def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
@@ -37,6 +49,17 @@ def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
 
     def read(lines: DataFrame, **how: Any) -> DataFrame:
         rows = landed_lines(lines, args.time_zone, args.log_format, w3c, args.future_hours, **how)
+        return private(rows, args.anonymise, args.drop_query_names)
+
+    return read
+
+
+def requests_reader(args: argparse.Namespace) -> Callable[[DataFrame], DataFrame]:
+    """`parse_lines` as the flags say, of the lines that can be read. Raises Refused as above."""
+    w3c = known_formats(args.log_format, args.w3c_fields)
+
+    def read(lines: DataFrame) -> DataFrame:
+        rows = parse_lines(lines, args.log_format, w3c).where("bad_reason IS NULL")
         return private(rows, args.anonymise, args.drop_query_names)
 
     return read

@@ -1,16 +1,22 @@
 """Where a landing's data lie: in `data/` beside its checkpoint, or in a store of its own.
 
-    <folder>/data_at    the store's address, `s3a://bucket/…/data` or `hdfs://…/data`, if it has one
+    <folder>/data_at    the store's address, `s3a://bucket/…/data` or `hdfs://…/data`, if it has one,
+                        and an id
+    <data>/_owner       there: the landing of that id, to which the data belong
 
-The address is the landing's own, written once, so that no reader can look elsewhere. `Stored` is the
+The address is the landing's own from its first batch on, so that no reader can look elsewhere, and the
+place is the landing's own, so that nobody else writes there. `Stored` is the
 part of pathlib.Path that a landing needs, by Hadoop's file systems, as Spark reaches them: the same
 jars, endpoints and keys (https://hadoop.apache.org/docs/stable/hadoop-aws/tools/hadoop-aws/).
 """
 
 import argparse
+import json
+import platform
 import re
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -24,7 +30,8 @@ from spark_jobs.runtime import session
 from spark_jobs.runtime.claims import replace_text
 from spark_jobs.runtime.words import Refused
 
-ADDRESS = re.compile(r"(s3a|hdfs)://[^/\s]+(/[^/\s]+)*/data")
+# A folder of its own in a bucket, without keys, which commands would show.
+ADDRESS = re.compile(r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+/)[\w.=-]+)+/data")
 
 
 class Size(NamedTuple):
@@ -97,24 +104,35 @@ class Stored:
         stream = self._call("open", self._path)
         try:
             text: str = _session()._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
-            return text
-        finally:
             stream.close()
+            return text
+        except Py4JJavaError as failed:
+            raise _told(self.address, failed) from None
 
-    def replace_text(self, text: str) -> None:
-        """Write the whole file: a reader sees the old one or the new one."""
-        whole = self if self.address.startswith("s3a:") else self.with_name(f".{self.name}.part")
+    def write_text(self, text: str, over: bool = True) -> None:
+        """Write the file; FileExistsError if it is there and must not be written `over`."""
         try:
-            stream = self._call("create", whole._path, True)
+            stream = self._call("create", self._path, over)
             stream.write(bytearray(text.encode()))
             stream.close()  # in S3 an object is there from here on, and whole
         except Py4JJavaError as failed:
             raise _told(self.address, failed) from None
-        if whole is not self:
-            whole.replace(self)
+
+    def replace_text(self, text: str) -> None:
+        """Write the whole file: a reader sees the old one or the new one."""
+        if self.address.startswith("s3a:"):
+            self.write_text(text)
+        else:
+            part = self.with_name(f".{self.name}.part")
+            part.write_text(text)
+            part.replace(self)
 
     def replace(self, target: "Stored") -> "Stored":
-        """Move to `target`, in place of what is there."""
+        """Move to `target`, in place of what is there; in S3 nothing may be there."""
+        if self.address.startswith("s3a:"):
+            if not self._call("rename", self._path, target._path):
+                raise OSError(f"{self.address} could not be moved to {target}")
+            return target
         spark = _session()
         rename = getattr(spark._jvm.org.apache.hadoop.fs, "Options$Rename")
         options = spark.sparkContext._gateway.new_array(rename, 1)
@@ -157,31 +175,57 @@ Data = Path | Stored
 def data_of(folder: Path) -> Data:
     """Where the data of the landing `folder` lie."""
     kept = folder / "data_at"
-    return Stored(kept.read_text().strip()) if kept.is_file() else folder / "data"
+    return Stored(kept.read_text().splitlines()[0]) if kept.is_file() else folder / "data"
 
 
-def keep_store(folder: Path, address: str) -> None:
-    """Let the landing `folder` have its data at `address`. Raises Refused if they lie elsewhere."""
-    if not ADDRESS.fullmatch(address):
+def settle(folder: Path, address: str) -> str:
+    """Let the landing `folder` have its data at `address`, or here if that is empty.
+
+    One that has begun stays where it is; gives then what to say about it, else nothing. Raises Refused
+    if the address cannot be one.
+    """
+    if address and not ADDRESS.fullmatch(address):
         raise Refused(
-            f"--data-at {address!r}: expected an address that ends in data, such as "
+            f"--data-at {address!r}: expected a folder that ends in data, without keys, such as "
             "s3a://bucket/tidemark/access_log/kafka/data or hdfs://namenode:8020/…/data"
         )
-    begun = (folder / "checkpoint").exists() or (folder / "data").exists()
-    if (found := str(data_of(folder))) != address:
-        if begun or (folder / "data_at").is_file():
-            raise Refused(
-                f"the landing {folder} has its data at {found}, not at {address}; leave the setting as "
-                f"it was, or move all of {folder} away to land anew"
-            )
-        replace_text(folder / "data_at", f"{address}\n")
+    if any((folder / "checkpoint" / "offsets").glob("[0-9]*")) or (folder / "data").exists():
+        found = str(data_of(folder))
+        stays = f"its data stay at {found}, where this landing began"
+        return stays if address and found != address else ""
+    if not address:
+        (folder / "data_at").unlink(missing_ok=True)
+    elif str(data_of(folder)) != address:
+        replace_text(folder / "data_at", f"{address}\n{uuid.uuid4()}\n")
+    return ""
+
+
+def check_owner(folder: Path, *, take: bool) -> None:
+    """Raise Refused if the data of the landing `folder` belong to another one.
+
+    What belongs to nobody is taken, if `take`. Here on the disk they are in the folder itself.
+    """
+    data = data_of(folder)
+    if not isinstance(data, Stored):
+        return
+    kept, own = data / "_owner", (folder / "data_at").read_text().splitlines()[1]
+    here = {"id": own, "landing": str(folder), "host": platform.node()}
+    told = json.loads(kept.read_text()) if kept.is_file() else None
+    # By its id also where its folder was moved; by its folder also where `data_at` was made anew.
+    if told and told["id"] != own and told | {"id": own} != here:
+        raise Refused(
+            f"{data} belongs to another landing, {told['landing']} on {told['host']}; give this one an "
+            f"address of its own: change TIDEMARK_LANDING_DATA, or --data-at"
+        )
+    if take and told != here:
+        kept.write_text(json.dumps(here), over=told is not None)
 
 
 def data_at_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-at", default="", metavar="ADDRESS",
         help="where the data lie instead of in the sink's folder, where checkpoint and records stay: "
-        "s3a://bucket/…/data or hdfs://…/data; a landing keeps the first it was given",
+        "s3a://bucket/…/data or hdfs://…/data; a landing that has begun stays where it is",
     )  # fmt: skip
 
 
@@ -215,5 +259,6 @@ def _told(address: str, failed: Py4JJavaError) -> OSError:
     """The first line of what Java says, and the remedy if we know one."""
     said = str(failed.java_exception.toString()).splitlines()[0]
     if "ClassNotFoundException" in said:
-        said += "; `make s3-jars` brings what s3a needs"
+        said += "; `make setup` brings what s3a needs where TIDEMARK_LANDING_DATA asks for it, and a job "
+        said += "finds it by SPARK_DIST_CLASSPATH (docs/scale.md)"
     return OSError(f"{address}: {said}")

@@ -363,8 +363,10 @@ def filter_unsuccessful(requests: DataFrame) -> DataFrame:
     return requests.where(~F.col("status").eqNullSafe(F.lit(200)))
 
 
-def only_server_errors(messages: DataFrame) -> DataFrame:
+def only_server_errors(messages: DataFrame, log_format: str = "") -> DataFrame:
     """Messages (key, value, …) -> key, value: of each message its lines with a status 5xx.
+
+    `log_format`, an Apache LogFormat, is tried beside the formats that are recognised.
 
     Within the message, because the continuous trigger knows no explode. A message without such a
     line goes; of one with them the key stays, which is the place of its first line.
@@ -372,12 +374,18 @@ def only_server_errors(messages: DataFrame) -> DataFrame:
     apache = rf'\S+ \S+ .*? \[{TIME}\] "{REQUEST}" 5\d\d (?:\d+|-)(?:\s|$)'
     alb = rf"{ALB_BEGINS.removeprefix('^')}(?:\S++ ){{7}}5\d\d "
     lines = F.split(F.col("value").cast("string"), "\n")
-    errors = F.filter(
-        lines,
-        lambda line: F.when(
+    own = compile_log_format(log_format) if log_format else None
+
+    def is_error(line: Column) -> Column:
+        known = F.when(
             F.startswith(line, F.lit("{")), F.get_json_object(line, "$.status").rlike(r"^5\d\d$")
-        ).otherwise(F.rlike(line, F.lit(rf"(?s)^(?:{apache}|{alb})"))),
-    )
+        ).otherwise(F.rlike(line, F.lit(rf"(?s)^(?:{apache}|{alb})")))
+        if own is None:
+            return known
+        status = F.get(fields_of(line, own), FIELDS.index("status"))
+        return F.coalesce(status.rlike(r"^5\d\d$"), known)
+
+    errors = F.filter(lines, is_error)
     return (
         messages.select("key", errors.alias("errors"))
         .where(F.size("errors") > 0)

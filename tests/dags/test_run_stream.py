@@ -93,3 +93,30 @@ def test_the_stream_is_submitted_with_the_flags_of_the_plan(dag_bag):
     stream = dag_bag.dags["run_stream"].get_task("stream")
     assert stream.application.endswith("spark_jobs/{{ params.job }}.py")
     assert stream.upstream_task_ids == {"plan"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "names"),
+    [
+        ({"job": "land_access_log", "source": "kafka:access-log", "sink": "parquet:x"},
+         ["log_format", "anonymise", "drop_query_names", "time_zone", "future_hours"]),
+        ({"job": "watch_access_log", "source": "kafka:access-log"},
+         ["log_format", "anonymise", "drop_query_names"]),
+        ({"job": "route_errors", "source": "kafka:access-log", "sink": "kafka:e"}, ["log_format"]),
+        ({"job": "land_clickstream", "sink": "parquet:x"}, ["time_zone"]),
+        ({"output_mode": "complete"}, []),
+    ],
+)  # fmt: skip
+def test_the_sites_settings_about_lines_hold_for_streams_too(tmp_path, changed, names):
+    """Its privacy above all: what is hidden each night must not be landed by a stream."""
+    told = {"log_format": "%h|%{sec}t|%r|%>s|%b", "anonymise": "2", "drop_query_names": "token",
+            "time_zone": "Europe/Paris", "future_hours": "3"}  # fmt: skip
+    settings = load_settings({
+        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_LOG_FORMAT": told["log_format"],
+        "TIDEMARK_ANONYMISE_ADDRESSES": "2", "TIDEMARK_DROP_QUERY_NAMES": "token",
+        "TIDEMARK_TIME_ZONE": "Europe/Paris", "TIDEMARK_FUTURE_HOURS": "3",
+    })  # fmt: skip
+    flags = flags_of(settings, FORM | {"output_mode": "append"} | changed, "a run")
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    found = {name: given.get(f"--{name.replace('_', '-')}") for name in told}
+    assert found == {name: told[name] if name in names else None for name in told}

@@ -11,9 +11,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from include.contracts import ACCESS_LOG_DDL
-from include.lake import changed_days, landed_days
+from include.lake import changed_days, landed_days, landing
+from include.maintenance import _landed_days
+from include.settings import load_settings
 from spark_jobs.runtime.landing import read_landing
-from spark_jobs.runtime.stored import Stored, data_of
+from spark_jobs.runtime.stored import Stored, check_owner, data_of, settle
 from tests.builders import a_line
 
 FIRST = date(2026, 3, 1)
@@ -161,7 +163,9 @@ def test_it_is_kept_small_and_loses_days_that_go(lakes, spark, s3, request):
         lake.drop(range(12))
         lake.land()
         before.append(lake.rows(spark))
-    s3.put_object(Bucket="lake", Key=leftover, Body=b"half")
+    mine = f"{request.node.name}/access_log/files/merging/mine"
+    for key in (leftover, mine):
+        s3.put_object(Bucket="lake", Key=key, Body=b"half")
     told = []
     for lake in lakes:
         for run in ("look", "keep"):
@@ -183,51 +187,109 @@ def test_it_is_kept_small_and_loses_days_that_go(lakes, spark, s3, request):
         }
     )
     left = keys(s3, request.node.name)
-    assert not [key for key in left if DAYS[0] in key or "merging" in key or "killed" in key]
+    assert not [key for key in left if DAYS[0] in key or "_merging" in key or "killed" in key]
+    assert keys(s3, f"{request.node.name}/access_log/files/merging") == [mine], "it is somebody's"
     assert len([key for key in left if f"event_date={DAYS[1]}" in key]) < 12
     stored.drop([12])
     assert stored.land()["good"] == 3, "it goes on"
     assert sum(stored.rows(spark).values()) == 4 * 12 + 5
 
 
-def test_what_is_not_whole_is_refused(lakes, s3, request, tmp_path, job):
+def test_a_day_whose_removal_was_killed_and_lines_that_come_late_go_the_next_time(
+    lakes, spark, s3, request
+):
+    stored, _ = lakes
+    stored.drop(range(2))
+    stored.land()
+    removed = {"day": DAYS[0], "log": "0", "run": "killed", "at": "2026-04-01T00:00:00+00:00",
+               "files": 2, "bytes": 1, "good": 2, "bad": 0}  # fmt: skip
+    (stored.folder / "removed.jsonl").write_text(json.dumps(removed) + "\n")
+    settings = load_settings({"TIDEMARK_HOME": str(stored.root)})
+    there = landing(settings, "access_log", "files")
+    there.parent.mkdir(parents=True)
+    there.symlink_to(stored.folder)
+    days = _landed_days(there)
+    assert days == DAYS
+    stored.ran("maintain_landing", "--remove-days", DAYS[0], "--run-id", "next",
+               "--dry-run", "false")  # fmt: skip
+    assert not [key for key in keys(s3, request.node.name) if DAYS[0] in key]
+    assert sum(stored.rows(spark).values()) == 2 * 4
+
+
+def test_data_that_are_gone_are_missed(lakes, s3, request):
     stored, _ = lakes
     stored.drop(range(1))
     stored.land()
-    said = stored.land(data_at=stored.data_at.replace("/files/", "/other/"), code=2)
-    assert f"has its data at {stored.data_at}, not at s3a://lake/" in said
-    other = Lake(tmp_path / "other", job, stored.data_at)
-    other.drop(range(1))
-    assert "its checkpoint" in other.land(code=2), "it is another landing's"
     for key in keys(s3, request.node.name):
         s3.delete_object(Bucket="lake", Key=key)
-    assert "they would be missing without a word" in stored.land(code=2)
+    said = stored.land(code=2)
+    assert "they would be missing without a word" in said
+    assert f"and what is left at s3a://lake/{request.node.name}/access_log/files" in said
 
 
-def test_data_that_lie_here_are_not_looked_for_elsewhere(lakes):
+def test_a_place_belongs_to_one_landing(lakes, tmp_path, job):
+    stored, _ = lakes
+    stored.drop(range(1))
+    other = Lake(tmp_path / "other", job, stored.data_at)
+    other.drop(range(1))
+    # As when its first batch was killed: nothing is landed yet, but the place is taken.
+    (other.folder).mkdir()
+    (other.folder / "data_at").write_text(f"{stored.data_at}\nan id\n")
+    stored.land()
+    said = other.land(code=2)
+    assert f"belongs to another landing, {stored.folder} on " in said
+    code, said = job("maintain_landing", "--source", other.data)
+    assert code == 2
+    assert "belongs to another landing" in said
+
+
+def test_a_landing_that_has_not_begun_may_go_and_come_back(lakes, s3, request):
+    stored, _ = lakes
+    stored.folder.mkdir()
+    for address in (stored.data_at, "", stored.data_at):
+        settle(stored.folder, address)
+        check_owner(stored.folder, take=True)
+    stored.drop(range(1))
+    assert stored.land()["good"] == 3
+
+
+def test_a_landing_that_has_begun_stays_where_it_is_and_says_so(lakes, tmp_path, job, s3, request):
+    stored, _ = lakes
+    elsewhere = stored.data_at.replace("/files/", "/other/")
+    for lake in lakes:
+        lake.drop(range(1))
+        lake.land()
+        lake.drop([1])
+        code, said = job("land_access_log", "--source", f"text:{lake.inbox}", "--sink", lake.data,
+                         "--data-at", elsewhere)  # fmt: skip
+        assert code == 0, said
+        assert f"its data stay at {data_of(lake.folder)}, where this landing began" in said
+        assert "read 5 lines" in said
+    assert not keys(s3, f"{request.node.name}/access_log/other")
+
+
+def test_an_address_that_was_wrong_can_be_corrected_before_anything_is_landed(lakes):
     stored, local = lakes
-    local.drop(range(1))
-    local.land()
-    said = local.land(data_at=stored.data_at, code=2)
-    assert f"has its data at {local.folder / 'data'}, not at s3a://" in said
+    for lake in lakes:
+        lake.drop(range(1))
+        said = lake.land(data_at="s3a://nowhere/files/data", code=1)
+        assert "land_access_log: s3a://nowhere/files/data" in said
+        assert "Traceback" not in said
+    assert stored.land()["good"] == local.land()["good"] == 3
+    assert str(data_of(stored.folder)) == stored.data_at
+    assert data_of(local.folder) == local.folder / "data"
 
 
 @pytest.mark.parametrize(
-    "address", ["lake/data", "s3://lake/data", "s3a://lake", "s3a:///data", "s3a://lake/a b/data"]
-)
+    "address",
+    ["lake/data", "s3://lake/data", "s3a://lake", "s3a:///data", "s3a://lake/a b/data", "s3a://lake/data",
+     "s3a://key:secret@lake/a/data", "s3a://lake/../a/data", "s3a://lake/{{ day }}/data"],
+)  # fmt: skip
 def test_an_address_that_cannot_be_is_refused(lakes, address):
-    assert "expected an address that ends in data" in lakes[1].land(data_at=address, code=2)
+    assert "expected a folder that ends in data" in lakes[1].land(data_at=address, code=2)
 
 
-def test_a_store_that_does_not_answer_is_named(lakes):
-    stored, _ = lakes
-    stored.drop(range(1))
-    said = stored.land(data_at="s3a://nowhere/files/data", code=1)
-    assert "land_access_log: s3a://nowhere/files/data" in said
-    assert "Traceback" not in said
-
-
-def test_what_is_written_over_is_the_old_text_or_the_new(s3):
+def test_a_file_of_the_store_is_written_over_moved_and_removed(s3):
     file = Stored("s3a://lake/texts/a file")
     file.replace_text("old ü")
     file.replace_text("new")

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from include.settings import PROJECT
 from producers.clickstream.events import batch_messages, events, row_messages
 from spark_jobs.runtime.leases import Lease
+from spark_jobs.transforms.access_log import only_server_errors, parse_lines
 from spark_jobs.transforms.clickstream import (
     ROW_DDL,
     count_good,
@@ -19,6 +20,7 @@ from spark_jobs.transforms.clickstream import (
     total_by_window,
 )
 from spark_jobs.transforms.words import count_words, split_words
+from tests.builders import a_line
 
 EXPECTED: Counter[int] = Counter()
 for event in events(600, 1):
@@ -119,15 +121,47 @@ def test_words_are_split_at_any_space_and_counted(spark):
 
 def test_the_labs_tasks_are_views_of_the_same_lines(spark, tmp_path):
     from spark_jobs.watch_access_log import COLUMNS, SHOWS
-    from tests.builders import a_line
 
     lines = spark.createDataFrame(
         [(a_line(status=status),) for status in ("200", "404", "200")] + [("junk",)], "line STRING"
     )
+    lines = parse_lines(lines).where("bad_reason IS NULL")
     assert SHOWS["parsed"](lines).columns == COLUMNS
     assert SHOWS["parsed"](lines).count() == 3
     assert [row.status for row in SHOWS["unsuccessful"](lines).collect()] == [404]
     assert {r.status: r["count"] for r in SHOWS["by-status"](lines).collect()} == {200: 2, 404: 1}
+
+
+OWN = r"%h|%{sec}t|%r|%>s|%b"
+
+
+def test_a_sites_own_format_is_read_and_its_addresses_hidden_while_one_watches(
+    spark, job, tmp_path
+):
+    (tmp_path / "in").mkdir()
+    odd = "192.0.2.8|1431857103|GET /odd HTTP/1.1|503|7"
+    (tmp_path / "in" / "log").write_text(f"{odd}\n{a_line(host='2001:db8::1:2')}\njunk\n")
+    flags = ["--source", f"text:{tmp_path / 'in'}", "--trigger", "available-now",
+             "--sink", f"parquet:{tmp_path / 'out'}", "--checkpoint", tmp_path / "c"]  # fmt: skip
+    code, said = job("watch_access_log", *flags, "--log-format", OWN, "--anonymise", 1)
+    assert code == 0, said
+    found = spark.read.parquet(str(tmp_path / "out")).collect()
+    assert {(row.host, row.endpoint, row.status) for row in found} == {
+        ("192.0.2.0", "/odd", 503), ("2001:db8::", "/a", 200),
+    }  # fmt: skip
+    code, said = job("watch_access_log", *flags, "--log-format", "%h %Z")
+    assert code == 2
+    assert "--log-format '%h %Z'" in said
+
+
+def test_errors_in_a_sites_own_format_are_routed_as_they_came(spark):
+    odd = "192.0.2.8|1431857103|GET /odd HTTP/1.1|503|7"
+    lines = [odd, odd.replace("503", "200"), a_line(status="500"), a_line(), '{"status": 502}']
+    messages = spark.createDataFrame([("k", "\n".join(lines))], "key STRING, value STRING")
+    routed = {own: only_server_errors(messages, own).first().value for own in ("", OWN)}
+    known = [a_line(status="500"), '{"status": 502}']
+    assert routed[""].splitlines() == known
+    assert routed[OWN].splitlines() == [odd, *known]
 
 
 def clicks(*pairs):

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from spark_jobs import summarise_access_log as job
 from spark_jobs.transforms import access_log_summary as summary
-from spark_jobs.transforms.access_log import landed_lines, lines_of
+from spark_jobs.transforms.access_log import landed_lines, lines_of, parse_lines
 from spark_jobs.transforms.places import places_of
 from spark_jobs.transforms.sources import with_source
 from spark_jobs.transforms.trouble import attack_kind
@@ -235,7 +235,7 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     batch = visits_of(summary.requests_of(landed(spark, lines), "UTC")).drop("pair")
     stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
     query = (
-        visits(lines_of(stream, "text"))
+        visits(parse_lines(lines_of(stream, "text")).where("bad_reason IS NULL"))
         .writeStream.format("memory").queryName("seen_visits").outputMode("append")
         .option("checkpointLocation", str(tmp_path / "checkpoint")).trigger(availableNow=True).start()
     )  # fmt: skip

@@ -5,8 +5,8 @@ outside of one reads first, and its change fails at once ("database is locked") 
 in between; and its release commits, so that others see half of what belongs together. In Airflow 3.3
 that is a backfill: half made, then taken away from under the scheduler, which ends on it.
 
-Airflow imports this module by its name, from PYTHONPATH; `airflow.settings.create_metadata_engine` says
-in its docstring that it may be replaced so.
+Airflow imports this module by its name, from PYTHONPATH; `airflow.settings.create_metadata_engine` and
+its sister say in their docstrings that they may be replaced so. Another database is left as it is.
 The remedy is SQLAlchemy's (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Transactions with
 SQLite and the sqlite3 driver"), at savepoints only: other transactions begin with their change.
 """
@@ -14,24 +14,41 @@ SQLite and the sqlite3 driver"), at savepoints only: other transactions begin wi
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-__all__ = ["create_metadata_engine"]  # all that Airflow is to take from here
+# All that Airflow is to take from here.
+__all__ = ["create_async_metadata_engine", "create_metadata_engine"]
 
-WAIT_SECONDS = 30  # for another writer; sqlite3's own 5 s are short on a busy machine
+# For another writer. sqlite3's own 5 s are short on a busy machine, and a backfill of years is one
+# transaction.
+PATIENCE = {"timeout": 120}
 
 
 def create_metadata_engine(
     sql_alchemy_conn: str, *, engine_args: dict[str, Any], connect_args: dict[str, Any]
 ) -> sqlalchemy.Engine:
-    """Airflow's engine for a SQLite file; the arguments are those of Airflow's own function."""
+    """Airflow's engine; the arguments are those of Airflow's own function."""
+    is_sqlite = sql_alchemy_conn.startswith("sqlite")
     engine = sqlalchemy.create_engine(
-        sql_alchemy_conn, connect_args={"timeout": WAIT_SECONDS} | connect_args, **engine_args
+        sql_alchemy_conn, connect_args=(PATIENCE if is_sqlite else {}) | connect_args, **engine_args
     )
+    if is_sqlite:
 
-    @sqlalchemy.event.listens_for(engine, "savepoint")
-    def begin(connection: sqlalchemy.Connection, _name: str) -> None:
-        driver: Any = connection.connection.dbapi_connection
-        if not driver.in_transaction:
-            driver.execute("BEGIN IMMEDIATE")
+        @sqlalchemy.event.listens_for(engine, "savepoint")
+        def begin(connection: sqlalchemy.Connection, _name: str) -> None:
+            driver: Any = connection.connection.dbapi_connection
+            if not driver.in_transaction:
+                driver.execute("BEGIN IMMEDIATE")
 
     return engine
+
+
+def create_async_metadata_engine(
+    sql_alchemy_conn_async: str, *, connect_args: dict[str, Any],
+    engine_args: dict[str, Any] | None = None,
+) -> AsyncEngine:  # fmt: skip
+    """Airflow's engine for what waits for many things at once; the arguments are those of Airflow's."""
+    patience = PATIENCE if sql_alchemy_conn_async.startswith("sqlite") else {}
+    return create_async_engine(
+        sql_alchemy_conn_async, connect_args=patience | connect_args, **(engine_args or {})
+    )
