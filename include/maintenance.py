@@ -70,7 +70,11 @@ def _plan_landing(settings: Settings, dataset: str, kind: str, today: date) -> d
     if dataset == BY_DAY:
         unseen = set(changed_days(folder, summaries(settings, dataset)))
     else:
-        unseen = set() if is_reported(folder, reports(settings, dataset)) else set(old)
+        unseen = (
+            set()
+            if is_reported(folder, reports(settings, dataset))
+            else set(old) - removed_days(folder)
+        )
     return {
         "remove_days": [day for day in old if day not in unseen],
         "undated_before": first,

@@ -15,7 +15,7 @@ from include.settings import Settings
 # What holds paths, under the lake.
 PLACES = [
     "landing/*/*/data/_spark_metadata/*", "landing/*/*/checkpoint/sources/*/*",
-    "landing/*/*/query.json", "landing/*/*/progress.jsonl", "summary/*/*/summary.json",
+    "landing/*/*/query.json", "landing/*/*/data_at", "landing/*/*/progress.jsonl", "summary/*/*/summary.json",
     "summary/*/summary.json", "runs/*/*.json", "runs/*/*/*.json",
 ]  # fmt: skip
 

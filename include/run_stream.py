@@ -23,7 +23,7 @@ OWN_FLAGS = {
 # The settings about lines that a job takes: how they are read, and what of them is hidden.
 READING = ("log_format", "w3c_fields", "anonymise", "drop_query_names")
 OF_LINES = {
-    "land_access_log": (*READING, "time_zone", "future_hours"), "watch_access_log": READING,
+    "land_access_log": (*READING, "time_zone", "future_hours"), "watch_access_log": (*READING, "time_zone"),
     "route_errors": ("log_format",), "land_clickstream": ("time_zone",),
 }  # fmt: skip
 

@@ -50,11 +50,11 @@ def by_status(requests: DataFrame) -> DataFrame:
     return count_by_status(parsed(requests))
 
 
-def visits(requests: DataFrame) -> DataFrame:
+def visits(requests: DataFrame, time_zone: str = "UTC") -> DataFrame:
     """Each visit, once the watermark says that nothing can be added to it: as the report counts them."""
     good = requests.withWatermark("timestamp", "10 minutes")
     pair = F.xxhash64("host", F.coalesce("user_agent", F.lit("")))
-    return visits_of(with_event_date(good, "UTC").withColumn("pair", pair)).drop("pair")
+    return visits_of(with_event_date(good, time_zone).withColumn("pair", pair)).drop("pair")
 
 
 SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status, "visits": visits}
@@ -63,6 +63,7 @@ SHOWS = {"parsed": parsed, "unsuccessful": unsuccessful, "by-status": by_status,
 def main(argv: list[str] | None = None) -> None:
     parser = watch_arguments(__doc__, "append", "every 5 seconds")
     parser.add_argument("--show", default="parsed", choices=SHOWS, help="what to look at")
+    parser.add_argument("--time-zone", default="UTC", help="zone of the midnight that parts visits")
     add_reading(parser)
     args = parser.parse_args(argv)
     query = {"by-status": TOTALS, "visits": WINDOWS}.get(args.show, ROWS)
@@ -73,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     spark = session.start(JOB)
     lines = lines_of(read(spark, words.source, args), words.source.kind)
-    run_query(spark, JOB, SHOWS[args.show](read_requests(lines)), words, args, args.show)
+    zone = {"time_zone": args.time_zone} if args.show == "visits" else {}
+    run_query(spark, JOB, SHOWS[args.show](read_requests(lines), **zone), words, args, args.show)
 
 
 if __name__ == "__main__":

@@ -290,7 +290,8 @@ def stop(settings: Settings) -> Iterator[tuple[str, bool]]:
         if name == BROKERS[-1]:  # all at once, for the last one would wait for a majority
             for process in filter(None, (ran[other] for other in BROKERS)):
                 process.terminate()
-        yield name, service(settings, name).stop()
+        ended = service(settings, name).stop()
+        yield name, ended or ran[name] is not None
 
 
 def services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:

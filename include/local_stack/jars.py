@@ -1,6 +1,7 @@
 """The jars beside Spark: the broker's, the connector's, those for S3; by the Ivy that pyspark ships."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -30,10 +31,12 @@ FOR_S3 = JarSet(("s3",), HERE / "jars-s3.sha256")
 
 def needs_s3(settings: Settings) -> bool:
     """Whether landed data are to lie in S3, or some do."""
-    there = settings.lake.glob("landing/*/*/data_at")
-    return any(
-        at.startswith("s3a:") for at in (settings.landing_data, *(p.read_text() for p in there))
-    )
+    begun = [
+        progress.with_name("data_at")
+        for progress in settings.lake.glob("landing/*/*/progress.jsonl")
+    ]
+    there = [json.loads(kept.read_text())["at"] for kept in begun if kept.is_file()]
+    return any(at.startswith("s3a:") for at in (settings.landing_data, *there))
 
 
 def ensure_all_jars(settings: Settings) -> None:

@@ -1,8 +1,8 @@
 """Where a landing's data lie: in `data/` beside its checkpoint, or in a store of its own.
 
-    <folder>/data_at    the store's address, `s3a://bucket/…/data` or `hdfs://…/data`, if it has one,
-                        and an id
-    <data>/_owner       there: the landing of that id, to which the data belong
+    <folder>/data_at    JSON: `at`, the store's address, `s3a://bucket/…/data` or `hdfs://…/data`, or "";
+                        the landing's `id`, and its own folder, `landing`
+    <data>/_owner       there: the landing to which the data belong, by its id
 
 The address is the landing's own from its first batch on, so that no reader can look elsewhere, and the
 place is the landing's own, so that nobody else writes there. `Stored` is the
@@ -174,8 +174,8 @@ Data = Path | Stored
 
 def data_of(folder: Path) -> Data:
     """Where the data of the landing `folder` lie."""
-    kept = folder / "data_at"
-    return Stored(kept.read_text().splitlines()[0]) if kept.is_file() else folder / "data"
+    at = _kept(folder).get("at")
+    return Stored(at) if at else folder / "data"
 
 
 def settle(folder: Path, address: str) -> str:
@@ -189,14 +189,17 @@ def settle(folder: Path, address: str) -> str:
             f"--data-at {address!r}: expected a folder that ends in data, without keys, such as "
             "s3a://bucket/tidemark/access_log/kafka/data or hdfs://namenode:8020/…/data"
         )
-    if any((folder / "checkpoint" / "offsets").glob("[0-9]*")) or (folder / "data").exists():
+    progress, commits = folder / "progress.jsonl", folder / "checkpoint" / "commits"
+    begun = progress.is_file() or any(commits.glob("[0-9]*")) or (folder / "data").exists()
+    if begun:
         found = str(data_of(folder))
         stays = f"its data stay at {found}, where this landing began"
         return stays if address and found != address else ""
-    if not address:
-        (folder / "data_at").unlink(missing_ok=True)
-    elif str(data_of(folder)) != address:
-        replace_text(folder / "data_at", f"{address}\n{uuid.uuid4()}\n")
+    kept = _kept(folder)
+    if address != kept.get("at", ""):
+        # The id is for good: what this landing has taken once stays its own.
+        told = {"at": address, "id": kept.get("id") or str(uuid.uuid4()), "landing": str(folder)}
+        replace_text(folder / "data_at", json.dumps(told))
     return ""
 
 
@@ -208,17 +211,40 @@ def check_owner(folder: Path, *, take: bool) -> None:
     data = data_of(folder)
     if not isinstance(data, Stored):
         return
-    kept, own = data / "_owner", (folder / "data_at").read_text().splitlines()[1]
-    here = {"id": own, "landing": str(folder), "host": platform.node()}
-    told = json.loads(kept.read_text()) if kept.is_file() else None
-    # By its id also where its folder was moved; by its folder also where `data_at` was made anew.
-    if told and told["id"] != own and told | {"id": own} != here:
+    own = _kept(folder)
+    if own["landing"] != str(folder):
+        raise Refused(
+            f"{folder} was moved or copied from {own['landing']}, to which {data} belongs: after a move "
+            "`make relocate`; a copy cannot land there"
+        )
+    kept = data / "_owner"
+    told = _owner(kept)
+    if told and told["id"] != own["id"]:
         raise Refused(
             f"{data} belongs to another landing, {told['landing']} on {told['host']}; give this one an "
-            f"address of its own: change TIDEMARK_LANDING_DATA, or --data-at"
+            "address of its own (TIDEMARK_LANDING_DATA, or --data-at), or, if that one is gone, move away "
+            f"what is at {data.parent}"
         )
-    if take and told != here:
-        kept.write_text(json.dumps(here), over=told is not None)
+    text = json.dumps({"id": own["id"], "landing": str(folder), "host": platform.node()})
+    if take and not told and not kept.is_file():
+        kept.write_text(text, over=False)
+    elif take and (not told or told["landing"] != str(folder)):
+        kept.replace_text(text)
+
+
+def _kept(folder: Path) -> dict[str, str]:
+    kept = folder / "data_at"
+    found: dict[str, str] = json.loads(kept.read_text()) if kept.is_file() else {}
+    return found
+
+
+def _owner(kept: Stored) -> dict[str, str] | None:
+    """Whose the place is; None for nobody's, and where who began to write it was killed."""
+    try:
+        found: dict[str, str] = json.loads(kept.read_text()) if kept.is_file() else {}
+        return found or None
+    except ValueError:
+        return None
 
 
 def data_at_argument(parser: argparse.ArgumentParser) -> None:

@@ -101,7 +101,7 @@ def test_the_stream_is_submitted_with_the_flags_of_the_plan(dag_bag):
         ({"job": "land_access_log", "source": "kafka:access-log", "sink": "parquet:x"},
          ["log_format", "anonymise", "drop_query_names", "time_zone", "future_hours"]),
         ({"job": "watch_access_log", "source": "kafka:access-log"},
-         ["log_format", "anonymise", "drop_query_names"]),
+         ["log_format", "anonymise", "drop_query_names", "time_zone"]),
         ({"job": "route_errors", "source": "kafka:access-log", "sink": "kafka:e"}, ["log_format"]),
         ({"job": "land_clickstream", "sink": "parquet:x"}, ["time_zone"]),
         ({"output_mode": "complete"}, []),

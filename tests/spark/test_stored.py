@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from include.contracts import ACCESS_LOG_DDL
 from include.lake import changed_days, landed_days, landing
 from include.maintenance import _landed_days
+from include.moving import relocated
 from include.settings import load_settings
 from spark_jobs.runtime.landing import read_landing
 from spark_jobs.runtime.stored import Stored, check_owner, data_of, settle
@@ -233,14 +235,52 @@ def test_a_place_belongs_to_one_landing(lakes, tmp_path, job):
     other = Lake(tmp_path / "other", job, stored.data_at)
     other.drop(range(1))
     # As when its first batch was killed: nothing is landed yet, but the place is taken.
-    (other.folder).mkdir()
-    (other.folder / "data_at").write_text(f"{stored.data_at}\nan id\n")
+    other.folder.mkdir()
+    settle(other.folder, stored.data_at)
     stored.land()
     said = other.land(code=2)
     assert f"belongs to another landing, {stored.folder} on " in said
     code, said = job("maintain_landing", "--source", other.data)
     assert code == 2
     assert "belongs to another landing" in said
+
+
+def test_a_copy_of_a_lake_may_not_land_where_the_original_does_and_a_moved_one_may(
+    lakes, tmp_path, job
+):
+    stored, _ = lakes
+    stored.drop(range(1))
+    lake = tmp_path / "var" / "lake" / "landing" / "access_log" / "files"
+    lake.parent.mkdir(parents=True)
+    stored.folder, stored.data = lake, f"parquet:{lake / 'data'}"
+    assert stored.land()["good"] == 3
+    shutil.copytree(tmp_path / "var", tmp_path / "copy")
+    there = tmp_path / "copy" / "lake" / "landing" / "access_log" / "files"
+    stored.folder, stored.data = there, f"parquet:{there / 'data'}"
+    stored.drop([1])
+    assert f"was moved or copied from {lake}" in stored.land(code=2)
+    shutil.rmtree(tmp_path / "var")
+    assert relocated(tmp_path / "var", load_settings({"TIDEMARK_HOME": str(tmp_path / "copy")}))
+    assert stored.land()["good"] == 3
+
+
+def test_where_the_data_lie_is_not_forgotten_with_the_checkpoint(lakes):
+    stored, _ = lakes
+    stored.drop(range(1))
+    stored.land()
+    shutil.rmtree(stored.folder / "checkpoint")
+    assert "but its checkpoint" in stored.land(data_at="", code=2)
+    assert str(data_of(stored.folder)) == stored.data_at
+
+
+def test_an_owner_who_was_killed_while_writing_its_name_is_nobody(lakes, s3, request):
+    stored, _ = lakes
+    stored.drop(range(1))
+    key = f"{request.node.name}/access_log/files/data/_owner"
+    s3.put_object(Bucket="lake", Key=key, Body=b"")
+    assert stored.land()["good"] == 3
+    told = json.loads(s3.get_object(Bucket="lake", Key=key)["Body"].read())
+    assert told["landing"] == str(stored.folder)
 
 
 def test_a_landing_that_has_not_begun_may_go_and_come_back(lakes, s3, request):

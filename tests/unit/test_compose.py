@@ -171,7 +171,8 @@ def test_both_measure_in_the_same_way():
             assert f"/dev/tcp/localhost/{port}" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
-def test_the_store_is_where_drivers_and_executors_look_and_has_its_jars():
+def test_the_store_is_where_drivers_and_executors_look_and_has_its_jars(monkeypatch):
+    monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
     told = [S3["services"][name]["environment"] for name in cluster.AIRFLOW]
     assert all(one == told[0] for one in told)
     settings = load_settings({"TIDEMARK_HOME": environment("airflow-scheduler")["TIDEMARK_HOME"],
