@@ -234,10 +234,8 @@ def land(
     if args.check:
         return
     with landing.locked(job, words.source, args.run_id, args.data_at) as query:
-        spark, kept = (
-            session.start(job),
-            replace(words, sink=Place(words.sink.kind, str(landing.data))),
-        )
+        spark = session.start(job)
+        kept = replace(words, sink=Place(words.sink.kind, str(landing.data)))
         topic_ids, losses = _look_for_losses(spark, landing, words.source, args)
         lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
         rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])

@@ -78,9 +78,6 @@ class Stored:
     def resolve(self) -> "Stored":
         return self  # a store has no links
 
-    def is_relative_to(self, other: "Stored") -> bool:
-        return self.address.startswith(f"{other.address}/")
-
     def iterdir(self) -> Iterator["Stored"]:
         """What lies in the folder; nothing if there is none."""
         return iter([Stored(str(found.getPath())) for found in self._listed()])
