@@ -13,7 +13,7 @@ from include.settings import PROJECT, Settings, load_settings
 
 CONNECTION = "spark_default"
 SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
-MANY_LINES = 200_000
+MANY_LINES = 1_000_000
 CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
 
 

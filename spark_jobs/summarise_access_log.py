@@ -9,29 +9,29 @@ Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_l
             --sink summary:var/lake/summary/access_log --days 2026-01-15,2026-01-16
 """
 
-import base64
 import fnmatch
 import json
-import math
 import re
 import shutil
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import reduce
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-import pyarrow as pa
-from pyspark import StorageLevel
-from pyspark.sql import DataFrame, Row, SparkSession, Window
+import duckdb
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, PANELS, SUMMARY_SCHEMA_VERSION
+from spark_jobs.counting.counts import SILENCE, Counts
+from spark_jobs.counting.panels import NUMBERS
+from spark_jobs.counting.trouble import bursts
+from spark_jobs.counting.visitors import VISIT_NUMBERS
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
 from spark_jobs.runtime.claims import replace_text
@@ -40,27 +40,10 @@ from spark_jobs.runtime.losses import read_losses
 from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
 from spark_jobs.runtime.words import Refused
 from spark_jobs.transforms import access_log_summary as summary
-from spark_jobs.transforms.access_log import filter_unsuccessful
-from spark_jobs.transforms.places import ROW_DDL as PLACE_DDL
-from spark_jobs.transforms.places import places_of
-from spark_jobs.transforms.trouble import attacks_of, bursts, error_minutes, links_to_nothing
-from spark_jobs.transforms.user_agents import ROW_DDL as USER_AGENT_DDL
-from spark_jobs.transforms.user_agents import describe
-from spark_jobs.transforms.visitors import VISITOR, rhythm_of, visitors_of, visits_of, with_label
 
 JOB = "summarise_access_log"
-# Requests of a part: few enough that their groups fit the memory of one core.
-PART = 500_000
-SMALL = 200_000  # requests, up to which Spark's stages are not compiled, nor planned as it goes
-DAYS_AT_ONCE = 5  # whose top rows Python holds: 26,000 of each
 SAMPLES = 100  # of each reason; the page shows the first, the CSV all
 MACHINES_LISTED, ATTACKS_LISTED, FILES_LISTED = 100, 100, 100
-MOST_TEXTS = (
-    100_000  # different user agents of which is found out what they are; the rest is unknown
-)
-VISIT_NUMBERS = ("visits", "pages", "bounced", "seconds", "seconds_median")
-UNSUCCESSFUL = ("event_date", "timestamp", "status", "method", "endpoint", "query", "host", "referrer",
-                "user_agent", "bytes")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -97,55 +80,65 @@ def main(argv: list[str] | None = None) -> None:
     # What is listed now is read below; what lands later makes the day newer than this summary.
     through = last_batch(source)
     replayed = current(source.parent / "replayed")
-    rows = read_landing(spark, source, ACCESS_LOG_DDL)
-    # Nobody follows a file: heartbeats are Kafka's.
-    alive = (
-        _by_day(summary.heartbeats_of(summary.days_of(rows, days)))
-        if args.source_kind == "kafka" else {}
-    )  # fmt: skip
-    lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
     landed = with_replayed(
-        summary.only_lines(rows), read_replayed(spark, source.parent / "replayed")
+        read_landing(spark, source, ACCESS_LOG_DDL),
+        read_replayed(spark, source.parent / "replayed"),
     )
-    frames = Frames(
-        summary.days_of(landed, days), args.time_zone, wanted, site_name=args.site_name,
-        maxmind=args.maxmind,
-    )  # fmt: skip
-    steps.done("requests and visitors")
-    files = write_panels(spark, frames.panels, days, sink / f".{JOB}")
-    steps.done("panels")
-    found = tables(landed, frames, days, args.newest)
+    scratch = fresh_folder(sink / f".{JOB}")
+    write_lines(summary.days_of(landed, days), scratch / "lines", args.time_zone, wanted)
     others = other_lines(spark, args.other, days)
     if args.by_file:
-        replace_text(Path(args.by_file), json.dumps(rows_by_file(landed)))
-    for some in (days[at : at + DAYS_AT_ONCE] for at in range(0, len(days), DAYS_AT_ONCE)):
-        tops = top_rows(frames, some, args.top)
+        replace_text(Path(args.by_file), json.dumps(rows_by_file(summary.only_lines(landed))))
+    steps.done("lines")
+    with counting():
+        counts = Counts(
+            scratch / "lines", scratch, filtered=wanted.told() is not None,
+            people_only=wanted.people_only, site_name=args.site_name, maxmind=args.maxmind,
+        )  # fmt: skip
+        steps.done("visitors")
+        counts.count_panels()
+        steps.done("panels")
+        found = counts.tables(args.newest, SAMPLES, MACHINES_LISTED)
+        # Nobody follows a file: heartbeats are Kafka's.
+        alive = counts.heartbeats() if args.source_kind == "kafka" else {}
         steps.done("tables")
-        provenance = {
-            "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
-            "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
-            "steps": steps.seconds,
-            "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
-        for day in some:
+        lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
+        for day in days:
+            of_day = {name: rows.get(day, []) for name, rows in found.items()}
+            numbers = day_numbers(of_day | {"top": counts.top_rows(day, args.top)})
+            counts.write_panels(day, scratch / "panels.parquet")
             about = {
                 "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
                 "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
             }  # fmt: skip
-            of_day = {name: rows.get(day, []) for name, rows in found.items()}
-            numbers = day_numbers(of_day | {"top": tops.get(day, [])})
-            files[day].replace(_made(sink / day) / "panels.parquet")
-            told = {
+            provenance = {
+                "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
+                "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
+                "steps": steps.seconds,
+                "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
                 "lost": [loss for loss in lost if may_lack(day, loss, zone)],
                 "replayed": replayed["days"].get(day), "other_source": others.get(day),
-                **came_from(found["lines"].get(day, [])),
+                **came_from(of_day["lines"]),
             }  # fmt: skip
-            whole = about | numbers | {"provenance": provenance | told}
+            (scratch / "panels.parquet").replace(_made(sink / day) / "panels.parquet")
+            whole = about | numbers | {"provenance": provenance}
             replace_text(sink / day / "summary.json", json.dumps(whole, ensure_ascii=False))
             counted = f"{numbers['requests']:,} requests of {numbers['visitors']:,} visitors"
             print(f"{JOB}: {day}: {counted}")  # noqa: T201
-    shutil.rmtree(sink / f".{JOB}", ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def counting() -> Iterator[None]:
+    """What DuckDB could not do, in a sentence: raises OSError."""
+    try:
+        yield
+    except duckdb.Error as failed:
+        said = str(failed).partition("\n")[0]
+        raise OSError(
+            f"the lines could not be counted: {said}; old summaries stay, run it again"
+        ) from None
 
 
 class Steps:
@@ -183,107 +176,24 @@ class Filter:
         """The filter as the summary names it; None if there is none."""
         return asdict(self) if self != Filter() else None
 
-    def applied(self, requests: DataFrame, visitors: DataFrame) -> DataFrame:
-        """The requests that it lets through."""
+    def lets_through(self) -> Column:
+        """Whether a line is of the path, host and status that it names."""
+        found = F.lit(True)
         for name, glob in (("endpoint", self.path), ("host", self.host)):
             if glob:
-                requests = requests.where(F.col(name).rlike(f"(?s){fnmatch.translate(glob)}"))
+                fits = F.col(name).rlike(f"(?s){fnmatch.translate(glob)}")
+                found &= F.coalesce(fits, F.lit(False))
         if self.status:
             shape = self.status.replace("xx", "..")
-            requests = requests.where(F.col("status").cast("string").rlike(f"^{shape}$"))
-        if self.people_only:
-            people = visitors.where("NOT is_machine").select(*VISITOR)
-            requests = requests.join(people, list(VISITOR), "left_semi")
-        return requests
+            fits = F.col("status").cast("string").rlike(f"^{shape}$")
+            found &= F.coalesce(fits, F.lit(False))
+        return found
 
 
-class Frames:
-    """What a summary is counted from, each made once: requests, visitors, visits and panels."""
-
-    def __init__(
-        self, landed: DataFrame, time_zone: str, wanted: Filter, *, site_name: str = "",
-        maxmind: str = "",
-    ) -> None:  # fmt: skip
-        spark = landed.sparkSession
-        self.lines = _by_day(summary.count_lines(landed))
-        places = [row for rows in self.lines.values() for row in rows]
-        good = _sum(places, "good")
-        parts = max(2, math.ceil(good / PART))
-        # To compile every stage, and to plan it again when the one before is done, takes longer
-        # than a small day's rows do without.
-        for name in ("codegen.wholeStage", "adaptive.enabled"):
-            spark.conf.set(f"spark.sql.{name}", str(good > SMALL).lower())
-        spark.conf.set("spark.sql.shuffle.partitions", str(parts))
-        # What is kept is read a few times and gone: to pack it costs more than it saves.
-        spark.conf.set("spark.sql.inMemoryColumnarStorage.compressed", "false")
-        self.repeated: dict[str, int] = {}
-        if any(row.identified for row in places) and summary.has_repeats(landed):
-            landed = summary.without_repeats(landed.where("bad_reason IS NULL"))
-            once = _by_day(summary.count_lines(landed))
-            self.repeated = {
-                day: _sum(rows, "good") - _sum(once[day], "good")
-                for day, rows in self.lines.items() if _sum(rows, "good")
-            }  # fmt: skip
-        requests = summary.requests_of(landed, time_zone).persist(StorageLevel.MEMORY_AND_DISK)
-        agents = describe(_most_frequent(requests, "user_agent"))
-        visits = _kept(visits_of(requests))
-        # Kept, for a label also asks what all visitors of its day did.
-        visitors = _kept(visitors_of(requests))
-        labels = with_label(visitors, rhythm_of(visits), _frame(spark, agents, USER_AGENT_DDL))
-        if maxmind:
-            hosts = places_of(maxmind, _most_frequent(requests, "host"))
-            labels = labels.join(_frame(spark, hosts, PLACE_DDL), "host", "left")
-        self.visitors = labels = _kept(labels)
-        if wanted.told():
-            requests = _kept(wanted.applied(requests, self.visitors))
-            counted = visitors_of(requests)
-            of_label = [name for name in labels.columns if name not in counted.columns]
-            self.visitors = _kept(
-                counted.join(labels.select(*VISITOR, *of_label), list(VISITOR), "left")
-            )
-            visits = visits_of(requests)
-        self.requests = requests
-        self.visits = _kept(visits.join(
-            self.visitors.select(*VISITOR, "is_machine"), list(VISITOR)
-        ))  # fmt: skip
-        self.panels = _kept(self._panels(site_name))
-
-    def _panels(self, site_name: str) -> DataFrame:
-        panels = summary.count_panels(self.requests, self.visitors, self.visits, site_name)
-        links = links_to_nothing(self.requests).select(
-            "event_date",
-            F.lit("not_found").alias("panel"),
-            F.col("target").alias("value"),
-            "referrer",
-        )
-        panels = panels.join(F.broadcast(links), ["event_date", "panel", "value"], "left")
-        if not self.visitors.where("timed > 0").take(1):
-            return panels.withColumn("seconds_p95", F.lit(None).cast("double"))
-        slow = summary.slow_rows(self.requests)
-        same = [panels[name].eqNullSafe(slow[name]) for name in ("event_date", *summary.KEY)]
-        return panels.join(slow, reduce(lambda one, other: one & other, same), "left").select(
-            *[panels[name] for name in panels.columns], slow["seconds_p95"]
-        )
-
-
-def _frame(spark: SparkSession, rows: Iterable[tuple[str | None, ...]], ddl: str) -> DataFrame:
-    """Rows of texts as a frame. Through Arrow: a list would be read by a Python process."""
-    names = [column.split()[0] for column in ddl.split(",")]
-    columns = zip(names, zip(*rows, strict=True) or [[]] * len(names), strict=False)
-    texts = {name: pa.array(values, pa.string()) for name, values in columns}
-    empty = {name: pa.array([], pa.string()) for name in names}
-    return spark.createDataFrame(pa.table(texts or empty))
-
-
-def _kept(frame: DataFrame) -> DataFrame:
-    """The rows, made now. What is made of them is planned without what they were made of."""
-    return frame.localCheckpoint()
-
-
-def _most_frequent(requests: DataFrame, column: str) -> list[str]:
-    """The texts of a column, those of most requests first; MOST_TEXTS of them."""
-    counted = requests.where(F.col(column).isNotNull()).groupBy(column).count()
-    return [row[0] for row in counted.orderBy(F.desc("count"), column).limit(MOST_TEXTS).collect()]
+def write_lines(landed: DataFrame, folder: Path, time_zone: str, wanted: Filter) -> None:
+    """The pass over the landing: what is counted of each line, as Parquet files in the folder."""
+    told = summary.lines_to_count(landed, time_zone, wanted.lets_through())
+    told.write.parquet(str(folder))
 
 
 def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dict[str, Any]:
@@ -292,12 +202,15 @@ def other_lines(spark: SparkSession, source: str | None, days: list[str]) -> dic
         return {}
     folder = _folder(source, "parquet")
     rows = summary.only_lines(read_landing(spark, folder, ACCESS_LOG_DDL))
-    of_days = summary.days_of(rows, days)
     if last_batch(folder) is None:
         return {}
+    counted = summary.days_of(rows, days).groupBy("event_date").agg(
+        F.count_if(F.col("bad_reason").isNull()).alias("good"),
+        F.count_if(F.col("bad_reason").isNotNull()).alias("bad"),
+    )  # fmt: skip
     return {
-        day: {"landing": str(folder), "good": _sum(rows, "good"), "bad": _sum(rows, "bad")}
-        for day, rows in _by_day(summary.count_lines(of_days)).items()
+        str(row.event_date): {"landing": str(folder), "good": row.good, "bad": row.bad}
+        for row in counted.collect()
     }
 
 
@@ -308,34 +221,6 @@ def rows_by_file(landed: DataFrame) -> dict[str, dict[str, int]]:
         name = unquote(str(row.file).rpartition("/")[2])
         found.setdefault(name, {})[str(row.event_date)] = row["count"]
     return found
-
-
-def tables(
-    landed: DataFrame, frames: Frames, days: list[str], newest: int
-) -> dict[str, dict[str, list[Row]]]:
-    """What a summary is made of beside its panels' top rows: table -> day -> its rows."""
-    of_days = summary.days_of(landed, days)
-    unsuccessful = filter_unsuccessful(frames.requests).select(*UNSUCCESSFUL)
-    found = {
-        "visitors": count_people(frames.visitors),
-        "visits": count_visits(frames.visits),
-        "machines": top_machines(frames.visitors, MACHINES_LISTED),
-        "attacks": attacks_of(frames.requests),
-        "minutes": error_minutes(frames.requests),
-        "unsuccessful": summary.newest(unsuccessful, newest),
-    }
-    if any(_sum(rows, "bad") for rows in frames.lines.values()):
-        found["bad"] = summary.bad_samples(of_days, SAMPLES)
-    # Side by side: while one is planned, another runs.
-    with ThreadPoolExecutor(4) as pool:
-        tables = dict(zip(found, pool.map(_by_day, found.values()), strict=True))
-    again = {day: [Row(lines=count)] for day, count in frames.repeated.items()}
-    return tables | {"lines": frames.lines, "again": again}
-
-
-def top_rows(frames: Frames, days: list[str], top: int) -> dict[str, list[Row]]:
-    """By day the `top` rows of each panel."""
-    return _by_day(summary.top_rows(summary.days_of(frames.panels, days), top))
 
 
 def _sum(rows: list[Row], name: str) -> int:
@@ -370,10 +255,7 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
             "visitors": day[0].people_visitors if day else 0,
             "bytes": day[0].people_bytes if day else 0,
         },
-        "distinct": {
-            name: base64.b64encode(distinct[name]).decode() if distinct.get(name) else None
-            for name in ("visitors", "people")
-        },
+        "distinct": {name: distinct.get(name) for name in ("visitors", "people")},
         "visits": {
             who: {name: visits.get(f"{who}_{name}") or 0 for name in VISIT_NUMBERS}
             for who in ("all", "people")
@@ -394,54 +276,9 @@ def day_numbers(rows: dict[str, list[Row]]) -> dict[str, Any]:
                 key=lambda row: (-row["hits"], row["host"], row["kind"]),
             )[:ATTACKS_LISTED],
         },
-        "unsuccessful_requests": [
-            row.asDict() | {"timestamp": _instant(row.timestamp)} for row in rows["unsuccessful"]
-        ],
+        "unsuccessful_requests": [_request(row.asDict()) for row in rows["unsuccessful"]],
         "bad_lines": [row.asDict() for row in sorted(rows.get("bad", []), key=lambda r: -r.lines)],
     }
-
-
-def count_people(visitors: DataFrame) -> DataFrame:
-    """By day a sketch of the `visitors`, one of the `people` among them, `first` and `last` instant."""
-    person = F.when(F.col("counts") & ~F.col("is_machine"), F.col("pair"))
-    return visitors.groupBy("event_date").agg(
-        F.hll_sketch_agg(F.when(F.col("counts"), F.col("pair")), 12).alias("visitors"),
-        F.hll_sketch_agg(person, 12).alias("people"),
-        F.min("first_seen").alias("first"),
-        F.max("last_seen").alias("last"),
-    )
-
-
-def count_visits(visits: DataFrame) -> DataFrame:
-    """By day VISIT_NUMBERS of all visits (`all_…`), and of people's (`people_…`); in seconds."""
-    length = F.unix_seconds("end") - F.unix_seconds("begin")
-    columns = []
-    for who, counts in (("all", F.lit(True)), ("people", ~F.col("is_machine"))):
-        columns += [
-            F.count_if(counts).alias(f"{who}_visits"),
-            F.sum(F.when(counts, F.col("pages"))).alias(f"{who}_pages"),
-            F.count_if(counts & (F.col("pages") == 1)).alias(f"{who}_bounced"),
-            F.sum(F.when(counts, length)).alias(f"{who}_seconds"),
-            F.percentile_approx(F.when(counts, length), 0.5, 1000).alias(f"{who}_seconds_median"),
-        ]
-    return visits.groupBy("event_date").agg(*columns)
-
-
-def top_machines(visitors: DataFrame, count: int) -> DataFrame:
-    """The `count` machines of each day with most hits, and why each is taken for one."""
-    of_day = Window.partitionBy("event_date").orderBy(F.desc("hits"), "host", "user_agent")
-    return (
-        visitors.where("is_machine")
-        .select(
-            "event_date", "host", F.coalesce("user_agent", F.lit("-")).alias("user_agent"),
-            F.col("machine_class").alias("class"),
-            F.col("machine_name").alias("name"), "hits", "bytes", "reasons",
-            F.row_number().over(of_day).alias("rank"),
-        )
-        .where(F.col("rank") <= count)
-        .orderBy("event_date", "rank")
-        .drop("rank")
-    )  # fmt: skip
 
 
 def came_from(places: list[Row]) -> dict[str, Any]:
@@ -476,7 +313,7 @@ def heartbeat(rows: list[Row], day: str, zone: ZoneInfo, now: float) -> dict[str
         "gaps": [
             {"from": _instant(datetime.fromtimestamp(one, UTC)),
              "to": _instant(datetime.fromtimestamp(other, UTC))}
-            for one, other in gaps if other - one > summary.SILENCE
+            for one, other in gaps if other - one > SILENCE
         ],
     }  # fmt: skip
 
@@ -492,34 +329,6 @@ def _bounds(day: str, zone: ZoneInfo) -> tuple[int, int]:
     """The day's midnights in seconds since 1970: 23, 24 or 25 hours apart."""
     begin = datetime.fromisoformat(day).replace(tzinfo=zone)
     return int(begin.timestamp()), int((begin + timedelta(days=1)).timestamp())
-
-
-def write_panels(
-    spark: SparkSession, panels: DataFrame, days: list[str], folder: Path
-) -> dict[str, Path]:
-    """Write one Parquet file for each day, sorted by panel and hits; give where it lies."""
-    shutil.rmtree(folder, ignore_errors=True)
-    files = {}
-    ordered = panels.repartition("event_date").sortWithinPartitions(
-        "panel", F.desc("hits"), "value", *summary.KEY
-    )
-    ordered.write.partitionBy("event_date").parquet(str(folder / "days"))
-    none = spark.createDataFrame([], panels.drop("event_date").schema).coalesce(1)
-    for day in days:
-        part = folder / "days" / f"event_date={day}"
-        if not part.is_dir():  # a day without a request has a file all the same: an empty one
-            none.write.parquet(str(part))
-        (files[day],) = part.glob("part-*.parquet")
-    return files
-
-
-def _by_day(rows: DataFrame) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows.collect():
-        values = row.asDict()
-        day = str(values.pop("event_date"))
-        found.setdefault(day, []).append(Row(**values))
-    return found
 
 
 def _panel(rows: list[Row]) -> dict[str, Any]:
@@ -538,13 +347,25 @@ def _panel_row(row: Row) -> dict[str, Any]:
     return {
         "value": row.value,
         **{name: value for name, value in optional.items() if value is not None},
-        **{name: row[name] for name in summary.NUMBERS[:6]},
+        **{name: row[name] for name in NUMBERS[:6]},
     }
 
 
-def _instant(moment: datetime) -> str:
-    # The session's zone is UTC, but collect() gives naive times of the driver's own zone.
+def _request(row: dict[str, Any]) -> dict[str, Any]:
+    return {"timestamp": _instant(row.pop("micros")), **row}
+
+
+def _instant(moment: datetime | int) -> str:
+    """A datetime, or microseconds since 1970, as `2026-01-31T00:00:00Z`."""
+    if isinstance(moment, int):
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def fresh_folder(folder: Path) -> Path:
+    """The folder, with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return _made(folder)
 
 
 def _made(folder: Path) -> Path:

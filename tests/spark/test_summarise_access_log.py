@@ -6,28 +6,22 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from pyarrow import parquet
 
+from spark_jobs import land_access_log
 from spark_jobs import summarise_access_log as job
-from spark_jobs.transforms import access_log_summary as summary
-from spark_jobs.transforms.access_log import (
-    arrivals_of,
-    filter_unsuccessful,
-    landed_lines,
-    lines_of,
-)
+from spark_jobs.counting.counts import Counts
+from spark_jobs.transforms.access_log import arrivals_of, landed_lines, lines_of
 from tests.builders import a_line
+from tests.spark.counted_days import counted, summaries_of
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 
 
 def numbers(landed, days, zone="UTC", **only):
     """Day -> its summary, as the job makes it, without the files."""
-    frames = job.Frames(summary.days_of(landed, days), zone, job.Filter(**only))
-    tables = job.tables(landed, frames, days, newest=100)
-    tables["top"] = job.top_rows(frames, days, 30_000)
-    return {
-        day: job.day_numbers({n: rows.get(day, []) for n, rows in tables.items()}) for day in days
-    }
+    with counted(landed, days, zone, **only) as counts:
+        return summaries_of(counts, days)
 
 
 def landed(spark, path, zone="UTC"):
@@ -177,8 +171,8 @@ def alive(spark, day, zone, silent=(), now=2_000_000_000):
     messages = spark.createDataFrame(rows, "key BINARY, value BINARY, topic STRING, partition INT, "
                                            "offset BIGINT, timestamp TIMESTAMP")  # fmt: skip
     found = landed_lines(arrivals_of(messages, "kafka"), zone)
-    by_day = job._by_day(summary.heartbeats_of(summary.days_of(found, [day])))
-    return job.heartbeat(by_day.get(day, []), day, ZoneInfo(zone), now)
+    with counted(found, [day], zone) as counts:
+        return job.heartbeat(counts.heartbeats().get(day, []), day, ZoneInfo(zone), now)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +210,7 @@ def test_heartbeats_are_in_no_number_of_a_day(spark, tmp_path):
 
     def told(messages):
         found = landed_lines(arrivals_of(spark.createDataFrame(messages, ddl), "kafka"), "UTC")
-        return numbers(summary.only_lines(found), ["2015-05-17"])
+        return numbers(found, ["2015-05-17"])
 
     assert told(rows + beats) == told(rows)
     assert told(rows)["2015-05-17"]["lines"] == {"read": 6, "good": 5, "bad": 1, "repeated": 0}
@@ -238,9 +232,9 @@ def test_what_was_lost_is_told_on_the_days_that_may_lack_it(since, at, days):
 def test_unsuccessful_requests_are_listed_newest_first_and_capped(spark, tmp_path):
     lines = [a_line(status="404", time=f"17/May/2015:10:{n:02}:00 +0000") for n in range(30)]
     (tmp_path / "a.log").write_text("\n".join([*lines, a_line()]))
-    requests = summary.requests_of(landed(spark, tmp_path), "UTC")
-    newest = summary.newest(filter_unsuccessful(requests), 10).collect()
-    assert [row.timestamp.minute for row in newest] == list(range(29, 19, -1))
+    with counted(landed(spark, tmp_path / "a.log"), ["2015-05-17"]) as counts:
+        newest = counts.tables(newest=10, samples=1, machines=1)["unsuccessful"]["2015-05-17"]
+    assert [row.micros // 60_000_000 % 60 for row in newest] == list(range(29, 19, -1))
 
 
 def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
@@ -250,6 +244,33 @@ def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
     assert day["lines"] == {"read": 10, "good": 1, "bad": 9, "repeated": 0}
     (bad,) = day["bad_lines"]
     assert (bad["bad_reason"], bad["lines"], bad["samples"]) == ("no_match", 9, junk)
+
+
+def test_lines_that_cannot_be_counted_end_the_job_with_a_sentence(tmp_path):
+    (tmp_path / "part-0.parquet").write_text("no Parquet")
+    with (
+        pytest.raises(OSError, match=r"could not be counted: .*old summaries stay"),
+        job.counting(),
+    ):
+        Counts(tmp_path, tmp_path)
+
+
+def test_a_sink_may_have_any_name_and_keeps_the_summary_alone(spark, tmp_path):
+    """What a run that was killed left there goes, and is not counted."""
+    (tmp_path / "ready").mkdir()
+    (tmp_path / "ready" / "a.log").write_text(
+        "\n".join([a_line(), a_line(host="192.0.2.8")]) + "\n"
+    )
+    sink, data = tmp_path / "it's [a] *sink*", f"parquet:{tmp_path}/landing/data"
+    left = sink / ".summarise_access_log" / "lines" / "part-0.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_text("cut off")
+    land_access_log.main(["--source", f"text:{tmp_path}/ready", "--sink", data])
+    job.main(["--source", data, "--source-kind", "files", "--sink", f"summary:{sink}",
+              "--days", "2015-05-17"])  # fmt: skip
+    assert sorted(path.name for path in sink.iterdir()) == ["2015-05-17"]
+    panels = parquet.read_table(sink / "2015-05-17" / "panels.parquet").to_pylist()
+    assert [row["visitors"] for row in panels if row["panel"] == "day"] == [2]
 
 
 def test_a_day_without_a_line_has_a_summary_of_zeros(spark, tmp_path):

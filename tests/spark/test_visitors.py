@@ -4,18 +4,17 @@ import json
 import os
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import pytest
 from pyspark.sql import functions as F
 
-from spark_jobs import summarise_access_log as job
-from spark_jobs.transforms import access_log_summary as summary
+from spark_jobs.counting.places import places_of
+from spark_jobs.counting.sources import add_sources, searched_for
+from spark_jobs.counting.trouble import attack_kind
+from spark_jobs.counting.user_agents import describe
 from spark_jobs.transforms.access_log import landed_lines, lines_of, parse_lines
-from spark_jobs.transforms.places import places_of
-from spark_jobs.transforms.sources import with_source
-from spark_jobs.transforms.trouble import attack_kind
-from spark_jobs.transforms.user_agents import describe
-from spark_jobs.transforms.visitors import visits_of
 from spark_jobs.watch_access_log import visits
+from tests.spark.counted_days import counted, summaries_of
 
 DAY = "2015-05-17"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -48,16 +47,14 @@ def landed(spark, lines):
     return landed_lines(lines_of(named, "text"), "UTC").localCheckpoint()
 
 
-def frames(spark, lines, **only):
-    rows = landed(spark, lines)
-    return rows, job.Frames(summary.days_of(rows, [DAY]), "UTC", job.Filter(**only))
-
-
 def numbers(spark, lines, **only):
-    rows, found = frames(spark, lines, **only)
-    tables = job.tables(rows, found, [DAY], newest=10)
-    tables["top"] = job.top_rows(found, [DAY], 1000)
-    return job.day_numbers({name: days.get(DAY, []) for name, days in tables.items()})
+    with counted(landed(spark, lines), [DAY], **only) as counts:
+        return summaries_of(counts, [DAY])[DAY]
+
+
+def visits_in(spark, lines, columns):
+    with counted(landed(spark, lines), [DAY]) as counts:
+        return counts.db.execute(f"SELECT {columns} FROM visits ORDER BY begin_at").fetchall()
 
 
 MACHINES = {
@@ -100,11 +97,8 @@ def test_a_machine_is_known_by_what_it_does(spark):
 def test_visits_end_after_half_an_hour_without_a_page(spark):
     pages = [line(0, "/in"), line(1799, "/middle"), line(1800, "/a.css"), line(3598, "/out"),
              line(5399, "/again"), line(5400, "/gone", status=404)]  # fmt: skip
-    rows = summary.requests_of(landed(spark, pages), "UTC")
-    found = visits_of(rows).orderBy("begin").collect()
-    assert [(v.pages, v.entry, v.exit, (v.end - v.begin).total_seconds()) for v in found] == [
-        (3, "/in", "/out", 3598), (1, "/again", "/again", 0),
-    ]  # fmt: skip
+    found = visits_in(spark, pages, "pages, entry, exit, (end_at - begin_at) // 1000000")
+    assert found == [(3, "/in", "/out", 3598), (1, "/again", "/again", 0)]
     day = numbers(spark, pages)
     assert day["visits"]["all"] == {
         "visits": 2, "pages": 4, "bounced": 1, "seconds": 3598, "seconds_median": 0,
@@ -131,10 +125,10 @@ KINDS = {
 }
 
 
-def test_attacks_are_told_by_what_is_asked_for(spark):
-    rows = spark.createDataFrame(list(KINDS.items()), "target STRING, expected STRING")
-    found = rows.withColumn("kind", attack_kind(F.col("target"))).collect()
-    assert {row.target: row.kind for row in found} == KINDS
+def test_attacks_are_told_by_what_is_asked_for():
+    kind = f"SELECT {attack_kind('$target')}"
+    found = {target: duckdb.execute(kind, {"target": target}).fetchall() for target in KINDS}
+    assert found == {target: [(kind,)] for target, kind in KINDS.items()}
 
 
 def test_trouble_names_hosts_bursts_and_the_page_that_links_to_nothing(spark):
@@ -185,15 +179,43 @@ def test_where_visitors_came_from(spark):
         "https://notgoogle.example/": "another site", "android-app://com.slack/": "another site",
         None: "none",
     }  # fmt: skip
-    rows = spark.createDataFrame(
-        [(referrer, None, "combined", kind) for referrer, kind in sites.items()],
-        "referrer STRING, vhost STRING, log_format STRING, expected STRING",
-    )
-    found = with_source(rows, "www.example.org").collect()
-    assert {row.referrer: row.source_kind for row in found} == sites
-    common = rows.withColumn("log_format", F.lit("common")).where("referrer IS NULL")
-    (row,) = with_source(common).collect()
-    assert (row.source, row.source_kind) == (None, None)
+    db = duckdb.connect()
+    db.execute("CREATE TABLE seen (referrer VARCHAR, vhost VARCHAR, log_format VARCHAR)")
+    for referrer in sites:
+        db.execute("INSERT INTO seen VALUES (?, NULL, 'combined')", [referrer])
+    told = "SELECT referrer, source_kind FROM "
+    assert dict(db.execute(told + add_sources(db, "seen", "www.example.org")).fetchall()) == sites
+    db.execute("UPDATE seen SET vhost = 'T.CO:443'")
+    own = dict(db.execute(told + add_sources(db, "seen", "www.example.org")).fetchall())
+    assert [own["https://t.co/abc"], own["http://example.org:8080/"]] == [
+        "this site",
+        "another site",
+    ]
+    db.execute("DELETE FROM seen WHERE referrer IS NOT NULL; UPDATE seen SET log_format = 'common'")
+    told = "SELECT source, source_kind FROM " + add_sources(db, "seen", "")
+    assert db.execute(told).fetchall() == [(None, None)]
+
+
+GOOGLES = "http://webcache.googleusercontent.com/search?q=cache:a:example.org/"
+
+
+@pytest.mark.parametrize(("referrer", "shown", "phrase"), [
+    ("https://www.google.com/search?q=some+words&hl=en", "https://www.google.com/search?q=some+words",
+     "some words"),
+    ("https://www.google.de/url?sa=t&q=%C3%A4pfel+%2B&x", "https://www.google.de/url?sa=t&q=%C3%A4pfel+%2B",
+     "äpfel"),
+    ("https://www.google.com/?q=%zz%FF", "https://www.google.com/?q=%zz%FF", "%zz\ufffd"),
+    (f"{GOOGLES}+foo+bar&hl=en", f"{GOOGLES}+foo+bar", "foo bar"),
+    (f"{GOOGLES}&hl=a+b&x=1", GOOGLES, "b"),
+    ("http://www.google.com/+plus&x", "http://www.google.com/+plus", "plus"),
+    ("http://www.google.com/+&q=a", "http://www.google.com/+&q=a", None),
+    ("http://www.google.com/?q=&x", "http://www.google.com/?q=", None),
+    ("http://www.google.com/x%3Fq%3Dhello%2520w%26y", "http://www.google.com/x%3Fq%3Dhello%2520w",
+     "hello%20w"),
+    ("http://www.google.com/", "http://www.google.com/", None),
+])  # fmt: skip
+def test_what_was_searched_for_is_read_as_goaccess_does(referrer, shown, phrase):
+    assert searched_for(referrer) == (shown, phrase)
 
 
 @pytest.mark.parametrize(("text", "browser", "system", "machine"), [
@@ -232,7 +254,8 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
         (tmp_path / f"{number}.log").write_text("\n".join(some) + "\n")
         os.utime(tmp_path / f"{number}.log", (number, number))
     (tmp_path / "9.log").write_text(line(80_000, "/end", "203.0.113.1") + "\n")
-    batch = visits_of(summary.requests_of(landed(spark, lines), "UTC")).drop("pair")
+    whole = "event_date, make_timestamp(begin_at), make_timestamp(end_at), pages, entry, exit"
+    batch = visits_in(spark, lines, whole)
     stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
     query = (
         visits(parse_lines(lines_of(stream, "text")).where("bad_reason IS NULL"))
@@ -241,9 +264,12 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     )  # fmt: skip
     assert query.awaitTermination(120)
     query.stop()
-    expected = sorted(tuple(row) for row in batch.collect())
+    rows = spark.table("seen_visits").where("entry != '/end'").collect()
+    # collect() gives naive times of this machine's zone, DuckDB those of UTC.
     found = sorted(
-        tuple(row) for row in spark.table("seen_visits").collect() if row.entry != "/end"
-    )
-    assert found == expected
+        (row.event_date, row.begin.astimezone(UTC).replace(tzinfo=None),
+         row.end.astimezone(UTC).replace(tzinfo=None), row.pages, row.entry, row.exit)
+        for row in rows
+    )  # fmt: skip
+    assert found == sorted(batch)
     assert len(found) >= 5

@@ -1,0 +1,240 @@
+"""Count what a summary is made of: rows of `lines_to_count`, written as Parquet, in DuckDB.
+
+One pass of Spark over the landing writes what is known of each line; what is counted many times over
+(26 panels, visits, machines, trouble) is counted here, by an engine that is compiled before it starts:
+docs/decisions/0019.
+"""
+
+import base64
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from datasketches import hll_sketch
+from pyspark.sql import Row
+
+from spark_jobs.counting import panels, trouble, user_agents, visitors
+from spark_jobs.counting.places import ROW_DDL as PLACE_DDL
+from spark_jobs.counting.places import places_of
+
+# As much of many different texts; the rest of them is unknown.
+MOST_TEXTS = 100_000
+MEMORY = "1GB"  # what DuckDB takes, before it goes on on disk
+LG_K = 12  # of a sketch: 2^12 registers
+SILENCE = 180  # seconds between two heartbeats, from which on the producer was silent
+UNSUCCESSFUL = ("micros", "status", "method", "endpoint", "query", "host", "referrer", "user_agent",
+                "bytes")  # fmt: skip
+
+Days = dict[str, list[Row]]  # ISO day -> its rows
+
+
+class Counts:
+    """The tables of a summary, counted from the Parquet files in a folder.
+
+    `people_only`: without machines. `filtered`: only rows that are `wanted`, and visitors are
+    labelled by all that they did. `scratch`, a folder, takes what does not fit the memory.
+    """
+
+    def __init__(
+        self, rows: Path, scratch: Path, *, filtered: bool = False, people_only: bool = False,
+        site_name: str = "", maxmind: str = "",
+    ) -> None:  # fmt: skip
+        self.db = duckdb.connect(config={
+            "memory_limit": MEMORY, "temp_directory": str(scratch / "spilled"),
+            "preserve_insertion_order": False, "autoinstall_known_extensions": False,
+        })  # fmt: skip
+        self.db.from_parquet(glob.escape(str(rows)) + "/*.parquet").create_view("landed")
+        self.db.execute("CREATE VIEW lines AS SELECT * FROM landed WHERE NOT is_heartbeat")
+        self.lines = self._by_day(LINES)
+        self.repeated = self._without_repeats(scratch / "once.parquet")
+        self._describe_visitors(maxmind)
+        self._narrow(filtered, people_only)
+        self.db.execute("ALTER TABLE visits RENAME TO all_visits; CREATE TABLE visits AS SELECT v.*, "
+                        "is_machine FROM all_visits v JOIN visitors USING (event_date, pair)")  # fmt: skip
+        self.site_name, self.with_places = site_name, bool(maxmind)
+
+    def count_panels(self) -> None:
+        panels.count_panels(self.db, site_name=self.site_name, with_places=self.with_places)
+
+    def write_panels(self, day: str, file: Path) -> None:
+        """A day's panels as one Parquet file, sorted by panel and hits."""
+        self.db.execute(
+            f"COPY (SELECT * EXCLUDE event_date FROM panels WHERE event_date = '{day}' "
+            f"ORDER BY panel, {panels.ORDER}) TO '{_quoted(file)}' (FORMAT parquet, COMPRESSION snappy)"
+        )
+
+    def tables(self, newest: int, samples: int, machines: int) -> dict[str, Days]:
+        """What a summary is made of beside its panels' top rows: table -> day -> its rows."""
+        return {
+            "lines": self.lines,
+            "again": {day: [Row(lines=count)] for day, count in self.repeated.items()},
+            "visitors": self._distinct(),
+            "visits": self._by_day(visitors.counted_visits()),
+            "machines": self._by_day(visitors.MACHINES, count=machines),
+            "attacks": self._by_day(trouble.attacks_of("requests")),
+            "minutes": self._by_day(trouble.ERROR_MINUTES),
+            "unsuccessful": self._by_day(NEWEST, count=newest),
+            "bad": self._by_day(BAD_SAMPLES, count=samples),
+        }
+
+    def heartbeats(self) -> Days:
+        """By day: `minutes` with a heartbeat, the `first`, the `last`, and `gaps` (`from`, `to`).
+
+        All in seconds since 1970; a gap is longer than SILENCE.
+        """
+        return self._by_day(HEARTBEATS, silence=SILENCE)
+
+    def top_rows(self, day: str, top: int) -> list[Row]:
+        """The `top` rows of each panel of the day."""
+        return self._by_day(panels.TOP_ROWS, day=day, top=top).get(day, [])
+
+    def _without_repeats(self, file: Path) -> dict[str, int]:
+        """Make the view `all_requests`: good lines, each once. By day how many came again.
+
+        Rows without a line_id (from files) are none: files are read once.
+        """
+        good = "SELECT * FROM lines WHERE bad_reason IS NULL"
+        again = "SELECT count(once) > count(DISTINCT once) FROM lines WHERE bad_reason IS NULL"
+        repeated: dict[str, int] = {}
+        if self.db.execute(again).fetchall() == [(True,)]:
+            same = "PARTITION BY event_date, once, once_too ORDER BY place, place_offset"
+            self.db.execute(
+                f"COPY ({good} QUALIFY once IS NULL OR row_number() OVER ({same}) = 1) "
+                f"TO '{_quoted(file)}' (FORMAT parquet)"
+            )
+            self.db.from_parquet(glob.escape(str(file))).create_view("all_requests")
+            left = dict(self._fetched("SELECT event_date, count(*) FROM all_requests GROUP BY ALL"))
+            for day, rows in self.lines.items():
+                came = sum(row.good for row in rows)
+                if came:
+                    repeated[day] = came - next(
+                        (count for date, count in left.items() if str(date) == day), 0
+                    )
+        else:
+            self.db.execute(f"CREATE VIEW all_requests AS {good}")
+        return repeated
+
+    def _describe_visitors(self, maxmind: str) -> None:
+        """Make the tables `visits` and `visitors` of all requests, with what is known of them."""
+        self.db.execute(f"CREATE TABLE visits AS {visitors.visits_of('all_requests')}")
+        self.db.execute(f"CREATE TABLE visitors AS {visitors.visitors_of('all_requests')}")
+        agents = user_agents.describe(self._most_frequent("user_agent"))
+        self._table("agents", agents, user_agents.ROW_DDL)
+        self.db.execute(f"CREATE TABLE labelled AS {visitors.labelled()}")
+        self.db.execute("DROP TABLE visitors; ALTER TABLE labelled RENAME TO visitors")
+        if maxmind:
+            self._table("places", places_of(maxmind, self._most_frequent("host")), PLACE_DDL)
+            self.db.execute("CREATE TABLE placed AS SELECT * FROM visitors LEFT JOIN places USING (host); "
+                            "DROP TABLE visitors; ALTER TABLE placed RENAME TO visitors")  # fmt: skip
+
+    def _narrow(self, filtered: bool, people_only: bool) -> None:
+        """Make the view `requests`, and visitors and visits those of these."""
+        if not filtered:
+            self.db.execute("CREATE VIEW requests AS SELECT * FROM all_requests")
+            return
+        self.db.execute(f"""
+            CREATE VIEW requests AS SELECT all_requests.* FROM all_requests
+            JOIN (SELECT event_date, pair, is_machine FROM visitors) USING (event_date, pair)
+            WHERE wanted AND NOT (is_machine AND {people_only})
+        """)
+        counted = [row[0] for row in self._fetched("DESCRIBE " + visitors.visitors_of("requests"))]
+        others = [name for name in self.db.table("visitors").columns if name not in counted]
+        self.db.execute(f"""
+            CREATE TABLE narrowed AS SELECT * FROM ({visitors.visitors_of("requests")})
+            LEFT JOIN (SELECT event_date, pair, {", ".join(others)} FROM visitors) USING (event_date, pair)
+        """)
+        self.db.execute("ALTER TABLE visitors RENAME TO all_visitors; "
+                        "ALTER TABLE narrowed RENAME TO visitors; DROP TABLE visits")  # fmt: skip
+        self.db.execute(f"CREATE TABLE visits AS {visitors.visits_of('requests')}")
+
+    def _most_frequent(self, column: str) -> list[str]:
+        """The texts of a column, those of most requests first; MOST_TEXTS of them."""
+        found = self._fetched(
+            f"SELECT {column} FROM visitors WHERE {column} IS NOT NULL GROUP BY {column} "
+            f"ORDER BY sum(hits) DESC, {column} LIMIT {MOST_TEXTS}"
+        )
+        return [text for (text,) in found]
+
+    def _table(self, name: str, rows: Iterable[tuple[str | None, ...]], ddl: str) -> None:
+        names = [column.split()[0] for column in ddl.split(",")]
+        columns = list(zip(*rows, strict=True)) or [()] * len(names)
+        texts = dict(zip(names, (pa.array(column, pa.string()) for column in columns), strict=True))
+        self.db.register("of_python", pa.table(texts))
+        self.db.execute(f"CREATE TABLE {name} AS SELECT * FROM of_python")
+        self.db.unregister("of_python")
+
+    def _distinct(self) -> Days:
+        """By day a sketch of the `visitors`, one of the `people` among them, `first` and `last` micros."""
+        found: Days = {}
+        days = self._fetched(
+            "SELECT event_date, min(first_seen), max(last_seen) FROM visitors GROUP BY ALL"
+        )
+        for day, first, last in days:
+            sketches = []
+            for machines in (True, False):
+                sketch = hll_sketch(LG_K)
+                pairs = self.db.execute(
+                    f"SELECT pair FROM visitors WHERE counts AND event_date = $day "
+                    f"AND ({machines} OR NOT is_machine) ORDER BY pair", {"day": day},
+                )  # fmt: skip
+                while some := pairs.fetchmany(100_000):
+                    for (pair,) in some:
+                        sketch.update(pair)
+                sketches.append(base64.b64encode(sketch.serialize_updatable()).decode())
+            of_day = {"visitors": sketches[0], "people": sketches[1], "first": first, "last": last}
+            found[str(day)] = [Row(**of_day)]
+        return found
+
+    def _fetched(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
+        return self.db.execute(query, values).fetchall()
+
+    def _by_day(self, query: str, **values: Any) -> Days:
+        found: Days = {}
+        rows = self.db.execute(query, values)
+        names = [column[0] for column in rows.description or []]
+        at = names.index("event_date")
+        of_row = Row(*names[:at], *names[at + 1 :])
+        for row in rows.fetchall():
+            found.setdefault(str(row[at]), []).append(of_row(*row[:at], *row[at + 1 :]))
+        return found
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+# By day and where they came from: lines `good` and `bad` as landed, repeats included. The place is a
+# `topic`, a `partition`, and its `first` and `last` offset; or a `file`.
+LINES = """
+    SELECT event_date, topic, place AS partition, file, count_if(bad_reason IS NULL)::BIGINT AS good,
+        count_if(bad_reason IS NOT NULL)::BIGINT AS bad, min(place_offset) AS first, max(place_offset) AS last
+    FROM lines GROUP BY ALL
+"""
+# By day and reason: `lines` and different samples.
+BAD_SAMPLES = """
+    SELECT event_date, bad_reason, sum(lines)::BIGINT AS lines, min(sample, $count) AS samples
+    FROM (SELECT event_date, bad_reason, sample, count(*) AS lines FROM lines
+        WHERE bad_reason IS NOT NULL GROUP BY ALL)
+    GROUP BY ALL
+"""
+_UNSUCCESSFUL_ORDER = "micros DESC, " + ", ".join(
+    f"{name} NULLS FIRST" for name in UNSUCCESSFUL[1:]
+)
+# The newest requests of each day whose status is not 200, newest first; always in the same order.
+NEWEST = f"""
+    SELECT event_date, {", ".join(UNSUCCESSFUL)} FROM requests WHERE status IS DISTINCT FROM 200
+    QUALIFY row_number() OVER (PARTITION BY event_date ORDER BY {_UNSUCCESSFUL_ORDER}) <= $count
+    ORDER BY event_date, {_UNSUCCESSFUL_ORDER}
+"""
+HEARTBEATS = """
+    SELECT event_date, count(DISTINCT second // 60) AS minutes, min(second) AS first, max(second) AS last,
+        coalesce(list({'from': before, 'to': second} ORDER BY second) FILTER (second - before > $silence), [])
+            AS gaps
+    FROM (
+        SELECT event_date, second, lag(second) OVER (PARTITION BY event_date ORDER BY second) AS before
+        FROM (SELECT event_date, micros // 1000000 AS second FROM landed WHERE is_heartbeat)
+    ) GROUP BY event_date
+"""

@@ -1,0 +1,40 @@
+"""Days counted as the summary's job counts them, without its files."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from spark_jobs import summarise_access_log as job
+from spark_jobs.counting.counts import Counts
+from spark_jobs.transforms import access_log_summary as summary
+
+
+@contextmanager
+def counted(
+    landed: DataFrame, days: list[str], zone: str = "UTC", **only: Any
+) -> Iterator[Counts]:  # fmt: skip
+    """The counts of landed rows, the fields of the job's Filter as `only`."""
+    wanted = job.Filter(**only)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        job.write_lines(summary.days_of(landed, days), folder / "lines", zone, wanted)
+        yield Counts(
+            folder / "lines", folder, filtered=wanted.told() is not None, people_only=wanted.people_only
+        )  # fmt: skip
+
+
+def summaries_of(counts: Counts, days: list[str]) -> dict[str, dict[str, Any]]:
+    """Day -> its summary."""
+    counts.count_panels()
+    tables = counts.tables(newest=100, samples=100, machines=100)
+    return {
+        day: job.day_numbers(
+            {name: rows.get(day, []) for name, rows in tables.items()}
+            | {"top": counts.top_rows(day, 30_000)}
+        )
+        for day in days
+    }  # fmt: skip
