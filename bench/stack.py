@@ -66,13 +66,17 @@ def start_job(
 
 
 def submit(settings: Settings, application: str, *flags: object, lines: int = 0) -> list[str]:
-    """The command by which Airflow submits an application that will read so many lines."""
+    """The command by which Airflow submits an application that will read so many lines.
+
+    Kafka's jars are with it, unless its flags say that it reads something else.
+    """
     conf = [f"--conf={name}={value}" for name, value in spark_conf(settings, str(lines)).items()]
+    source = next((str(flag) for flag in flags if ":" in str(flag)), "kafka:")
     jars = ",".join(map(str, connector_jars(settings.jars)))
+    of_kafka = [f"--jars={jars}"] if source.startswith("kafka:") else []
     return [
         spark_submit(), "--master=local[*]", *conf, f"--driver-memory={settings.driver_memory}",
-        f"--jars={jars}", f"--py-files={package_jobs(settings.job_zip)}", application,
-        *map(str, flags),
+        *of_kafka, f"--py-files={package_jobs(settings.job_zip)}", application, *map(str, flags),
     ]  # fmt: skip
 
 

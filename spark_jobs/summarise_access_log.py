@@ -105,8 +105,8 @@ def main(argv: list[str] | None = None) -> None:
         lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
         for day in days:
             of_day = {name: rows.get(day, []) for name, rows in found.items()}
-            numbers = day_numbers(of_day | {"top": counts.top_rows(day, args.top)})
-            counts.write_panels(day, scratch / "panels.parquet")
+            of_day["top"] = counts.write_panels(day, scratch / "panels.parquet", args.top)
+            numbers = day_numbers(of_day)
             about = {
                 "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
                 "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),

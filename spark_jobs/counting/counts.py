@@ -59,12 +59,30 @@ class Counts:
     def count_panels(self) -> None:
         panels.count_panels(self.db, site_name=self.site_name, with_places=self.with_places)
 
-    def write_panels(self, day: str, file: Path) -> None:
-        """A day's panels as one Parquet file, sorted by panel and hits."""
+    def write_panels(self, day: str, file: Path, top: int) -> list[Row]:
+        """A day's panels as one Parquet file, sorted by panel and hits; give the first `top` of each.
+
+        These have `rows` besides, how many the panel has.
+        """
         self.db.execute(
-            f"COPY (SELECT * EXCLUDE event_date FROM panels WHERE event_date = '{day}' "
-            f"ORDER BY panel, {panels.ORDER}) TO '{_quoted(file)}' (FORMAT parquet, COMPRESSION snappy)"
+            f"COPY (SELECT * EXCLUDE event_date FROM panels WHERE event_date = '{day}' ORDER BY "
+            f"{panels.ORDER}) TO '{_quoted(file)}' (FORMAT parquet, COMPRESSION snappy)"
         )
+        # Sorted once, they are read where they begin.
+        written = f"read_parquet('{_quoted(Path(glob.escape(str(file))))}', file_row_number = true)"
+        begins = self._fetched(
+            f"SELECT panel, min(file_row_number), count(*) FROM {written} GROUP BY ALL"
+        )
+        found = []
+        for _, begin, count in sorted(begins, key=lambda row: row[1]):
+            rows = self.db.execute(
+                f"SELECT * EXCLUDE file_row_number, {count}::BIGINT AS rows FROM {written} "
+                f"WHERE file_row_number BETWEEN {begin} AND {begin + min(top, count) - 1} "
+                "ORDER BY file_row_number"
+            )
+            row = Row(*[column[0] for column in rows.description or []])
+            found += [row(*values) for values in rows.fetchall()]
+        return found
 
     def tables(self, newest: int, samples: int, machines: int) -> dict[str, Days]:
         """What a summary is made of beside its panels' top rows: table -> day -> its rows."""
@@ -86,10 +104,6 @@ class Counts:
         All in seconds since 1970; a gap is longer than SILENCE.
         """
         return self._by_day(HEARTBEATS, silence=SILENCE)
-
-    def top_rows(self, day: str, top: int) -> list[Row]:
-        """The `top` rows of each panel of the day."""
-        return self._by_day(panels.TOP_ROWS, day=day, top=top).get(day, [])
 
     def _without_repeats(self, file: Path) -> dict[str, int]:
         """Make the view `all_requests`: good lines, each once. By day how many came again.

@@ -67,36 +67,53 @@ def count_panels(db: DuckDBPyConnection, *, site_name: str, with_places: bool) -
     Takes the view `requests`, and `visitors` and `visits` with `is_machine`. A visitor counts in a row
     with a request there that met something else than a client error (goaccess(1),
     --4xx-to-unique-count). What a visitor has few of is grouped before it is looked at; what depends
-    on the visitor alone is counted in visitors. Days stand one behind the other: each is read alone.
+    on the visitor alone is counted in visitors. A panel at a time, for memory.
     """
-    db.execute(f"CREATE TEMP VIEW told AS SELECT requests.*, {KIND} AS kind, is_machine FROM requests "
+    numbers = "hits BIGINT, visitors BIGINT, bytes BIGINT, people_hits BIGINT, people_visitors BIGINT, " \
+        "people_bytes BIGINT, timed BIGINT, seconds_sum DOUBLE, seconds_max DOUBLE"  # fmt: skip
+    keys = ", ".join(f'"{name}" VARCHAR' for name in KEY)
+    db.execute(
+        f"CREATE TABLE panels (event_date DATE, {keys}, {numbers}, referrer VARCHAR, seconds_p95 DOUBLE)"
+    )
+    db.execute(f"CREATE VIEW told AS SELECT requests.*, {KIND} AS kind, is_machine FROM requests "
                "JOIN visitors USING (event_date, pair)")  # fmt: skip
-    parts = []
-    for name, columns, panels in (
-        ("asked", "kind, target, method, protocol", REQUESTS),
-        ("paths", "endpoint", ENDPOINTS),
-        ("answers", "status, method", ANSWERS),
-        ("referred", "referrer, vhost, log_format", REFERRERS),
-        ("others", "hour, vhost, remote_user, cache_status, mime_type, tls_version", OTHERS),
+    has_times = db.execute("SELECT max(timed) > 0 FROM visitors").fetchone() == (True,)
+    for columns, panels in (
+        ("kind, target, method, protocol", REQUESTS),
+        ("endpoint", ENDPOINTS),
+        ("status, method", ANSWERS),
+        ("referrer, vhost, log_format", REFERRERS),
+        ("hour, vhost, remote_user, cache_status, mime_type, tls_version", OTHERS),
     ):
-        db.execute(f"CREATE TEMP TABLE {name} AS {_grouped(columns)}")
-        source = add_sources(db, name, site_name) if panels is REFERRERS else name
-        parts += [_counted(source, panel, **of) for panel, of in panels.items()]
-    of_visitors = VISITORS | (PLACES if with_places else {})
-    parts += [_counted("visitors", panel, **of) for panel, of in of_visitors.items()]
+        db.execute(f"CREATE OR REPLACE TABLE few AS {_grouped(columns)}")
+        source = add_sources(db, "few", site_name) if panels is REFERRERS else "few"
+        for panel, of in panels.items():
+            _insert(db, source, panel, of, has_times=has_times)
+    db.execute("DROP TABLE few")
+    for panel, of in (VISITORS | (PLACES if with_places else {})).items():
+        _insert(db, "visitors", panel, of)
     of_visits = """(SELECT *, 1 AS hits, 0 AS bytes, true AS counts, 0 AS timed,
         NULL::BIGINT AS micros_taken, NULL::DOUBLE AS seconds_max FROM visits)"""
-    parts += [_counted(of_visits, panel, **of) for panel, of in PAGES.items()]
-    slow = " UNION ALL ".join(_slow(panel, **of) for panel, of in TIMED.items())
-    same = " AND ".join(f"p.{name} IS NOT DISTINCT FROM s.{name}" for name in ("event_date", *KEY))
-    db.execute(f"""
-        CREATE TABLE panels AS SELECT p.*, l.referrer, s.seconds_p95
-        FROM ({" UNION ALL ".join(parts)}) AS p
-        LEFT JOIN ({LINKS_TO_NOTHING}) AS l USING (event_date, panel, value)
-        LEFT JOIN ({slow}) AS s ON {same} ORDER BY p.event_date
-    """)
-    for name in ("asked", "paths", "answers", "referred", "others"):
-        db.execute(f"DROP TABLE {name}")
+    for panel, of in PAGES.items():
+        _insert(db, of_visits, panel, of)
+
+
+def _insert(
+    db: DuckDBPyConnection, source: str, panel: str, of: dict[str, str], *, has_times: bool = False
+) -> None:  # fmt: skip
+    columns, joined = ["p.*", NONE, "NULL::DOUBLE"], ""
+    if panel in REQUESTS:
+        columns[1] = "l.referrer"
+        joined += f" LEFT JOIN ({LINKS_TO_NOTHING}) AS l USING (event_date, panel, value)"
+    if has_times and panel in TIMED:
+        same = " AND ".join(
+            f"p.{name} IS NOT DISTINCT FROM s.{name}" for name in ("event_date", *KEY)
+        )
+        columns[2] = "s.seconds_p95"
+        joined += f" LEFT JOIN ({_slow(panel, **of)}) AS s ON {same}"
+    db.execute(
+        f"INSERT INTO panels SELECT {', '.join(columns)} FROM ({_counted(source, panel, **of)}) AS p{joined}"
+    )
 
 
 def _grouped(columns: str) -> str:
@@ -141,11 +158,4 @@ def _slow(
     """
 
 
-ORDER = "hits DESC, " + ", ".join(f'"{name}" NULLS FIRST' for name in ("value", *KEY))
-# The first rows of each day's panels, and `rows`, how many each panel has.
-TOP_ROWS = f"""
-    SELECT *, count(*) OVER (PARTITION BY event_date, panel) AS rows FROM panels
-    WHERE event_date = $day
-    QUALIFY row_number() OVER (PARTITION BY event_date, panel ORDER BY {ORDER}) <= $top
-    ORDER BY event_date, panel, {ORDER}
-"""
+ORDER = "panel, hits DESC, value NULLS FIRST, parent NULLS FIRST, method NULLS FIRST, protocol NULLS FIRST"

@@ -42,6 +42,7 @@ PHRASES = (
     ("", ENCODED),
 )
 SITE = r"^[a-zA-Z][a-zA-Z0-9+.-]*://([^/?#]+)"
+AT_ONCE = 50_000  # addresses of Google's that Python holds
 BARE = r"^(?:[^@]*@)?(?:www\.)?([^:]*).*$"  # a server's name without a user, `www.` and a port
 
 
@@ -52,18 +53,28 @@ def add_sources(db: DuckDBPyConnection, grouped: str, site_name: str) -> str:
     referrers and the line none; all are null where it has none. The site's own name is `vhost`, or
     `site_name` where the log has no such field.
     """
-    different = f"SELECT DISTINCT referrer FROM {grouped} WHERE referrer IS NOT NULL"
-    asked = db.execute(f"{different} AND contains(referrer, 'google')").fetchall()
-    of_google = [(text, *searched_for(text)) for (text,) in asked if GOOGLE.search(text)]
-    names = ("referrer", "shown", "phrase")
-    columns = zip(*of_google, strict=True) if of_google else ([], [], [])
-    table = {
-        name: pa.array(values, pa.string()) for name, values in zip(names, columns, strict=True)
-    }
-    db.register("of_google", pa.table(table))
+    db.execute(f"CREATE OR REPLACE TABLE referrers AS "
+               f"SELECT DISTINCT referrer FROM {grouped} WHERE referrer IS NOT NULL")  # fmt: skip
     db.execute(
-        f"""
-        CREATE OR REPLACE TEMP TABLE told_by_referrers AS SELECT *, CASE
+        "CREATE OR REPLACE TABLE of_google (referrer VARCHAR, shown VARCHAR, phrase VARCHAR)"
+    )
+    (count,) = db.execute("SELECT count(*) FROM referrers").fetchone() or (0,)
+    for begin in range(0, count, AT_ONCE):
+        asked = db.execute(
+            "SELECT referrer FROM referrers WHERE contains(referrer, 'google') AND rowid BETWEEN $1 AND $2",
+            [begin, begin + AT_ONCE - 1],
+        ).fetchall()
+        told = [(text, *searched_for(text)) for (text,) in asked if GOOGLE.search(text)]
+        if told:
+            columns = (pa.array(column, pa.string()) for column in zip(*told, strict=True))
+            db.register(
+                "told", pa.table(dict(zip(("referrer", "shown", "phrase"), columns, strict=True)))
+            )
+            db.execute("INSERT INTO of_google SELECT * FROM told")
+            db.unregister("told")
+    db.execute(
+        """
+        CREATE OR REPLACE TABLE told_by_referrers AS SELECT *, CASE
             WHEN name IS NULL THEN 'none'
             WHEN regexp_matches(name, $assistants) THEN 'AI assistant'
             WHEN regexp_matches(name, $engines) THEN 'search engine'
@@ -72,7 +83,7 @@ def add_sources(db: DuckDBPyConnection, grouped: str, site_name: str) -> str:
         FROM (
             SELECT referrer, coalesce(shown, referrer) AS shown, phrase, site,
                 regexp_replace(lower(site), $bare, '\\1') AS name
-            FROM (SELECT referrer, nullif(regexp_extract(referrer, $site, 1), '') AS site FROM ({different}))
+            FROM (SELECT referrer, nullif(regexp_extract(referrer, $site, 1), '') AS site FROM referrers)
             LEFT JOIN of_google USING (referrer)
         )
         """,
@@ -83,13 +94,12 @@ def add_sources(db: DuckDBPyConnection, grouped: str, site_name: str) -> str:
     )  # fmt: skip
     db.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE own_names AS SELECT vhost,
+        CREATE OR REPLACE TABLE own_names AS SELECT vhost,
             regexp_replace(lower(coalesce(vhost, nullif($site_name, ''))), $bare, '\\1') AS own
         FROM (SELECT DISTINCT vhost FROM {grouped})
         """,
         {"site_name": site_name, "bare": BARE},
     )
-    db.unregister("of_google")
     without = ", ".join(f"'{name}'" for name in WITHOUT_REFERRER)
     return f"""(
         SELECT grouped.*, site AS source_site, phrase AS source_phrase,

@@ -31,10 +31,10 @@ def summaries_of(counts: Counts, days: list[str]) -> dict[str, dict[str, Any]]:
     """Day -> its summary."""
     counts.count_panels()
     tables = counts.tables(newest=100, samples=100, machines=100)
-    return {
-        day: job.day_numbers(
-            {name: rows.get(day, []) for name, rows in tables.items()}
-            | {"top": counts.top_rows(day, 30_000)}
-        )
-        for day in days
-    }  # fmt: skip
+    found = {}
+    for day in days:
+        rows = {name: of_days.get(day, []) for name, of_days in tables.items()}
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+            rows["top"] = counts.write_panels(day, Path(file.name), 30_000)
+        found[day] = job.day_numbers(rows)
+    return found
