@@ -22,7 +22,7 @@ from spark_jobs.counting.places import places_of
 
 # As much of many different texts; the rest of them is unknown.
 MOST_TEXTS = 100_000
-MEMORY = "1GB"  # what DuckDB takes, before it goes on on disk
+MEMORY = "750MB"  # what DuckDB takes, before it goes on on disk
 LG_K = 12  # of a sketch: 2^12 registers
 SILENCE = 180  # seconds between two heartbeats, from which on the producer was silent
 UNSUCCESSFUL = ("micros", "status", "method", "endpoint", "query", "host", "referrer", "user_agent",
