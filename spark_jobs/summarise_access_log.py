@@ -89,6 +89,9 @@ def main(argv: list[str] | None = None) -> None:
     others = other_lines(spark, args.other, days)
     if args.by_file:
         replace_text(Path(args.by_file), json.dumps(rows_by_file(summary.only_lines(landed))))
+    version = spark.version
+    if not spark.sparkContext.master.startswith("local"):
+        spark.stop()  # The cluster's cores are for others, while the driver counts.
     steps.done("lines")
     with counting():
         counts = Counts(
@@ -113,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
             }  # fmt: skip
             provenance = {
                 "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
-                "spark_version": spark.version, "seconds": round(sum(steps.seconds.values()), 1),
+                "spark_version": version, "seconds": round(sum(steps.seconds.values()), 1),
                 "steps": steps.seconds,
                 "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
