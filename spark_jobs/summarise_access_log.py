@@ -30,11 +30,12 @@ from pyspark.sql import functions as F
 from include.contracts import ACCESS_LOG_DDL, PANELS, SUMMARY_SCHEMA_VERSION
 from spark_jobs.counting.counts import SILENCE, Counts
 from spark_jobs.counting.panels import NUMBERS
+from spark_jobs.counting.places import places_of
 from spark_jobs.counting.trouble import bursts
 from spark_jobs.counting.visitors import VISIT_NUMBERS
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import arguments, positive
-from spark_jobs.runtime.claims import replace_text
+from spark_jobs.runtime.claims import held, replace_text
 from spark_jobs.runtime.landing import last_batch, read_landing, removed_days
 from spark_jobs.runtime.losses import read_losses
 from spark_jobs.runtime.replayed import current, read_replayed, with_replayed
@@ -74,6 +75,9 @@ def main(argv: list[str] | None = None) -> None:
     _refuse_removed(source.parent, days)
     wanted = Filter(args.only_path, args.only_host, args.only_status, args.people_only == "True")
 
+    if args.maxmind:
+        list(places_of(args.maxmind, []))  # refuses what it cannot read, before anything is done
+
     steps = Steps()
     spark = session.start(JOB)
     steps.done("start of Spark")
@@ -84,52 +88,74 @@ def main(argv: list[str] | None = None) -> None:
         read_landing(spark, source, ACCESS_LOG_DDL),
         read_replayed(spark, source.parent / "replayed"),
     )
-    scratch = fresh_folder(sink / f".{JOB}")
-    write_lines(summary.days_of(landed, days), scratch / "lines", args.time_zone, wanted)
-    others = other_lines(spark, args.other, days)
-    if args.by_file:
-        replace_text(Path(args.by_file), json.dumps(rows_by_file(summary.only_lines(landed))))
-    version = spark.version
-    if not spark.sparkContext.master.startswith("local"):
-        spark.stop()  # The cluster's cores are for others, while the driver counts.
-    steps.done("lines")
-    with counting():
-        counts = Counts(
-            scratch / "lines", scratch, filtered=wanted.told() is not None,
-            people_only=wanted.people_only, site_name=args.site_name, maxmind=args.maxmind,
-        )  # fmt: skip
-        steps.done("visitors")
-        counts.count_panels()
-        steps.done("panels")
-        found = counts.tables(args.newest, SAMPLES, MACHINES_LISTED)
-        # Nobody follows a file: heartbeats are Kafka's.
-        alive = counts.heartbeats() if args.source_kind == "kafka" else {}
-        steps.done("tables")
-        lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
-        for day in days:
-            of_day = {name: rows.get(day, []) for name, rows in found.items()}
-            of_day["top"] = counts.write_panels(day, scratch / "panels.parquet", args.top)
-            numbers = day_numbers(of_day)
-            about = {
-                "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
-                "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
-            }  # fmt: skip
-            provenance = {
-                "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
-                "spark_version": version, "seconds": round(sum(steps.seconds.values()), 1),
-                "steps": steps.seconds,
-                "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
-                "lost": [loss for loss in lost if may_lack(day, loss, zone)],
-                "replayed": replayed["days"].get(day), "other_source": others.get(day),
-                **came_from(of_day["lines"]),
-            }  # fmt: skip
-            (scratch / "panels.parquet").replace(_made(sink / day) / "panels.parquet")
-            whole = about | numbers | {"provenance": provenance}
-            replace_text(sink / day / "summary.json", json.dumps(whole, ensure_ascii=False))
-            counted = f"{numbers['requests']:,} requests of {numbers['visitors']:,} visitors"
-            print(f"{JOB}: {day}: {counted}")  # noqa: T201
-    shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_of(sink, args.run_id) as scratch:
+        write_lines(summary.days_of(landed, days), scratch / "lines", args.time_zone, wanted)
+        others = other_lines(spark, args.other, days)
+        if args.by_file:
+            replace_text(Path(args.by_file), json.dumps(rows_by_file(summary.only_lines(landed))))
+        version = spark.version
+        give_back(spark)
+        steps.done("lines")
+        with counting():
+            counts = Counts(
+                scratch / "lines", scratch, filtered=wanted.told() is not None,
+                people_only=wanted.people_only, site_name=args.site_name, maxmind=args.maxmind,
+            )  # fmt: skip
+            steps.done("visitors")
+            counts.count_panels()
+            steps.done("panels")
+            found = counts.tables(args.newest, SAMPLES, MACHINES_LISTED)
+            # Nobody follows a file: heartbeats are Kafka's.
+            alive = counts.heartbeats() if args.source_kind == "kafka" else {}
+            steps.done("tables")
+            lost, zone = read_losses(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
+            for day in days:
+                of_day = {name: rows.get(day, []) for name, rows in found.items()}
+                of_day["top"] = counts.write_panels(day, scratch / "panels.parquet", args.top)
+                numbers = day_numbers(of_day)
+                about = {
+                    "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
+                    "time_zone": args.time_zone, "source": args.source_kind, "filter": wanted.told(),
+                }  # fmt: skip
+                provenance = {
+                    "job": JOB, "run": args.run_id, "landing": str(source), "through_batch": through,
+                    "spark_version": version, "seconds": round(sum(steps.seconds.values()), 1),
+                    "steps": steps.seconds,
+                    "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "heartbeat": heartbeat(alive.get(day, []), day, zone, time.time()),
+                    "lost": [loss for loss in lost if may_lack(day, loss, zone)],
+                    "replayed": replayed["days"].get(day), "other_source": others.get(day),
+                    **came_from(of_day["lines"]),
+                }  # fmt: skip
+                (scratch / "panels.parquet").replace(_made(sink / day) / "panels.parquet")
+                whole = about | numbers | {"provenance": provenance}
+                replace_text(sink / day / "summary.json", json.dumps(whole, ensure_ascii=False))
+                counted = f"{numbers['requests']:,} requests of {numbers['visitors']:,} visitors"
+                print(f"{JOB}: {day}: {counted}")  # noqa: T201
+
+
+@contextmanager
+def scratch_of(sink: Path, run: str) -> Iterator[Path]:
+    """An empty folder in the sink, for one run at a time; it goes afterwards, and so does a killed run's.
+
+    Raises NotNow with the name of the run that has it.
+    """
+    with held(sink / f".{JOB}", JOB, run):
+        folder = sink / f".{JOB}" / "now"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_back(spark: SparkSession) -> None:
+    """Let others have the cluster's cores: Spark's part is done. Not where the driver ends with it."""
+    told = spark.sparkContext.getConf()
+    ends_with_it = told.get("spark.submit.deployMode", "client") != "client"
+    if not ends_with_it and not str(spark.sparkContext.master).startswith("local"):
+        spark.stop()
 
 
 @contextmanager
@@ -140,7 +166,8 @@ def counting() -> Iterator[None]:
     except duckdb.Error as failed:
         said = str(failed).partition("\n")[0]
         raise OSError(
-            f"the lines could not be counted: {said}; old summaries stay, run it again"
+            f"the lines could not be counted: {said}; no summary is half written. Give the lake's disk and "
+            "this machine's memory some room, and run it again"
         ) from None
 
 
@@ -363,12 +390,6 @@ def _instant(moment: datetime | int) -> str:
     if isinstance(moment, int):
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def fresh_folder(folder: Path) -> Path:
-    """The folder, with nothing in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return _made(folder)
 
 
 def _made(folder: Path) -> Path:

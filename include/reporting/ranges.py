@@ -170,7 +170,7 @@ def _distinct(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     `error` is relative: the true number is within it in 95 of 100 cases.
     """
     # The library's own bound for two standard deviations of a merged sketch. (0.026 is that of a
-    # sketch that one stream has filled; the days' are merged already, of Spark's partitions.)
+    # sketch that one stream has filled: a day's, but no range's.)
     error = -hll_union.get_rel_err(True, True, LG_K, 2)
     return {
         "visitors": _estimate(summaries, "visitors"),

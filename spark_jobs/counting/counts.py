@@ -7,13 +7,16 @@ docs/decisions/0019.
 
 import base64
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasketches import hll_sketch
+from pyarrow import parquet
 from pyspark.sql import Row
 
 from spark_jobs.counting import panels, trouble, user_agents, visitors
@@ -22,7 +25,9 @@ from spark_jobs.counting.places import places_of
 
 # As much of many different texts; the rest of them is unknown.
 MOST_TEXTS = 100_000
+ROWS_AT_ONCE = 100_000
 MEMORY = "750MB"  # what DuckDB takes, before it goes on on disk
+MOST_THREADS = 8  # each has some memory that cannot go to the disk
 LG_K = 12  # of a sketch: 2^12 registers
 SILENCE = 180  # seconds between two heartbeats, from which on the producer was silent
 UNSUCCESSFUL = ("micros", "status", "method", "endpoint", "query", "host", "referrer", "user_agent",
@@ -43,10 +48,11 @@ class Counts:
         site_name: str = "", maxmind: str = "",
     ) -> None:  # fmt: skip
         self.db = duckdb.connect(config={
-            "memory_limit": MEMORY, "temp_directory": str(scratch / "spilled"),
+            "memory_limit": MEMORY, "threads": min(MOST_THREADS, os.cpu_count() or 1),
+            "temp_directory": str(scratch / "spilled"),
             "preserve_insertion_order": False, "autoinstall_known_extensions": False,
         })  # fmt: skip
-        self.db.from_parquet(glob.escape(str(rows)) + "/*.parquet").create_view("landed")
+        self._view("landed", sorted(rows.glob("*.parquet")))
         self.db.execute("CREATE VIEW lines AS SELECT * FROM landed WHERE NOT is_heartbeat")
         self.lines = self._by_day(LINES)
         self.repeated = self._without_repeats(scratch / "once.parquet")
@@ -64,25 +70,27 @@ class Counts:
 
         These have `rows` besides, how many the panel has.
         """
-        self.db.execute(
-            f"COPY (SELECT * EXCLUDE event_date FROM panels WHERE event_date = '{day}' ORDER BY "
-            f"{panels.ORDER}) TO '{_quoted(file)}' (FORMAT parquet, COMPRESSION snappy)"
-        )
-        # Sorted once, they are read where they begin.
-        written = f"read_parquet('{_quoted(Path(glob.escape(str(file))))}', file_row_number = true)"
-        begins = self._fetched(
-            f"SELECT panel, min(file_row_number), count(*) FROM {written} GROUP BY ALL"
-        )
-        found = []
-        for _, begin, count in sorted(begins, key=lambda row: row[1]):
-            rows = self.db.execute(
-                f"SELECT * EXCLUDE file_row_number, {count}::BIGINT AS rows FROM {written} "
-                f"WHERE file_row_number BETWEEN {begin} AND {begin + min(top, count) - 1} "
-                "ORDER BY file_row_number"
-            )
-            row = Row(*[column[0] for column in rows.description or []])
-            found += [row(*values) for values in rows.fetchall()]
-        return found
+        batches = self.db.sql(
+            f"SELECT * EXCLUDE event_date FROM panels WHERE event_date = $day ORDER BY {panels.ORDER}",
+            params={"day": day},
+        ).to_arrow_reader(ROWS_AT_ONCE)
+        counted: dict[str, int] = {}
+        found: list[dict[str, Any]] = []
+        # Written by Arrow, for sums of its pages: readers find out that a file was damaged.
+        with parquet.ParquetWriter(
+            file, batches.schema, compression="snappy", write_page_checksum=True
+        ) as writer:  # fmt: skip
+            for batch in batches:
+                writer.write_batch(batch)
+                begin = 0
+                # In the order in which they stand: a panel's rows stand together.
+                for one in pc.value_counts(batch["panel"]).to_pylist():
+                    before = counted.get(one["values"], 0)
+                    left = max(0, min(one["counts"], top - before))
+                    found += batch.slice(begin, left).to_pylist()
+                    counted[one["values"]] = before + one["counts"]
+                    begin += one["counts"]
+        return [Row(**row, rows=counted[row["panel"]]) for row in found]
 
     def tables(self, newest: int, samples: int, machines: int) -> dict[str, Days]:
         """What a summary is made of beside its panels' top rows: table -> day -> its rows."""
@@ -119,7 +127,7 @@ class Counts:
                 f"COPY ({good} QUALIFY once IS NULL OR row_number() OVER ({same}) = 1) "
                 f"TO '{_quoted(file)}' (FORMAT parquet)"
             )
-            self.db.from_parquet(glob.escape(str(file))).create_view("all_requests")
+            self._view("all_requests", [file])
             left = dict(self._fetched("SELECT event_date, count(*) FROM all_requests GROUP BY ALL"))
             for day, rows in self.lines.items():
                 came = sum(row.good for row in rows)
@@ -202,6 +210,11 @@ class Counts:
             found[str(day)] = [Row(**of_day)]
         return found
 
+    def _view(self, name: str, files: list[Path]) -> None:
+        """The files are named once: what else comes into their folder is none of them."""
+        names = [glob.escape(str(file)) for file in files]
+        self.db.from_parquet(names, hive_partitioning=False).create_view(name)
+
     def _fetched(self, query: str, **values: Any) -> list[tuple[Any, ...]]:
         return self.db.execute(query, values).fetchall()
 
@@ -229,7 +242,7 @@ LINES = """
 """
 # By day and reason: `lines` and different samples.
 BAD_SAMPLES = """
-    SELECT event_date, bad_reason, sum(lines)::BIGINT AS lines, min(sample, $count) AS samples
+    SELECT event_date, bad_reason, sum(lines)::BIGINT AS lines, coalesce(min(sample, $count), []) AS samples
     FROM (SELECT event_date, bad_reason, sample, count(*) AS lines FROM lines
         WHERE bad_reason IS NOT NULL GROUP BY ALL)
     GROUP BY ALL
@@ -253,6 +266,6 @@ HEARTBEATS = """
             AS gaps
     FROM (
         SELECT event_date, second, lag(second) OVER (PARTITION BY event_date ORDER BY second) AS before
-        FROM (SELECT event_date, micros // 1000000 AS second FROM landed WHERE is_heartbeat)
+        FROM (SELECT event_date, floor(micros / 1000000)::BIGINT AS second FROM landed WHERE is_heartbeat)
     ) GROUP BY event_date
 """

@@ -68,10 +68,11 @@ def add_sources(db: DuckDBPyConnection, grouped: str, site_name: str) -> str:
         if told:
             columns = (pa.array(column, pa.string()) for column in zip(*told, strict=True))
             db.register(
-                "told", pa.table(dict(zip(("referrer", "shown", "phrase"), columns, strict=True)))
+                "searched",
+                pa.table(dict(zip(("referrer", "shown", "phrase"), columns, strict=True))),
             )
-            db.execute("INSERT INTO of_google SELECT * FROM told")
-            db.unregister("told")
+            db.execute("INSERT INTO of_google SELECT * FROM searched")
+            db.unregister("searched")
     db.execute(
         """
         CREATE OR REPLACE TABLE told_by_referrers AS SELECT *, CASE

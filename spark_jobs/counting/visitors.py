@@ -73,14 +73,15 @@ def visitors_of(requests: str) -> str:
     """
 
 
-# By visitor: `visits`, their `read` pages and `active` seconds; the `least`, the mean `apart` and the
+# By visitor: `visits`, their `read` pages and `active` seconds; the mean `apart` and the
 # `spread` of the seconds from one visit to the next.
 RHYTHM = """
     SELECT event_date, pair, count(*) AS visits, sum(pages) AS read, sum(left_at - came_at) AS active,
         avg(apart) AS apart, stddev_pop(apart) AS spread
     FROM (
         SELECT *, came_at - lag(came_at) OVER (PARTITION BY event_date, pair ORDER BY came_at) AS apart
-        FROM (SELECT *, begin_at // 1000000 AS came_at, end_at // 1000000 AS left_at FROM visits)
+        FROM (SELECT *, floor(begin_at / 1000000)::BIGINT AS came_at,
+            floor(end_at / 1000000)::BIGINT AS left_at FROM visits)
     ) GROUP BY event_date, pair
 """
 
@@ -143,7 +144,7 @@ def counted_visits() -> str:
             f"sum(length) FILTER ({counts}) AS {who}_seconds",
             f"quantile_disc(length, 0.5) FILTER ({counts}) AS {who}_seconds_median",
         ]
-    length = "end_at // 1000000 - begin_at // 1000000 AS length"
+    length = "(floor(end_at / 1000000) - floor(begin_at / 1000000))::BIGINT AS length"
     visits = f"(SELECT *, {length} FROM visits)"
     return f"SELECT event_date, {', '.join(columns)} FROM {visits} GROUP BY event_date"
 

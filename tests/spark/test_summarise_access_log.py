@@ -2,15 +2,19 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from pyarrow import parquet
 
+from include.reporting.panel_sums import read_panels
+from include.reporting.report import SummaryError
 from spark_jobs import land_access_log
 from spark_jobs import summarise_access_log as job
 from spark_jobs.counting.counts import Counts
+from spark_jobs.runtime.words import NotNow, Refused
 from spark_jobs.transforms.access_log import arrivals_of, landed_lines, lines_of
 from tests.builders import a_line
 from tests.spark.counted_days import counted, summaries_of
@@ -248,29 +252,68 @@ def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
 
 def test_lines_that_cannot_be_counted_end_the_job_with_a_sentence(tmp_path):
     (tmp_path / "part-0.parquet").write_text("no Parquet")
-    with (
-        pytest.raises(OSError, match=r"could not be counted: .*old summaries stay"),
-        job.counting(),
-    ):
+    with pytest.raises(OSError, match="could not be counted: .*run it again"), job.counting():
         Counts(tmp_path, tmp_path)
+
+
+def summarised(folder, sink, *flags):
+    """Two lines landed in the folder, and their day summarised into the sink, by the jobs themselves."""
+    (folder / "ready").mkdir(exist_ok=True)
+    (folder / "ready" / "a.log").write_text(f"{a_line()}\n{a_line(host='192.0.2.8')}\n")
+    data = f"parquet:{folder}/landing/data"
+    land_access_log.main(["--source", f"text:{folder}/ready", "--sink", data])
+    job.main(["--source", data, "--source-kind", "files", "--sink", f"summary:{sink}",
+              "--days", "2015-05-17", *flags])  # fmt: skip
+    return sink / "2015-05-17" / "panels.parquet"
 
 
 def test_a_sink_may_have_any_name_and_keeps_the_summary_alone(spark, tmp_path):
     """What a run that was killed left there goes, and is not counted."""
-    (tmp_path / "ready").mkdir()
-    (tmp_path / "ready" / "a.log").write_text(
-        "\n".join([a_line(), a_line(host="192.0.2.8")]) + "\n"
-    )
-    sink, data = tmp_path / "it's [a] *sink*", f"parquet:{tmp_path}/landing/data"
-    left = sink / ".summarise_access_log" / "lines" / "part-0.parquet"
+    sink = tmp_path / "it's panel=[a] *sink*"
+    left = sink / ".summarise_access_log" / "now" / "lines" / "part-0.parquet"
     left.parent.mkdir(parents=True)
     left.write_text("cut off")
-    land_access_log.main(["--source", f"text:{tmp_path}/ready", "--sink", data])
-    job.main(["--source", data, "--source-kind", "files", "--sink", f"summary:{sink}",
-              "--days", "2015-05-17"])  # fmt: skip
-    assert sorted(path.name for path in sink.iterdir()) == ["2015-05-17"]
-    panels = parquet.read_table(sink / "2015-05-17" / "panels.parquet").to_pylist()
+    panels = parquet.read_table(summarised(tmp_path, sink)).to_pylist()
     assert [row["visitors"] for row in panels if row["panel"] == "day"] == [2]
+    assert [path.name for path in (sink / ".summarise_access_log").iterdir()] == ["lock"]
+
+
+def test_a_run_that_fails_leaves_no_line_behind(spark, tmp_path):
+    broken = tmp_path / "broken.mmdb"
+    with pytest.raises(Refused, match="broken.mmdb"):
+        summarised(tmp_path, tmp_path / "sink", "--maxmind", str(broken))
+    assert not (tmp_path / "sink").exists(), "refused before anything was done"
+    with suppress(OSError), job.scratch_of(tmp_path / "sink", "a") as folder:
+        (folder / "lines").mkdir()
+        raise OSError("no place")
+    kept = (tmp_path / "sink" / ".summarise_access_log").iterdir()
+    assert [path.name for path in kept] == ["lock"]
+
+
+def test_two_runs_do_not_share_a_sink(tmp_path, monkeypatch):
+    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0)
+    second = job.scratch_of(tmp_path, "by-hand")
+    with (
+        job.scratch_of(tmp_path, "tonight"),
+        pytest.raises(NotNow, match="summarise_access_log, run tonight"),
+    ):
+        second.__enter__()
+
+
+def test_damage_to_the_panels_is_found_by_who_reads_them(spark, tmp_path):
+    """A page's sum stands in the file: a bit that turned is no other number."""
+    panels = summarised(tmp_path, tmp_path / "sink")
+    assert len(read_panels(panels)) > 10
+    whole = panels.read_bytes()
+    with parquet.ParquetFile(panels) as file:
+        column = file.metadata.row_group(0).column(0)
+    for at in range(40):
+        place = column.data_page_offset + column.total_compressed_size - 1 - at % 8
+        panels.write_bytes(
+            whole[:place] + bytes([whole[place] ^ (1 << at // 8)]) + whole[place + 1 :]
+        )
+        with pytest.raises(SummaryError, match="is damaged"):
+            read_panels(panels)
 
 
 def test_a_day_without_a_line_has_a_summary_of_zeros(spark, tmp_path):

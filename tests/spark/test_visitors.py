@@ -111,6 +111,7 @@ KINDS = {
     "/a?file=....//....//etc/passwd": "path traversal",
     "/a?id=1 UNION ALL SELECT null": "SQL injection",
     "/a?id=1' or 'a'='a": "SQL injection",
+    "/a?id=1\vunion\vselect\v1": "SQL injection",
     "/a?q=<script>alert(1)</script>": "script injection",
     "/a?next=javascript:alert(1)": "script injection",
     "/?x=${jndi:ldap://a}": "command injection",

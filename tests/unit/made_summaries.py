@@ -29,7 +29,7 @@ def a_row(panel="endpoints", value="/a", hits=3, **changed):
 
 
 def a_sketch(names):
-    """What Spark's hll_sketch_agg makes of these texts, in base64; None of none."""
+    """A summary's sketch of these texts, in base64; None of none."""
     sketch = hll_sketch(12)
     for name in names:
         sketch.update(name)
