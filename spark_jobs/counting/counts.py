@@ -128,13 +128,12 @@ class Counts:
                 f"TO '{_quoted(file)}' (FORMAT parquet)"
             )
             self._view("all_requests", [file])
-            left = dict(self._fetched("SELECT event_date, count(*) FROM all_requests GROUP BY ALL"))
-            for day, rows in self.lines.items():
-                came = sum(row.good for row in rows)
-                if came:
-                    repeated[day] = came - next(
-                        (count for date, count in left.items() if str(date) == day), 0
-                    )
+            left = self._fetched(
+                "SELECT event_date::VARCHAR, count(*) FROM all_requests GROUP BY ALL"
+            )
+            once = dict(left)
+            came = {day: sum(row.good for row in rows) for day, rows in self.lines.items()}
+            repeated = {day: count - once.get(day, 0) for day, count in came.items() if count}
         else:
             self.db.execute(f"CREATE VIEW all_requests AS {good}")
         return repeated
