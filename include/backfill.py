@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.inbox import clear_landed, take, waiting
+from include.inbox import clear_landed, shown, take, waiting
 from include.lake import inbox, is_behind, landed_days, landing, ready, summaries
 from include.settings import Settings
 
@@ -41,7 +41,7 @@ def inventory(settings: Settings, run: str, *, only_look: bool) -> dict[str, Any
     if not only_look:
         clear_landed(target, checkpoint)
         _check_disk(
-            settings, sum(p.stat().st_size for p in inbox(settings, DATASET).glob("[!._]*"))
+            settings, sum(p.lstat().st_size for p in inbox(settings, DATASET).glob("[!._]*"))
         )
     found = take(inbox(settings, DATASET), target, settings.log_format, only_look=only_look)
     print("\n".join(found.lines()) or "nothing new in the inbox")  # noqa: T201
@@ -78,7 +78,7 @@ def _check_disk(settings: Settings, needed: int) -> None:
 def as_text(told: dict[str, Any]) -> str:
     """The inventory for a task's log."""
     rows = [
-        f"{r['name']:40} {r['format']:12} {r['packed']:>13,} {r['size']:>15,} {r['lines']:>12,}  "
+        f"{shown(r['name']):40} {r['format']:12} {r['packed']:>13,} {r['size']:>15,} {r['lines']:>12,}  "
         f"{r['first'] or '-'}  {r['last'] or '-'}  {r['sha256'][:12]}"
         for r in told["files"]
     ]  # fmt: skip
@@ -133,7 +133,9 @@ def validate(settings: Settings, run: str, days: list[str]) -> dict[str, Any]:
     for record in json.loads((folder / "inventory.json").read_text())["files"]:
         landed = sum(by_file.get(record["ready"], {}).values())
         if landed != record["lines"]:
-            wrong.append(f"{record['name']} has {record['lines']:,} lines, {landed:,} were landed")
+            wrong.append(
+                f"{shown(record['name'])} has {record['lines']:,} lines, {landed:,} were landed"
+            )
     publish, fewer, rows_of_table = [], [], []
     for day in days:
         new = json.loads((folder / "summary" / day / "summary.json").read_text())

@@ -3,9 +3,13 @@
 Spark reads each name once, picks the decompression by the name, never looks at a file again that
 grows, counts a copy twice, and stops at a damaged archive. So it reads another folder, `ready`, into
 which each file comes once: whole, under a name that says what it is, and only what is new of it.
+
+Whoever writes to the inbox is not trusted: only a regular file with one name is opened, once, and
+what Spark gets are the very bytes that were checked.
 """
 
 import bz2
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -13,13 +17,15 @@ import json
 import lzma
 import os
 import re
-import shutil
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -56,11 +62,22 @@ DIRECTIVES = re.compile(
     rb"^(?:\xef\xbb\xbf)?#(Fields|Software):([^\n]*)", re.MULTILINE | re.IGNORECASE
 )
 Reader = Callable[[str], tuple[str, datetime | None] | None]
+ZEROS = bytes(BLOCK)
+FICLONE = 0x40049409  # Linux's ioctl: share the blocks of another file until either is written to
+LONGEST_NAME = 240  # bytes of a name in the quarantine; ".2" and ".why" follow, 255 are allowed
+IRREGULAR = {
+    stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder",
+}  # fmt: skip
 BAD_ARCHIVE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
 
 
 class Damaged(Exception):
     """Why a file is set aside."""
+
+
+class BeingWritten(Exception):
+    """A file changed while it was read."""
 
 
 @dataclass
@@ -74,13 +91,15 @@ class Inventory:
 
     def lines(self) -> list[str]:
         """One line a file, for a task's log."""
-        found = [f"taken      {_shown(name)}: {what}" for name, what in self.taken.items()]
-        found += [f"skipped    {_shown(name)}: {why}" for name, why in self.skipped.items()]
-        return found + [f"SET ASIDE  {_shown(name)}: {why}" for name, why in self.set_aside.items()]
+        found = [f"taken      {shown(name)}: {what}" for name, what in self.taken.items()]
+        found += [f"skipped    {shown(name)}: {why}" for name, why in self.skipped.items()]
+        return found + [f"SET ASIDE  {shown(name)}: {why}" for name, why in self.set_aside.items()]
 
 
 def take(inbox: Path, ready: Path, log_format: str = "", *, only_look: bool = False) -> Inventory:
     """Bring what is new in `inbox` into `ready`; move what cannot be read to `inbox/_set_aside`.
+
+    What is no regular file with one name (links, FIFOs, sockets, devices) is quarantined unread.
 
     With `only_look` say what would be done, and change nothing. One at a time: another waits.
 
@@ -90,8 +109,11 @@ def take(inbox: Path, ready: Path, log_format: str = "", *, only_look: bool = Fa
     Files are known by name, size and time, and by the checksum of their unpacked content: a copy
     under another name, packed or not, is skipped. Of a plain file that has grown, the new lines are
     taken. Safe to repeat, and to interrupt: a file appears in `ready` whole, then in the ledger.
+    Raises NotADirectoryError if `ready` is a symbolic link.
     """
     ready.mkdir(parents=True, exist_ok=True)
+    if ready.is_symlink():
+        raise NotADirectoryError(f"{ready} is a symbolic link: put a folder there")
     inbox.mkdir(parents=True, exist_ok=True)
     with ready.with_name(f".{ready.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,22 +122,22 @@ def take(inbox: Path, ready: Path, log_format: str = "", *, only_look: bool = Fa
 
 def _take(inbox: Path, ready: Path, log_format: str, only_look: bool) -> Inventory:
     ledger = _Ledger(_ledger_of(ready), only_look)
+    ledger.undo_unfinished(ready)
     given = compile_log_format(log_format) if log_format else None
     found = Inventory()
-    files = [path for path in sorted(inbox.iterdir()) if path.is_file() and _is_whole_name(path)]
-    before = {path: path.stat().st_size for path in files}
-    if any(time.time() - path.stat().st_mtime < SETTLED_SECONDS for path in files):
+    before = dict(_entries(inbox))
+    if any(time.time() - state.st_mtime < SETTLED_SECONDS for state in before.values()):
         time.sleep(SETTLED_SECONDS)
-    for path in files:
+    for path, state in before.items():
         try:
-            if path.stat().st_size != before[path]:
-                found.skipped[path.name] = "it is being written; the next run takes it"
-            elif not ledger.knows(path):
+            if path.lstat().st_size != state.st_size:
+                raise BeingWritten
+            if not ledger.knows(path.name, path.lstat()):
                 _take_one(path, ready, ledger, found, given)
         except Damaged as why:
-            if not only_look:
-                _set_aside(path, str(why))
-            found.set_aside[path.name] = f"{why}; it lies in {path.parent / '_set_aside'}"
+            found.set_aside[path.name] = f"{why}; {_set_aside(path, str(why), only_look)}"
+        except BeingWritten:
+            found.skipped[path.name] = "it is being written; the next run takes it"
         except FileNotFoundError:
             continue  # taken away in between
         except PermissionError as why:
@@ -127,11 +149,20 @@ def _take(inbox: Path, ready: Path, log_format: str, only_look: bool) -> Invento
     return found
 
 
+def _entries(inbox: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """What lies in the inbox under the name of a whole file, but for folders; links themselves."""
+    for path in sorted(inbox.iterdir()):
+        with suppress(FileNotFoundError):
+            if _is_whole_name(path) and not stat.S_ISDIR((state := path.lstat()).st_mode):
+                yield path, state
+
+
 def look_at(path: Path, log_format: str = "") -> dict[str, Any]:
     """`lines`, `format`, `first` and `last` of a file, as in `records`. Raises Damaged."""
     look = _Look(0)
-    for block in _blocks(path, _kind(path)):
-        look.feed(block)
+    with _open(path) as file:
+        for block in _blocks(file, _kind(file), os.fstat(file.fileno()).st_size):
+            look.feed(block)
     look.finish(is_whole=True)
     return look.about(compile_log_format(log_format) if log_format else None)
 
@@ -169,37 +200,80 @@ def clear_landed(ready: Path, checkpoint: Path) -> int:
 def _take_one(
     path: Path, ready: Path, ledger: "_Ledger", found: Inventory, given: Format | None
 ) -> None:
-    state, kind = path.stat(), _kind(path)
-    begin = ledger.prefix_of(path, kind)
     part = ready / f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.part"
+    part.unlink(missing_ok=True)  # left by a take that was killed
     try:
-        look = _read_through(path, kind, begin, part)
-        if not look.size:
-            found.skipped[path.name] = "it is empty"
-            return
-        if other := ledger.name_of(look.checksum):
-            found.skipped[path.name] = f"a copy of {other}, which was taken before"
-            ledger.add(path, state, look.checksum, look.size, "copy")
-            return
-        if look.end <= begin:
-            found.skipped[path.name] = "no whole line is new"
-            return
-        about = look.about(given)
-        target = ready / _ready_name(path, kind, look, about["format"])
-        if not ledger.only_look:
-            if look.fields:
-                _remember(formats_of(ready), about["format"], look.fields)
-            if kind in BY_SPARK:  # copied, not linked: a link would change with a file written over
-                shutil.copyfile(path, part)
-            part.replace(target)
+        with _open(path) as file, nullcontext() if ledger.only_look else part.open("x+b") as out:
+            state, kind = os.fstat(file.fileno()), _kind(file)
+            begin = ledger.prefix_of(path.name, file, state.st_size, kind)
+            try:
+                look = _read_through(file, state, kind, begin, out)
+            except Damaged:
+                _check_unchanged(file, state, kind)
+                raise
+            _check_unchanged(file, state, kind)
+            if not look.size:
+                found.skipped[path.name] = "it is empty"
+                return
+            if other := ledger.name_of(look.checksum):
+                found.skipped[path.name] = f"a copy of {shown(other)}, which was taken before"
+                ledger.add(path.name, state, look.checksum, look.size, "copy")
+                return
+            if look.end <= begin:
+                found.skipped[path.name] = "no whole line is new"
+                return
+            about = look.about(given)
+            target = ready / _ready_name(path, kind, look, about["format"])
+            if out:
+                if look.fields:
+                    _remember(formats_of(ready), about["format"], look.fields)
+                os.fsync(out.fileno())
+                ledger.begin(target)
+                part.replace(target)
+                _sync(ready)
     finally:
         part.unlink(missing_ok=True)
-    found.files.append(
-        ledger.add(path, state, look.checksum_of_end, look.end, "taken", ready=target.name, **about)
+    record = ledger.add(
+        path.name, state, look.checksum_of_end, look.end, "taken", ready=target.name, **about
     )
+    found.files.append(record)
     what = f"{look.end - begin:,} bytes"
     what = f"{what} that are new after {begin:,}" if begin else what
     found.taken[path.name] = f"{what}, {about['lines']:,} lines, {about['format']}"
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a regular file that has no other name. Raises Damaged for anything else, unopened."""
+    _check_regular(path.lstat())  # to open a device may do something
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket: put there in between
+            raise Damaged("it is not a regular file") from None
+        raise
+    try:
+        _check_regular(os.fstat(handle))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _check_regular(state: os.stat_result) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        what = IRREGULAR.get(stat.S_IFMT(state.st_mode), "something else")
+        raise Damaged(f"it is {what}, not a regular file; put a copy of the file there")
+    if state.st_nlink > 1:
+        raise Damaged("it has another name (a hard link); put a copy of the file there")
+    if state.st_size > MOST_UNPACKED:
+        raise Damaged(f"it has {state.st_size:,} bytes, more than {MOST_UNPACKED:,}: no log does")
+
+
+def _check_unchanged(file: IO[bytes], before: os.stat_result, kind: str) -> None:
+    """Raise BeingWritten for a packed file that was written to meanwhile; plain ones may grow."""
+    now = os.fstat(file.fileno())
+    if kind and (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise BeingWritten
 
 
 def _ready_name(path: Path, kind: str, look: "_Look", format_: str) -> str:
@@ -213,10 +287,10 @@ def _ready_name(path: Path, kind: str, look: "_Look", format_: str) -> str:
     return f"{look.checksum_of_end[:12]}-{stem}{packed or '.log'}"
 
 
-def _kind(path: Path) -> str:
+def _kind(file: IO[bytes]) -> str:
     """How it is packed, a suffix of OPENERS; nothing for plain text. By content: names lie."""
-    with path.open("rb") as file:
-        head = file.read(6)
+    head = file.read(6)
+    file.seek(0)
     for magic, name in UNREADABLE.items():
         if head.startswith(magic):
             raise Damaged(f"it is {name}; unpack it, or pack it as gz, bz2, zst or xz")
@@ -284,7 +358,7 @@ class _Look:
             return ""
         if len(found) > 1:
             raise Damaged(
-                f"its fields change within it, to '#Fields: {_shown([*found][1][:200])}'; split it there"
+                f"its fields change within it, to '#Fields: {shown([*found][1][:200])}'; split it there"
             )
         software = next((text for name, text in self._directives if name == "software"), "")
         return w3c_fields(next(iter(found)), software)
@@ -305,7 +379,7 @@ class _Look:
         found = [read(line) for line in head]
         names = {one[0] for one in found if one}
         if head and not names and not self._begin:
-            three = "".join(f"\n  {_shown(line[:200])}" for line in head[:3])
+            three = "".join(f"\n  {shown(line[:200])}" for line in head[:3])
             raise Damaged(
                 "not recognised as an access log; set TIDEMARK_LOG_FORMAT if an Apache LogFormat "
                 f"describes it (docs/formats.md). Its first three lines:{three}"
@@ -339,69 +413,152 @@ def _texts(content: bytes, is_w3c: bool) -> list[str]:
     return [line for line in lines if line.strip() and not (is_w3c and line.startswith("#"))]
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Text of anybody for a person's eyes: what is not printable is escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )
 
 
-def _read_through(path: Path, kind: str, begin: int, part: Path) -> _Look:
-    """Read all of the file once; write its new whole lines to `part`, unless Spark unpacks it."""
+def _read_through(
+    file: IO[bytes], state: os.stat_result, kind: str, begin: int, out: IO[bytes] | None
+) -> _Look:
+    """Read all that the file had in its `state` once; write to `out` what Spark is to read.
+
+    It gets the new whole lines, or a packed file as it is. A packed file is copied first, and the
+    copy is checked: nobody else can change it.
+    """
     look = _Look(begin)
-    is_quiet = time.time() - path.stat().st_mtime > SETTLED_SECONDS * 30
-    with _writer(part, kind) as out:
-        for block in _blocks(path, kind):
-            out.write(look.feed(block))
-        # The last line may lack its newline if nobody has written for a while: then it is whole.
-        out.write(look.finish(is_whole=bool(kind) or is_quiet))
+    is_quiet = time.time() - state.st_mtime > SETTLED_SECONDS * 30
+    lines: Any = out
+    if out and kind in BY_SPARK:
+        _copy(file, out, state.st_size)
+        file, lines = out, None
+    elif out and kind:
+        lines = gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1)
+    for number, block in enumerate(_blocks(file, kind, state.st_size), 1):
+        new = look.feed(block)
+        if lines:
+            lines.write(new)
+        if lines is out and number % 8 == 0:
+            _start_writing(out, (number - 8) * BLOCK, 8 * BLOCK)
+    # The last line may lack its newline if nobody has written for a while: then it is whole.
+    last = look.finish(is_whole=bool(kind) or is_quiet)
+    if lines:
+        lines.write(last)
+    if out:
+        if lines and lines is not out:
+            lines.close()
+        out.flush()
     return look
 
 
-def _writer(part: Path, kind: str) -> Any:
-    if kind in BY_SPARK:
-        return Path(os.devnull).open("wb")
-    return gzip.open(part, "wb", compresslevel=1) if kind else part.open("wb")
-
-
-def _blocks(path: Path, kind: str) -> Iterator[bytes]:
-    """The unpacked content of a file, bounded. Raises Damaged."""
-    size, packed = 0, path.stat().st_size
+def _copy(file: IO[bytes], out: IO[bytes], left: int) -> None:
+    """Copy so many bytes; share the file's blocks where the file system can."""
     try:
-        with OPENERS.get(kind, open)(path, "rb") as file:
-            while block := file.read(BLOCK):
-                size += len(block)
-                if size > MOST_UNPACKED or size > max(100 * BLOCK, packed * MOST_RATIO):
-                    raise Damaged(f"{packed:,} bytes unpack to more than {size:,}: no log does")
-                yield block
+        fcntl.ioctl(out.fileno(), FICLONE, file.fileno())
+    except OSError:
+        while left and (block := file.read(min(BLOCK, left))):
+            if block == ZEROS[: len(block)]:  # a hole there must not fill the disk here
+                out.seek(len(block), os.SEEK_CUR)
+            else:
+                out.write(block)
+            left -= len(block)
+        out.truncate()
+    out.flush()
+    out.seek(0)
+    _start_writing(out, 0, 0)
+
+
+def _start_writing(out: IO[bytes] | None, begin: int, size: int) -> None:
+    """Let the system write to the disk while we read on, so that the fsync at the end waits less."""
+    if out and hasattr(os, "posix_fadvise"):  # not on macOS
+        os.posix_fadvise(out.fileno(), begin, size, os.POSIX_FADV_DONTNEED)
+
+
+def _blocks(file: IO[bytes], kind: str, packed: int) -> Iterator[bytes]:
+    """The unpacked content of a file of `packed` bytes, bounded. Raises Damaged."""
+    size = 0
+    bound = min(MOST_UNPACKED, max(100 * BLOCK, packed * MOST_RATIO))
+    try:
+        unpacked = OPENERS[kind](file, "rb") if kind else file
+        while block := unpacked.read(BLOCK if kind else min(BLOCK, packed - size)):
+            size += len(block)
+            if size > bound:
+                raise Damaged(f"{packed:,} bytes unpack to more than {size:,}: no log does")
+            yield block
     except BAD_ARCHIVE as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
         raise Damaged(f"it is damaged ({error})") from None
 
 
 def _remember(file: Path, name: str, fields: str) -> None:
     """Add to the fields of W3C files that are known; a reader sees all of the file or the old one."""
     known = json.loads(file.read_text()) if file.is_file() else {}
+    if known.get(name) == fields:
+        return
     part = file.with_name(f".{file.name}.part")
     part.write_text(json.dumps(known | {name: fields}, indent=1))
+    _sync(part)
     part.replace(file)
+    _sync(file.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _ledger_of(ready: Path) -> Path:
     return ready.with_name(f"{ready.name}.jsonl")
 
 
-def _set_aside(path: Path, why: str) -> None:
+def _set_aside(path: Path, why: str, only_look: bool) -> str:
+    """Move a file into the quarantine, with the reason beside it; give where it is now.
+
+    By a handle of the folder: whoever writes to the inbox could put a link in its place.
+    """
     folder = path.parent / "_set_aside"
-    folder.mkdir(exist_ok=True)
-    target = folder / path.name
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.name}.{number}"
-    path.replace(target)
-    target.with_name(f"{target.name}.why").write_text(f"{why}\n")
+    if only_look:
+        return f"it would be moved to {folder}"
+    try:
+        folder.mkdir(exist_ok=True)
+        quarantine = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            _move_with_reason(path, quarantine, why)
+        finally:
+            os.close(quarantine)
+    except FileNotFoundError:
+        return "it was taken away in between"
+    except OSError as error:  # a link, say; the other files go on
+        return f"it stays in the inbox: it cannot be moved to {folder} ({error.strerror})"
+    return f"it lies in {folder}"
+
+
+def _move_with_reason(path: Path, quarantine: int, why: str) -> None:
+    base = os.fsencode(path.name)
+    if len(base) > LONGEST_NAME:
+        digest = hashlib.sha256(base).hexdigest()[:12]
+        base = f"{base[: LONGEST_NAME - 13].decode(errors='ignore')}-{digest}".encode()
+    for number in count(1):
+        target = base + (f".{number}".encode() if number > 1 else b"")
+        reason = target + b".why"
+        with suppress(FileNotFoundError):
+            os.stat(target, dir_fd=quarantine, follow_symlinks=False)
+            continue
+        with suppress(FileExistsError):
+            handle = os.open(reason, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=quarantine)
+            break
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{why}\n")
+    try:
+        os.rename(path, target, dst_dir_fd=quarantine)
+    except OSError:
+        os.unlink(reason, dir_fd=quarantine)
+        raise
 
 
 def _is_whole_name(path: Path) -> bool:
@@ -421,44 +578,70 @@ class _Ledger:
 
     def __init__(self, path: Path, only_look: bool = False) -> None:
         self._path, self.only_look = path, only_look
+        self._unfinished = path.with_name(f".{path.name}.unfinished")
         self.records: list[dict[str, Any]] = []
-        if path.is_file():
-            for line in path.read_text().splitlines():
-                try:
-                    self.records.append(json.loads(line))
-                except ValueError:
-                    continue  # torn by a kill: that file is looked at again, and known by checksum
+        text = path.read_text() if path.is_file() else ""
+        self._is_torn = not text.endswith("\n") and bool(text)
+        for line in text.splitlines():
+            try:
+                self.records.append(json.loads(line))
+            except ValueError:
+                continue  # torn by a kill: that file is looked at again, and known by checksum
 
-    def knows(self, path: Path) -> bool:
-        state = path.stat()
-        key = (path.name, state.st_size, state.st_mtime_ns)
+    def knows(self, name: str, state: os.stat_result) -> bool:
+        key = (name, state.st_size, state.st_mtime_ns)
         return any((r["name"], r["packed"], r["modified"]) == key for r in self.records)
 
     def name_of(self, checksum: str) -> str:
         return next((r["name"] for r in self.records if r["sha256"] == checksum), "")
 
-    def prefix_of(self, path: Path, kind: str) -> int:
+    def prefix_of(self, name: str, file: IO[bytes], has: int, kind: str) -> int:
         """How many bytes of this plain file were taken under its name before, if they are the same."""
         if kind:
             return 0
-        sizes = {r["size"]: r["sha256"] for r in self.records if r["name"] == path.name}
-        for size in sorted(sizes, reverse=True):
-            if size <= path.stat().st_size:
-                with path.open("rb") as file:
-                    if _digest(file, size) == sizes[size]:
-                        return int(size)
+        sizes = {r["size"]: r["sha256"] for r in self.records if r["name"] == name}
+        try:
+            for size in sorted(sizes, reverse=True):
+                file.seek(0)
+                if size <= has and _digest(file, size) == sizes[size]:
+                    return int(size)
+        finally:
+            file.seek(0)
         return 0
 
+    def begin(self, target: Path) -> None:
+        """Note the name that appears in `ready` next, until the ledger has it."""
+        self._unfinished.write_text(target.name)
+        _sync(self._unfinished)
+
+    def undo_unfinished(self, ready: Path) -> None:
+        """Remove from `ready` what a killed take left there without a record.
+
+        It is taken again. A log that has grown since gets another name then: its lines would be
+        there twice.
+        """
+        if self.only_look or not self._unfinished.is_file():
+            return
+        name = Path(self._unfinished.read_text()).name
+        if name and name not in {record.get("ready") for record in self.records}:
+            (ready / name).unlink(missing_ok=True)
+        self._unfinished.unlink()
+
     def add(
-        self, path: Path, state: os.stat_result, sha256: str, size: int, what: str, **about: Any
+        self, name: str, state: os.stat_result, sha256: str, size: int, what: str, **about: Any
     ) -> dict[str, Any]:
-        record = {"name": path.name, "packed": state.st_size, "modified": state.st_mtime_ns,
+        record = {"name": name, "packed": state.st_size, "modified": state.st_mtime_ns,
                   "sha256": sha256, "size": size, "what": what, **about}  # fmt: skip
         self.records.append(record)
         if self.only_look:
             return record
+        is_new = not self._path.exists()
         with self._path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write("\n" * self._is_torn + json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._is_torn = False
+        if is_new:
+            _sync(self._path.parent)
+        self._unfinished.unlink(missing_ok=True)
         return record
