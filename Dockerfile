@@ -9,5 +9,5 @@ COPY --chown=airflow:0 requirements.lock ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY --chown=airflow:0 . .
 ENV PYTHONPATH=/opt/tidemark
-RUN TIDEMARK_HOME=/tmp/build python -m include.local_stack jars && mv /tmp/build/jars jars && rm -rf /tmp/build
+RUN TIDEMARK_HOME=/tmp/build python -m include.local_stack jars && mv /tmp/build/jars jars && chmod -R g=u jars && rm -rf /tmp/build
 ENV TIDEMARK_HOME=/opt/tidemark/var

@@ -27,7 +27,7 @@ from include.settings import load_settings
 PARAMS = {
     "source": Param("generator", enum=["generator", "file"], title="Where the lines come from"),
     "file": Param(
-        None, type=["null", "string"], pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", section="File",
+        None, type=["null", "string"], pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)", section="File",
         description="Name of a log in var/lake/inbox/access_log: plain, .gz or .bz2",
     ),
     "count": Param(20_000, type="integer", minimum=1, maximum=100_000_000, section="Generator",
@@ -65,8 +65,9 @@ def produce_access_log():
             if params["source"] == "file":
                 if not params["file"]:
                     raise AirflowFailException("source is `file`, but no file was named")
-                path = inside(inbox(settings, "access_log"), params["file"])
-                lines, name = read_lines(path), log_id(path)
+                inside(inbox(settings, "access_log"), params["file"])
+                path = inbox(settings, "access_log") / params["file"]
+                lines, name = read_lines(path, strict=True), log_id(path, strict=True)
             else:
                 made = (params["count"], params["seed"], date.fromisoformat(params["day"]))
                 lines, name = generate(*made), generated_log_id(*made)

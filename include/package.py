@@ -5,7 +5,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 
-from include.settings import PROJECT, load_settings
+from include.settings import PROJECT, load_settings, restrict_new_files
 
 
 def package_jobs(target: Path) -> Path:
@@ -30,4 +30,5 @@ def package_jobs(target: Path) -> Path:
 
 
 if __name__ == "__main__":
+    restrict_new_files()
     package_jobs(load_settings().job_zip)

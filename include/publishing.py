@@ -30,7 +30,7 @@ from include.reporting.report import (
     write_range,
     write_report,
 )
-from include.settings import Settings, load_settings
+from include.settings import Settings, load_settings, restrict_new_files
 
 DATASET = "access_log"
 HEADLINES = ("requests", "unsuccessful", "visitors", "bytes")
@@ -327,4 +327,5 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    restrict_new_files()
     main()

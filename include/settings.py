@@ -4,6 +4,7 @@ Standard library only: DAG files, producers and tests import it, and DAG files a
 Spark jobs do not import it; they are told everything on their command line.
 """
 
+import ipaddress
 import math
 import os
 import re
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 # Without keys, which commands would show, and without `..`.
 STORE = r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+(/|$))[\w.=-]+)*/?"
+HOST_NAME = r"([A-Za-z0-9_-]{1,63}\.)*(?=[^.]*[A-Za-z])[A-Za-z0-9_-]{1,63}"
 QUERY_NAMES = r"[^\s,=&;?#]+(,[^\s,=&;?#]+)*"
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -108,6 +110,11 @@ class Settings:
         "", "address that published reports are copied to, by `copy_reports`: file:///srv/www/reports, "
         "s3://CONNECTION@bucket/reports; empty: nowhere",
     )  # fmt: skip
+    stream_hosts: str = _setting(
+        "localhost,127.0.0.0/8,::1",
+        "hosts that `run_stream` may read lines from (`socket:`) and post rows to (`foreach:http:`): "
+        "names as they are typed, addresses and networks, commas between",
+    )
     keep_landing_days: int = _setting(
         0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
     )
@@ -131,6 +138,9 @@ class Settings:
     kafka_port: int = _setting(9092, "local broker")
     kafka_controller_port: int = _setting(9093, "local broker's controller")
     airflow_port: int = _setting(8080, "Airflow's web page and API")
+    airflow_host: str = _setting(
+        "127.0.0.1", "address that Airflow's web page and its log servers listen on; 0.0.0.0: all"
+    )
     airflow_worker_log_port: int = _setting(8793, "Airflow: logs of running tasks")
     airflow_triggerer_log_port: int = _setting(8794, "Airflow: logs of the triggerer")
 
@@ -191,6 +201,15 @@ def load_settings(env: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def restrict_new_files() -> None:
+    """Make all files and folders that this process and its children create their owner's only.
+
+    Every command that writes below `home` calls it first: logs, checkpoints and landed lines hold
+    addresses and passwords.
+    """
+    os.umask(0o077)
+
+
 def changed(settings: Settings) -> dict[str, str]:
     """What of the settings a process must be told in its environment: all that it would not read."""
     here = load_settings()
@@ -219,6 +238,8 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             return text
         if name == "TIDEMARK_DROP_QUERY_NAMES" and not re.fullmatch(QUERY_NAMES, text):
             raise ValueError
+        if name == "TIDEMARK_STREAM_HOSTS" and not all(map(_is_host, text.split(","))):
+            raise ValueError
         if name == "TIDEMARK_LANDING_DATA" and not re.fullmatch(STORE, text):
             raise ValueError
         if isinstance(default, Path):
@@ -236,6 +257,8 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
             "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
             "TIDEMARK_LANDING_DATA": "an address such as s3a://bucket/tidemark or hdfs://namenode:8020/tidemark",
+            "TIDEMARK_STREAM_HOSTS": "host names, addresses or networks without spaces, such as "
+            "localhost,127.0.0.0/8,::1",
             "TIDEMARK_DROP_QUERY_NAMES": "names without spaces, such as token,email, or *",
         }.get(
             name,
@@ -244,6 +267,15 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             else f"a number from {low} to {high}",
         )
         raise ValueError(f"{name}={text!r}: expected {expected}") from None
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is a host's name, an address, or a network without bits of a host."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return re.fullmatch(HOST_NAME, text) is not None
+    return True
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

@@ -215,6 +215,15 @@ def run(
     return subprocess.CompletedProcess(command, started.returncode, out, err)
 
 
+def open_to_others(home: Path) -> list[str]:
+    """What lies in `home` that another user could read; jars and links apart."""
+    found = subprocess.run(
+        ["find", home, "-name", "jars*", "-prune", "-o", "!", "-type", "l", "-perm", "/077", "-print"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return found.stdout.splitlines()
+
+
 def kill_family(pid: int) -> None:
     """SIGKILL a process and all that it started."""
     try:

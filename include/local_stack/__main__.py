@@ -22,7 +22,7 @@ from include.local_stack.processes import Service, StackError
 from include.local_stack.up import bring_up
 from include.moving import relocated
 from include.package import package_jobs
-from include.settings import PROJECT, Settings, load_settings
+from include.settings import PROJECT, Settings, load_settings, restrict_new_files
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 chosen = {"cluster": False}
@@ -36,6 +36,7 @@ def which(
     ] = False,
 ) -> None:
     """Start, look at and end the broker and Airflow of this checkout, or its cluster."""
+    restrict_new_files()
     chosen["cluster"] = cluster
 
 

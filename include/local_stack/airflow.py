@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shlex
 import sys
 from datetime import datetime
@@ -18,6 +19,7 @@ from include.settings import PROJECT, Settings, changed
 ONE_WRITER = "one at a time: its checkpoint has one writer"
 POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
 
+USER = "admin"
 # Airflow's own settings, wherever it runs.
 SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "4",
@@ -46,10 +48,9 @@ def environment(settings: Settings) -> dict[str, str]:
     home, host = settings.home / "airflow", "127.0.0.1"
     url = f"http://{host}:{settings.airflow_port}"
     tools = [str(Path(sys.executable).parent), str(java_home() / "bin")]
-    told, code = changed(settings), [str(PROJECT)]
-    if not settings.airflow_database:
-        code.append(str(PROJECT / "include" / "local_stack" / "sqlite"))
-    else:  # by a command, so that the password stands in no environment
+    told = changed(settings)
+    code = [str(PROJECT), str(PROJECT / "include" / "local_stack" / "airflow_settings")]
+    if settings.airflow_database:  # by a command, so that the password stands in no environment
         told["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD"] = (
             f"cat {shlex.quote(settings.airflow_database)}"
         )
@@ -74,10 +75,13 @@ def environment(settings: Settings) -> dict[str, str]:
         # Every 30 s, as it would by itself, all DAG files are a quarter of what an idle Airflow takes.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "120",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
-        "AIRFLOW__API__HOST": host,
+        "AIRFLOW__API__HOST": settings.airflow_host,
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "airflow"),
+        # Airflow sets these modes itself, whatever the umask is.
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+        "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(settings.airflow_worker_log_port),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(settings.airflow_triggerer_log_port),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY":
@@ -93,9 +97,25 @@ def start(settings: Settings) -> None:
     airflow = service(settings)
     if not airflow.is_whole():
         env = environment(settings)
-        Path(env["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
+        make_password(settings)
         command = str(Path(sys.executable).with_name("airflow"))
         airflow.start([command, "standalone"], env)
+
+
+def make_password(settings: Settings) -> None:
+    """Choose the web page's password, unless there is one: Airflow would write its own to its log."""
+    passwords = _passwords(settings)
+    passwords.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not passwords.is_file():
+        part = passwords.with_name(f".{passwords.name}")
+        part.touch(mode=0o600)
+        part.write_text(json.dumps({USER: secrets.token_urlsafe(16)}) + "\n")
+        part.replace(passwords)
+
+
+def _passwords(settings: Settings) -> Path:
+    """Where Airflow's simple auth manager keeps them, in its home."""
+    return settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
 
 
 def wait(settings: Settings, of: Service | None = None) -> "Api":
@@ -123,7 +143,7 @@ class Api:
 
     def __init__(self, settings: Settings) -> None:
         self.url = f"http://127.0.0.1:{settings.airflow_port}"
-        self._passwords = settings.home / "airflow" / "simple_auth_manager_passwords.json.generated"
+        self._passwords = _passwords(settings)
         self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
         self._token = ""
 
@@ -131,7 +151,7 @@ class Api:
         """User and password of the web page."""
         try:
             passwords: dict[str, str] = json.loads(self._passwords.read_text())
-            return "admin", passwords["admin"]
+            return USER, passwords[USER]
         except (OSError, ValueError, KeyError):
             raise StackError(
                 f"Airflow has not written {self._passwords}; see `make status`"

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from include.local_stack import airflow, broker, secured
 from include.local_stack.airflow import Api
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.jars import ensure_all_jars, pyspark_home
+from include.local_stack.private_files import close_to_others
 from include.local_stack.processes import Service, StackError, listener
 from include.local_stack.secured import kept_secret
 from include.local_stack.up import step
@@ -121,6 +123,7 @@ def bring_up(settings: Settings, says: Console) -> Api:
 
     Takes the settings that `settings_of` gives.
     """
+    close_to_others(settings.home.parent)
     _refuse_taken_ports(settings)
     package_jobs(settings.job_zip)
     laptop = replace(settings, home=settings.home.parent)  # the jars are one for both
@@ -162,7 +165,7 @@ def start_postgres(settings: Settings) -> None:
             database, f"postgresql+psycopg2://tidemark:{password}@127.0.0.1:{port}/tidemark"
         )
         command = _as_postgres(
-            [programs / "postgres", "-D", data, "-p", port, "-h", "127.0.0.1", "-k", ""]
+            data, [programs / "postgres"], ["-p", port, "-h", "127.0.0.1", "-k", ""]
         )
         postgres.start(command, os.environ)
     asked = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
@@ -254,7 +257,7 @@ def start_spark(settings: Settings, name: str) -> None:
 
 def _migrate(settings: Settings) -> None:
     env = environment(settings)
-    Path(env["AIRFLOW_HOME"]).mkdir(parents=True, exist_ok=True)
+    airflow.make_password(settings)
     command = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -330,32 +333,31 @@ def _postgres_programs() -> Path:
 
 def _make_database(programs: Path, data: Path, password: str) -> None:
     data.mkdir(parents=True, mode=0o700)
-    kept = data.with_name(".postgres-password")
-    kept.touch(mode=0o600)
-    kept.write_text(password)
-    try:
+    # Not in the lake, whose folders PostgreSQL's user may not enter.
+    with tempfile.NamedTemporaryFile("w") as kept:
+        kept.write(password)
+        kept.flush()
         if os.geteuid() == 0:
-            for path in (data, kept):
+            for path in (data, kept.name):
                 shutil.chown(path, _postgres_user())
-            if subprocess.run(_as_postgres(["test", "-x", data]), check=False).returncode:
-                raise StackError(
-                    f"PostgreSQL's user may not enter {data}: open the folders above it to others "
-                    f"(`chmod o+x`), or set TIDEMARK_HOME to one that is"
-                )
-        _run(_as_postgres([programs / "initdb", "-D", data, "-U", "tidemark", "--encoding=UTF8",
-                           "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={kept}"]))  # fmt: skip
-        _run(_as_postgres([programs / "postgres", "--single", "-D", data, "postgres"]),
-             "CREATE DATABASE tidemark\n")  # fmt: skip
-    finally:
-        kept.unlink()
+        _run(_as_postgres(data, [programs / "initdb"], ["-U", "tidemark", "--encoding=UTF8",
+                          "--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile={kept.name}"]))  # fmt: skip
+    single = _as_postgres(data, [programs / "postgres", "--single"], ["postgres"])
+    _run(single, "CREATE DATABASE tidemark\n")
 
 
-def _as_postgres(command: list[object]) -> list[str]:
-    """PostgreSQL refuses to run as root. setpriv becomes what it starts; runuser would stay before it."""
-    words = [str(word) for word in command]
+def _as_postgres(data: Path, program: list[object], arguments: list[object]) -> list[str]:
+    """The command that runs one of PostgreSQL's programs on the folder `data`.
+
+    PostgreSQL refuses to run as root, and its user may not enter the folders above `data`: root
+    opens the folder and hands it over. setpriv becomes what it starts; runuser would stay before it.
+    """
+    before, after = [str(word) for word in program], [str(word) for word in arguments]
     if os.geteuid():
-        return words
-    return ["setpriv", "--reuid", _postgres_user(), "--regid", "postgres", "--init-groups", *words]
+        return [*before, "-D", str(data), *after]
+    user = ["--reuid", _postgres_user(), "--regid", "postgres", "--init-groups"]
+    words = ["setpriv", *user, *before, "-D", "/proc/self/fd/9", *after]
+    return ["bash", "-c", f"exec 9<{shlex.quote(str(data))}; exec {shlex.join(words)}"]
 
 
 def _postgres_user() -> str:
@@ -372,7 +374,7 @@ def _run(command: list[str], told: str = "") -> None:
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode or "FATAL:" in done.stderr or "ERROR:" in done.stderr:
         raise StackError(
-            f"`{shlex.join(command[:8])} …` failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+            f"`{shlex.join(command)}` failed:\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
         )
 
 

@@ -64,8 +64,10 @@ def put_into_inbox(settings: Settings, log: Path) -> str:
     folder = inbox(settings, "access_log")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{name}.part"
+    part.unlink(missing_ok=True)
     try:
-        shutil.copyfile(log, part)
+        with log.open("rb") as source, part.open("xb") as target:
+            shutil.copyfileobj(source, target, 1024 * 1024)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise StackError(f"{log} cannot be read: {error.strerror}") from None

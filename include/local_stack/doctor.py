@@ -51,7 +51,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     memory = psutil.virtual_memory().available
     yield Finding("Memory", f"{memory / GIB:.1f} GiB available",
                   "4 GiB are needed; end other programs" if memory < MEMORY_NEEDED else "")  # fmt: skip
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_open = settings.home.stat().st_mode & 0o077
+    yield Finding(
+        "Folder", f"{settings.home}, " + ("open to other users" if is_open else "its owner's only"),
+        f"`make up` closes it, or: chmod 700 {settings.home}" if is_open else "",
+    )  # fmt: skip
     disk = shutil.disk_usage(settings.home).free
     yield Finding(
         "Disk", f"{disk / GIB:.1f} GiB free under {settings.home}",
@@ -63,7 +68,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     ours = set()
     for service in (broker.service(settings), airflow.service(settings)):
         ours |= {process.pid for process in service.family()}
-    taken_by_us = {port for port, pid in listening() if pid in ours}
+    taken_by_us = {port for _, port, pid in listening() if pid in ours}
     for name, port in settings.ports.items():
         what = f"Port {port}"
         if port in taken_by_us:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -94,16 +95,17 @@ class Service:
         What an earlier one left behind when it was killed is ended before.
         """
         self.stop()
-        self.state.parent.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        for folder in (self.home, self.state.parent, self.log.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(self.log, "ab", opener=partial(os.open, mode=0o600)) as log:
             started = subprocess.Popen(
                 command, env=dict(env), cwd=self.home, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True, umask=0o077,
             )  # fmt: skip
         process = psutil.Process(started.pid)
         state = {"pid": process.pid, "created": process.create_time(), "command": command[:3]}
         part = self.state.with_suffix(f".{os.getpid()}")
+        part.touch(mode=0o600)
         part.write_text(json.dumps(state))
         part.replace(self.state)
 
@@ -140,7 +142,7 @@ class Service:
 
 def listener(port: int) -> str | None:
     """Who listens on a TCP port of this machine, as `process 12 (java)`; None if it is free."""
-    for taken, pid in listening():
+    for _, taken, pid in listening():
         if taken == port:
             try:
                 return f"process {pid} ({psutil.Process(pid).name()})"
@@ -149,11 +151,11 @@ def listener(port: int) -> str | None:
     return None
 
 
-def listening() -> Iterator[tuple[int, int | None]]:
-    """Every TCP port of this machine that is listened on, and the process id if it may be seen."""
+def listening() -> Iterator[tuple[str, int, int | None]]:
+    """Address, port and process id (if it may be seen) of every listening TCP socket here."""
     for connection in psutil.net_connections(kind="tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
-            yield connection.laddr.port, connection.pid
+            yield connection.laddr.ip, connection.laddr.port, connection.pid
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

@@ -10,6 +10,7 @@ from include.local_stack.airflow import Api
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import examine
 from include.local_stack.jars import ensure_all_jars
+from include.local_stack.private_files import close_to_others
 from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import Settings
@@ -17,6 +18,7 @@ from include.settings import Settings
 
 def bring_up(settings: Settings, says: Console) -> Api:
     """Start what does not run yet; give Airflow's API when all is ready. Raises StackError."""
+    close_to_others(settings.home)
     in_the_way = [f for f in examine(settings) if f.remedy and not f.what.startswith("Jars")]
     if in_the_way:
         listed = "\n".join(f"  {f.what}: {f.found}. {f.remedy}" for f in in_the_way)

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from include.settings import load_settings
+from include.settings import load_settings, restrict_new_files
 from producers.access_log.follow import follow as follow_log
 from producers.access_log.generator import generate as generated_lines
 from producers.access_log.generator import generated_log_id
@@ -185,4 +185,5 @@ def _fail(message: str, code: int) -> None:
 
 
 if __name__ == "__main__":
+    restrict_new_files()
     app()

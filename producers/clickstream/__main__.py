@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from include.settings import load_settings
+from include.settings import load_settings, restrict_new_files
 from producers.clickstream.events import events, first_second, replayed
 from producers.clickstream.publish import messages_of, publish
 from producers.kafka_client import ProducerError
@@ -68,4 +68,5 @@ def main(
 
 
 if __name__ == "__main__":
+    restrict_new_files()
     typer.run(main)

@@ -95,3 +95,21 @@ def test_a_rate_holds_lines_back(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda s: (slept.append(s), now.__setitem__(0, now[0] + s)))
     assert len(list(paced([Line(0, b"", 1)] * 11, rate=5))) == 11
     assert sum(slept) == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "hard link", "FIFO"])
+def test_strictly_only_a_regular_file_with_one_name_is_read(tmp_path, kind):
+    secret, path = tmp_path / "secret", tmp_path / "inbox" / "access.log"
+    secret.write_text("root:x:0:0\n")
+    path.parent.mkdir()
+    assert [line.text for line in read_lines(secret, strict=True)] == [b"root:x:0:0"]
+    if kind == "symbolic link":
+        path.symlink_to(secret)
+    elif kind == "hard link":
+        path.hardlink_to(secret)
+    else:
+        os.mkfifo(path)
+    for read in (log_id, lambda file, strict: next(read_lines(file, strict=strict))):
+        with pytest.raises(LogFileError, match="not a regular file with one name") as refused:
+            read(path, strict=True)
+        assert "x:0:0" not in str(refused.value)

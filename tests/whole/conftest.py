@@ -1,12 +1,14 @@
 """One stack for all of these tests: a real broker, a real Airflow, a browser."""
 
 import gzip
+import ipaddress
 import json
 import os
 import shutil
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,10 +16,11 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from rich.console import Console
 
+from include.local_stack import airflow, broker
 from include.local_stack.airflow import Api
 from include.local_stack.demo import follow
 from include.local_stack.doctor import free_port
-from include.local_stack.processes import listener
+from include.local_stack.processes import listener, listening
 from include.settings import PROJECT, load_settings
 from tests.conftest import eventually, run
 
@@ -92,11 +95,33 @@ def stack(env, project):
         command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
         return run(command, seconds=seconds, project=project)
 
-    yield call
+    with listening_sockets(load_settings(env)):
+        yield call
     done = call("down")
     assert done.returncode == 0, done.stdout
     for name, port in load_settings(env).ports.items():
         assert listener(port) is None, f"{name} is still listened on after `down`"
+
+
+@contextmanager
+def listening_sockets(settings):
+    """Address and port of all that the stack's processes listen on, looked for every two seconds."""
+    seen, done = set(), threading.Event()
+
+    def look():
+        while not done.wait(2):
+            services = (broker.service(settings), airflow.service(settings))
+            ours = {process.pid for service in services for process in service.family()}
+            seen.update((ip, port) for ip, port, pid in listening() if pid in ours)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    yield seen
+    done.set()
+    thread.join()
+    assert {port for _, port in seen} >= set(settings.ports.values())
+    open_ones = [each for each in seen if not ipaddress.ip_address(each[0]).is_loopback]
+    assert not open_ones, "these listen for other machines"
 
 
 @pytest.fixture(scope="session")

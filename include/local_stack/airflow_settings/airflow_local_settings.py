@@ -1,16 +1,24 @@
-"""Airflow's database as SQLite: a savepoint waits for other writers, and belongs to a transaction.
+"""What Airflow is to do otherwise where it has no setting: its SQLite database, its log servers.
 
+Airflow imports this module by its name, from PYTHONPATH.
+
+**The database.** A savepoint waits for other writers, and belongs to a transaction.
 Python's sqlite3 begins a transaction before the first change, not before a savepoint. So a savepoint
 outside of one reads first, and its change fails at once ("database is locked") if anything was written
 in between; and its release commits, so that others see half of what belongs together. In Airflow 3.3
 that is a backfill: half made, then taken away from under the scheduler, which ends on it.
 
-Airflow imports this module by its name, from PYTHONPATH; `airflow.settings.create_metadata_engine` and
-its sister say in their docstrings that they may be replaced so. Another database is left as it is.
+`airflow.settings.create_metadata_engine` and its sister say in their docstrings that they may be replaced
+so. Another database is left as it is.
 The remedy is SQLAlchemy's (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Transactions with
 SQLite and the sqlite3 driver"), at savepoints only: other transactions begin with their change.
+
+**The log servers** of the scheduler and the triggerer listen on all addresses (Airflow 3.3.2,
+`airflow/utils/serve_logs/core.py`); here on the one that the web page listens on.
 """
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy
@@ -52,3 +60,21 @@ def create_async_metadata_engine(
     return create_async_engine(
         sql_alchemy_conn_async, connect_args=patience | connect_args, **(engine_args or {})
     )
+
+
+def _serve_logs_like_the_web_page() -> None:
+    """Only for the two commands that have a log server: others need not load its libraries."""
+    import uvicorn
+    from airflow.configuration import conf
+    from airflow.utils.serve_logs import core
+
+    host = conf.get("api", "host")
+
+    def run(app: str, **options: Any) -> None:
+        uvicorn.run(app, **options | {"host": host})
+
+    vars(core)["uvicorn"] = SimpleNamespace(run=run)
+
+
+if {"scheduler", "triggerer"} & set(sys.argv[1:2]):
+    _serve_logs_like_the_web_page()
