@@ -26,7 +26,7 @@ PARAMS = {
     "mode": Param("rows", enum=["rows", "batches"], title="Row by row or batch by batch"),
     "count": Param(600, type="integer", minimum=1, maximum=10_000_000, title="Events"),
     "seed": Param(1, type="integer", description="The same seed makes the same events"),
-    "start": Param("2024-05-08T12:41:08Z", type="string", pattern=r"^(now|[0-9T:.+Z-]{17,40})$",
+    "start": Param("2024-05-08T12:41:08Z", type="string", pattern=r"^(now|[0-9T:.+Z-]{17,40})$(?!\n)",
                    description="Time of the first event, with its zone; now: this minute. About 20 "
                                "events a minute follow"),
     "campaigns": Param(3, type="integer", minimum=0, maximum=1000,

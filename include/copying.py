@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,9 +18,10 @@ def copy_reports(reports: Path, place: str, kept: Path) -> tuple[int, int]:
 
     `place` is an address as Airflow's ObjectStoragePath takes it: `file:///srv/www/reports`, or
     `s3://CONNECTION@bucket/reports`. Only what is new or has changed since the last copy there is
-    written, each file whole, pages last; what has gone from `reports` goes there too. `kept` is the
-    file in which that is remembered, also when a copy fails in the middle. Raises ValueError for an
-    address that no installed provider serves.
+    written, each file whole, pages last; what has gone from `reports` goes there too. Symbolic
+    links in `reports` are neither followed nor copied: they may lead to what is not published.
+    `kept` is the file in which it is remembered what was copied, also when a copy fails in the
+    middle. Raises ValueError for an address that no installed provider serves.
     """
     try:
         target = ObjectStoragePath(place)
@@ -50,27 +53,46 @@ def copy_reports(reports: Path, place: str, kept: Path) -> tuple[int, int]:
 
 
 def _published(reports: Path) -> Iterator[tuple[str, list[int]]]:
-    """Name, time of change and size of each file; folders that are being made or removed are hidden."""
+    """Name, time of change and size of each regular file.
+
+    Folders that are being made or removed are hidden, and os.walk enters no linked folder.
+    """
     for folder, folders, names in os.walk(reports):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(folder) / name
             with suppress(FileNotFoundError):
                 if not name.startswith("."):
-                    about = path.stat()
-                    yield path.relative_to(reports).as_posix(), [about.st_mtime_ns, about.st_size]
+                    about = path.lstat()
+                    if stat.S_ISREG(about.st_mode):
+                        name = path.relative_to(reports).as_posix()
+                        yield name, [about.st_mtime_ns, about.st_size]
 
 
 def _put(files: Any, source: Path, place: str) -> None:
-    """A reader there sees the old file or the new one."""
+    """A reader there, such as a web server, sees the old file or the new one, and may read it."""
     if "file" not in files.protocol:  # an object appears when it is whole; its type is by its name
-        files.put_file(str(source), place)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / source.name
+            _copy_file(source, copy)
+            files.put_file(str(copy), place)
         return
     where = Path(place)
     part = where.with_name(f".{where.name}")
-    where.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, part)
+    for folder in reversed([where.parent, *where.parent.parents]):
+        if not folder.is_dir():
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+    _copy_file(source, part)
+    part.chmod(0o644)
     part.replace(where)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Raises OSError if `source` has become a symbolic link since it was listed."""
+    opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(opened, "rb") as content, target.open("wb") as copy:
+        shutil.copyfileobj(content, copy)
 
 
 def _pages_last(name: str) -> tuple[int, str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-GLOB = r"^[^\s'\"]{0,200}$"
+# Python's `$` also matches before a newline at the end, hence (?!\n); a browser knows no `\Z`.
+GLOB = r"^[^\s'\"]{0,200}$(?!\n)"
 SECTION = "A second, filtered report"
 NO_TEXT = ["null", "string"]  # an empty text would be one that the form asks for
 FILTER_PARAMS = {
@@ -19,7 +20,7 @@ FILTER_PARAMS = {
     ),
     "only_host": Param(None, type=NO_TEXT, pattern=GLOB, title="Only these hosts: 192.0.2.*",
                        section=SECTION),
-    "only_status": Param(None, type=NO_TEXT, pattern=r"^[1-5](xx|\d\d)$", section=SECTION,
+    "only_status": Param(None, type=NO_TEXT, pattern=r"^[1-5](xx|[0-9]{2})$(?!\n)", section=SECTION,
                          title="Only this status: 404, or a class, 5xx"),
     "people_only": Param(False, type="boolean", title="Only people, no machines", section=SECTION),
 }  # fmt: skip

@@ -22,17 +22,18 @@ def read_login(path: Path, *, by_python: bool = False) -> dict[str, str]:
 
     PEM files that it names (from its own folder, unless absolute) are put in their place, so that
     the login can be sent to executors on machines that have no such files. Raises ValueError that
-    names the file, the line and the remedy, and no value; also for a file that every user of the
-    machine may read, and, if it is to be used `by_python`, for what only Java's clients can use.
+    names the file, the line and the remedy, and no value; also if every user of the machine may
+    read the file, or a PEM file that holds a private key, and, if the login is to be used
+    `by_python`, for what only Java's clients can use.
 
     Source: https://kafka.apache.org/documentation/#security_configclients
     """
     try:
         text = path.read_text()
-        open_to_all = path.stat().st_mode & 0o007
+        is_open = _is_open_to_all(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: Kafka's client properties cannot be read: {error}") from None
-    if open_to_all:
+    if is_open:
         raise ValueError(f"{path}: it holds a secret, and others may read it: chmod 600 {path}")
     found: dict[str, str] = {}
     for number, name, value in java_properties(text):
@@ -82,6 +83,11 @@ def user_of(login: dict[str, str]) -> tuple[str, str]:
     return plain.get("username", ""), plain.get("password", "")
 
 
+def _is_open_to_all(path: Path) -> bool:
+    """Whether every user of the machine may read or write the file; of a link, the file behind it."""
+    return bool(path.stat().st_mode & 0o007)
+
+
 def _check_for_python(path: Path, login: dict[str, str]) -> None:
     if stores := sorted(
         name for name in login if name.endswith(("store.location", "store.password"))
@@ -115,8 +121,14 @@ def _with_pem_files(path: Path, login: dict[str, str]) -> dict[str, str]:
         file = path.parent / location
         try:
             blocks = [(block[1], block[0]) for block in PEM.finditer(file.read_text())]
+            is_open = _is_open_to_all(file)
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: {store}.location={location}: {error}") from None
+        if is_open and any(kind.endswith("PRIVATE KEY") for kind, _ in blocks):
+            raise ValueError(
+                f"{path}: {store}.location={location}: it holds a private key, and others may read "
+                f"it: chmod 600 {file}"
+            )
         certificates = "".join(text for kind, text in blocks if kind == "CERTIFICATE")
         key = "".join(text for kind, text in blocks if kind.endswith("PRIVATE KEY"))
         if not certificates or (store == "ssl.keystore" and not key):

@@ -8,7 +8,9 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import date, timedelta
+from errno import ELOOP, ENAMETOOLONG
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,9 +34,13 @@ from include.settings import Settings, load_settings
 # SameSite=Lax); nothing may run, so the origin is of no use to a hostile page. Measured in
 # docs/decisions/0013.
 SANDBOX = "sandbox allow-same-origin allow-downloads"
-NOTHING_ELSE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# Airflow shows the reports in a frame of its own origin; a page of any other site must not.
+NOTHING_ELSE = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'self'"
+)
 HEADERS = {
-    "Content-Security-Policy": f"{SANDBOX}; {NOTHING_ELSE}",
+    "Content-Security-Policy": f"{SANDBOX}; {NOTHING_ELSE}; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -103,7 +109,12 @@ def run_page(dag_id: str, run_id: str, request: Request) -> Response:
         state, note = (str(run.state), run.note) if run else ("", None)
     if not run:
         raise HTTPException(404, f"There is no run {run_id} of {dag_id}.")
-    pages = pages_of_run(settings, dag_id, run_id)
+    try:
+        pages = pages_of_run(settings, dag_id, run_id)
+    except OSError as error:
+        if error.errno != ENAMETOOLONG:
+            raise
+        pages = []  # no file can have that name, so nothing was published under it
     if len(pages) == 1:
         return RedirectResponse(f"{base}/{pages[0]}/index.html", 303)
     links = {page.rpartition("/")[2]: f"{base}/{page}/index.html" for page in pages}
@@ -129,7 +140,8 @@ def file_page(path: str, request: Request) -> Response:
     path += "index.html" if path.endswith("/") else ""
     file = published_file(load_settings().lake / "reports", path)
     if file:
-        return _file(path, file.read_bytes())
+        with suppress(FileNotFoundError):  # it was removed or replaced meanwhile
+            return _file(path, file.read_bytes())
     dataset, _, rest = path.partition("/")
     between, _, name = rest.partition("/")
     asked = RANGE.fullmatch(between)
@@ -141,13 +153,21 @@ def file_page(path: str, request: Request) -> Response:
 def published_file(root: Path, path: str) -> Path | None:
     """The file that `path` names under `root`, links followed; None unless it is one to be served.
 
-    Names are those that reports have: none hidden, no backslash, no NUL, nothing that leads up.
+    Names are those that reports have: none hidden, no backslash, no NUL, nothing that leads up. No
+    file has a name that is too long for the disk, or lies behind links that lead in a circle.
     """
     parts = path.split("/")
     if not all(NAME.fullmatch(part) for part in parts) or Path(path).suffix not in TYPES:
         return None
-    file = root.joinpath(*parts).resolve()
-    return file if file.is_relative_to(root.resolve()) and file.is_file() else None
+    try:
+        file = root.joinpath(*parts).resolve()
+        return file if file.is_relative_to(root.resolve()) and file.is_file() else None
+    except RuntimeError:  # Python's word for links that lead in a circle, until 3.13
+        return None
+    except OSError as error:
+        if error.errno not in (ENAMETOOLONG, ELOOP):
+            raise
+        return None
 
 
 def _file(path: str, content: bytes) -> Response:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from include.local_stack.airflow import environment
-from include.local_stack.sqlite.airflow_local_settings import create_metadata_engine
+from include.local_stack.airflow_settings.airflow_local_settings import create_metadata_engine
 from include.settings import load_settings
 
 

@@ -1,9 +1,11 @@
 """Reports are copied to another place: what changed, whole, and what went is gone there as well."""
 
 import json
+import os
 
 import pytest
 
+from include import copying
 from include.copying import copy_reports
 
 
@@ -75,9 +77,53 @@ def test_another_place_gets_all_of_it(lake, tmp_path):
     assert (tmp_path / "other" / "access_log" / "index.html").read_text() == "all days"
 
 
+def test_a_link_out_of_the_reports_is_not_copied(lake, tmp_path):
+    reports, write, copy = lake
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "key.html").write_text("secret")
+    write(DAY)
+    (reports / "key.html").symlink_to(tmp_path / "private" / "key.html")
+    (reports / "access_log" / "key.html").symlink_to("../../private/key.html")
+    (reports / "access_log" / "private").symlink_to(tmp_path / "private")
+    (reports / "access_log" / "twice.html").symlink_to("index.html")
+    assert copy() == ((3, 0), DAY)
+
+
+def test_a_file_that_became_a_link_is_removed_there_or_fails_while_it_is_copied(
+    lake, tmp_path, monkeypatch
+):
+    reports, write, copy = lake
+    (tmp_path / "key.html").write_text("secret")
+    write(DAY)
+    copy()
+    page = reports / "access_log" / "index.html"
+    listed = dict(copying._published(reports))
+    page.unlink()
+    page.symlink_to(tmp_path / "key.html")
+    rest = {name: text for name, text in DAY.items() if name != "access_log/index.html"}
+    assert copy() == ((0, 1), rest)
+    monkeypatch.setattr(copying, "_published", lambda _: listed.items())
+    with pytest.raises(OSError, match="access_log/index.html"):
+        copy()
+
+
 @pytest.mark.parametrize("place", ["nowhere://bucket/x", "s3://aws_default@bucket/reports"])
 def test_an_address_that_nothing_serves_is_refused_with_the_remedy(lake, place):
     _, write, copy = lake
     write(DAY)
     with pytest.raises(ValueError, match=f"TIDEMARK_REPORT_COPY={place}.*file:///srv/www/reports"):
         copy(place)
+
+
+def test_a_web_server_may_read_the_copy_whatever_the_umask_is(tmp_path):
+    reports, target = tmp_path / "reports", tmp_path / "www" / "reports"
+    (reports / "access_log" / "2026-01-15").mkdir(parents=True)
+    (reports / "access_log" / "2026-01-15" / "index.html").write_text("page")
+    before = os.umask(0o077)
+    try:
+        assert copy_reports(reports, f"file://{target}", tmp_path / "kept.json") == (1, 0)
+    finally:
+        os.umask(before)
+    page = target / "access_log" / "2026-01-15" / "index.html"
+    assert page.stat().st_mode & 0o777 == 0o644
+    assert {folder.stat().st_mode & 0o777 for folder in page.parents[:4]} == {0o755}

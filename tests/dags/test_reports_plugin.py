@@ -21,6 +21,7 @@ from tests.unit.made_summaries import a_row, write_day
 from tests.unit.test_clickstream_report import a_summary as a_clickstream_summary
 from tests.unit.test_report import HOSTILE, a_summary
 
+LONG_RUN = "r" * 250  # Airflow's own limit; its record's name would be longer than a disk allows
 DAYS = ["2026-01-14", "2026-01-15"]
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
            "cache-control": "no-store"}  # fmt: skip
@@ -51,6 +52,8 @@ def settings(tmp_path_factory):
     (folder / DAYS[0] / "notes.txt").write_text("secret")
     (folder / ".part").mkdir()
     (folder / ".part" / "index.html").write_text("secret")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / DAYS[0] / "loop.html").symlink_to("loop.html")
     return found
 
 
@@ -70,6 +73,7 @@ def visitor(airflow_home, dag_bag, settings):
         "red": "failed",
         "now": "running",
         "empty": "success",
+        LONG_RUN: "success",
     }
     with pytest.MonkeyPatch.context() as patch, create_session() as session:
         patch.setenv("TIDEMARK_HOME", str(settings.home))
@@ -138,7 +142,17 @@ def test_every_answer_forbids_scripts_and_is_not_kept(client, path):
         assert "allow-scripts" not in policy
         form = asked == "/reports/"
         assert ("allow-forms" in policy, "form-action 'self'" in policy) == (form, form)
+        assert ("form-action 'none'" in policy) == (not form)
     assert client.post(path).status_code == 405
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/reports/run/analyse_access_log/red"])
+def test_only_airflow_itself_may_show_an_answer_in_a_frame(client, visitor, path):
+    for answer in (client.get(path), client.post(path), visitor.get(path)):
+        policy = answer.headers["content-security-policy"].split("; ")
+        assert "frame-ancestors 'self'" in policy
+        assert "base-uri 'none'" in policy
+        assert len({directive.split()[0] for directive in policy}) == len(policy)
 
 
 def test_the_page_shows_what_is_published(client):
@@ -196,7 +210,10 @@ def as_sent(client, path):
      "access_log/out/outside.html", "//outside.html", "%2Fetc%2Fpasswd", "access_log/out/",
      "access_log/2026-01-14/index.html%00.csv", "access_log/2026-01-14/%00", "access_log//index.html",
      "access_log/2026-01-14", "access_log/./index.html", "access_log/%0a/index.html", "~root/a.html",
-     "access_log/2026-01-14/index.html/", "access_log/\uff0e\uff0e/outside.html", "access_log/" + "a/" * 999],
+     "access_log/2026-01-14/index.html/", "access_log/\uff0e\uff0e/outside.html", "access_log/" + "a/" * 999,
+     "access_log/loop/index.html", "access_log/2026-01-14/loop.html", "access_log/loop/", "a" * 256 + ".html",
+     "a" * 300 + "/index.html", "a" * 251 + ".html", "access_log/" + "a" * 5000 + ".html",
+     "access_log/" + "aaaa/" * 1000 + "index.html", "access_log/2026-01-14_2026-01-15/" + "a" * 300 + ".csv"],
 )  # fmt: skip
 def test_nothing_but_a_published_file_is_found(client, settings, path):
     from include.reporting.served import published_file
@@ -261,6 +278,10 @@ RUNS = {
     "analyse_access_log/now": (200, ["is running and has published nothing yet"]),
     "analyse_access_log/empty": (200, ["published no report: nothing was new"]),
     "analyse_access_log/none": (404, ["There is no run none"]),
+    f"analyse_access_log/{LONG_RUN}": (200, ["published no report: nothing was new"]),
+    f"analyse_access_log/{'r' * 5000}": (404, ["There is no run rrr"]),
+    f"{'d' * 300}/none": (404, ["There is no run none"]),
+    "analyse_access_log/%00": (404, ["That is no DAG and run."]),
     "analyse_access_log/..": (404, ["There is no"]),
     "run_stream/other": (200, ["run_stream makes no report; these do: analyse_access_log"]),
 }  # fmt: skip
@@ -273,6 +294,20 @@ def test_a_runs_tab_says_what_the_run_has_published(client, run):
     assert answer.status_code == status
     for word in words:
         assert word in answer.text
+
+
+def test_the_page_is_shown_though_a_link_leads_in_a_circle(client):
+    answer = client.get("/reports/")
+    assert answer.status_code == 200
+    assert "loop" not in answer.text
+
+
+def test_a_file_that_goes_while_it_is_asked_for_is_not_there(client, settings, monkeypatch):
+    from include.reporting import served
+
+    gone = settings.lake / "reports" / "gone.html"
+    monkeypatch.setattr(served, "published_file", lambda root, path: gone)
+    assert client.get("/reports/gone.html").status_code == 404
 
 
 def test_a_runs_only_report_opens_at_once(client):

@@ -24,7 +24,7 @@ def login(tmp_path):
 
 
 def test_pem_files_beside_it_take_the_place_of_their_names(login, tmp_path):
-    (tmp_path / "both.pem").write_text(KEY + CERTIFICATE)
+    kept_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
     found = read_login(login(
         "# as Kafka's tools read it\n! so is this\n\nsecurity.protocol = SSL\n"
         "ssl.truststore.type=PEM\nssl.truststore.location=both.pem\n"
@@ -98,6 +98,34 @@ def test_a_secret_that_others_may_read_is_refused_with_the_remedy(login):
         read_login(path)
 
 
+@pytest.mark.parametrize("store", ["keystore", "truststore"])
+@pytest.mark.parametrize("named", ["both.pem", "{folder}/both.pem", "link.pem"])
+def test_a_private_key_that_others_may_read_is_refused_with_the_remedy(
+    login, tmp_path, store, named
+):
+    pem = tmp_path / "both.pem"
+    kept_secret(pem, KEY + CERTIFICATE)
+    (tmp_path / "link.pem").symlink_to(pem)
+    named = named.format(folder=tmp_path)
+    path = login(f"security.protocol=SSL\nssl.{store}.type=PEM\nssl.{store}.location={named}\n")
+    for mode in (0o600, 0o640):  # as for the file itself, a group may read it
+        pem.chmod(mode)
+        assert read_login(path)["security.protocol"] == "SSL"
+    for mode in (0o644, 0o604, 0o602):
+        pem.chmod(mode)
+        with pytest.raises(ValueError, match="client.properties") as refused:
+            read_login(path)
+        assert f"chmod 600 {tmp_path / named}" in str(refused.value)
+        assert KEY.splitlines()[1] not in str(refused.value)
+
+
+def test_certificates_alone_may_be_read_by_all(login, tmp_path):
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    (tmp_path / "ca.pem").chmod(0o644)
+    path = login("security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n")
+    assert read_login(path)["ssl.truststore.certificates"] == CERTIFICATE
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="nothing.properties"):
         read_login(tmp_path / "nothing.properties")
@@ -132,7 +160,7 @@ def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
 
 def test_a_key_that_does_not_belong_to_its_certificate_is_refused(login, tmp_path):
     other, _ = make_certificate()
-    (tmp_path / "both.pem").write_text(other + CERTIFICATE)
+    kept_secret(tmp_path / "both.pem", other + CERTIFICATE)
     path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
     with pytest.raises(ProducerError, match=r"client.properties: its certificates or key"):
         login_options(path)
