@@ -6,7 +6,7 @@ STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: help setup demo up down status cluster-up cluster-down cluster-status cluster-demo cluster-run cluster-test compose-env doctor run airflow report relocate test test-fast lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
+.PHONY: help setup demo up down status cluster-up cluster-down cluster-status cluster-demo cluster-run cluster-test compose-env doctor run airflow report relocate test test-fast fault-test browser-test coverage lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -63,11 +63,20 @@ report: $(READY)  ## a day or a range as tables: make report [DAY=… | FROM=…
 relocate: $(READY)  ## after var/ was moved: make relocate FROM=/where/it/was
 	@$(STACK) relocate "$(FROM)"
 
-test: setup  ## all tests
-	@$(BIN)/python -m tests
+test: setup  ## the tests: make test [ARGS="-k landing"]
+	@$(BIN)/python -m tests $(ARGS)
 
 test-fast: $(READY)  ## the tests that need no JVM
 	@$(BIN)/python -m pytest tests/unit tests/dags
+
+fault-test: setup  ## processes killed, disks full, months of days: what `make test` has one of each
+	@$(BIN)/python -m pytest -m fault tests/kafka tests/spark tests/whole $(ARGS)
+
+browser-test: setup  ## pages in a real browser, beyond the one of each kind in `make test`
+	@$(BIN)/python -m pytest -m browser tests/whole $(ARGS)
+
+coverage: setup  ## lines and branches of our own packages that `make test` reaches
+	@$(BIN)/coverage erase && { $(BIN)/coverage run -m tests $(ARGS) || true; } && $(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 lint: $(READY)  ## ruff, mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy include producers spark_jobs

@@ -79,10 +79,10 @@ def _put(files: Any, source: Path, place: str) -> None:
         return
     where = Path(place)
     part = where.with_name(f".{where.name}")
-    for folder in reversed([where.parent, *where.parent.parents]):
-        if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)
+    for above in reversed([where.parent, *where.parent.parents]):
+        if not above.is_dir():
+            above.mkdir(exist_ok=True)
+            above.chmod(0o755)
     _copy_file(source, part)
     part.chmod(0o644)
     part.replace(where)

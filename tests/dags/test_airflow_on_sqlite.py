@@ -75,17 +75,18 @@ def test_without_it_airflow_fails_so(url):
 
 
 @pytest.mark.parametrize("database", ["", "postgresql"])
-def test_airflow_takes_it_for_sqlite_only(tmp_path, database):
+def test_airflow_takes_it_and_leaves_other_databases_as_they_are(tmp_path, database):
     env = {"TIDEMARK_HOME": str(tmp_path)}
     if database:
         (tmp_path / "url").write_text("postgresql+psycopg2://nobody@127.0.0.1:1/none")
         env["TIDEMARK_AIRFLOW_DATABASE"] = str(tmp_path / "url")
     asked = (
-        "from airflow import settings; print('made by', settings.create_metadata_engine.__module__)"
+        "from airflow import settings; settings.configure_orm();"
+        "from sqlalchemy import event; engine = settings.engine;"
+        "print('engine', engine.dialect.name, len(engine.dispatch.savepoint))"
     )
     done = subprocess.run(
         [sys.executable, "-c", asked], env=environment(load_settings(env)), text=True,
         capture_output=True, check=True,
     )  # fmt: skip
-    expected = "airflow.settings" if database else "airflow_local_settings"
-    assert f"made by {expected}" in done.stdout
+    assert ("engine postgresql 0" if database else "engine sqlite 1") in done.stdout

@@ -42,8 +42,8 @@ def command(monkeypatch, tmp_path):
     common = [f"--conf={name}={value}" for name, value in spark_submit.spark_conf(settings).items()]
     jars = ",".join(str(tmp_path / "jars" / jar) for jar in spark_submit.CONNECTOR_JARS)
     job = [str(PROJECT / "spark_jobs" / "land_access_log.py"),
-           "--source", "kafka:access-log", "--sink", "parquet:/lake/data",
-           "--servers", "a:9092,b:9092", "--kafka-login", LOGIN]  # fmt: skip
+           "--source=kafka:access-log", "--sink=parquet:/lake/data",
+           "--servers=a:9092,b:9092", f"--kafka-login={LOGIN}"]  # fmt: skip
 
     def expected(master, *of_the_engine):
         conf = [word for flag in common for word in ("--conf", flag.removeprefix("--conf="))]
@@ -90,31 +90,55 @@ def test_a_clusters_own_properties_are_given_as_a_file_whose_content_no_command_
     assert [*told[:place], *told[place + 2 :]] == submitted(host="local[*]")
 
 
-@pytest.mark.parametrize(
-    ("dag", "where"),
-    [("analyse_access_log", "access_log/{{ params.source }}"),
-     ("backfill_access_logs", "access_log/files"), ("analyse_clickstream", "clickstream/kafka")],
-)  # fmt: skip
-def test_every_landing_is_told_of_the_store(dag, where, airflow_home):
-    """In a process of its own: a DAG reads its settings when it is read."""
+STORED = {
+    "analyse_access_log": "access_log/{{ params.source }}",
+    "backfill_access_logs": "access_log/files",
+    "analyse_clickstream": "clickstream/kafka",
+}
+
+
+@pytest.fixture(scope="module")
+def landing_flags(airflow_home):
+    """DAG -> the flags of its landing job, without a store and with one.
+
+    In processes of their own: a DAG reads its settings when it is read.
+    """
     show = f"""
 import runpy
-dag = runpy.run_path("dags/{dag}.py")["{dag}"]()
-tasks = [task for task in dag.tasks if task.task_id.startswith("land_")]
-print([task.application_args for task in tasks])
+for name in {list(STORED)}:
+    dag = runpy.run_path(f"dags/{{name}}.py")[name]()
+    (task,) = [task for task in dag.tasks if task.task_id.startswith("land_")]
+    print([name, task.application_args])
 """
     env = {"PYTHONPATH": str(PROJECT), "AIRFLOW_HOME": str(airflow_home), "PATH": ""}
-    flags = []
-    for data in ("", "s3a://lake/tidemark/"):
+
+    def read(data):
         done = subprocess.run(
             [sys.executable, "-c", show], cwd=PROJECT, capture_output=True, text=True, check=True,
             env=env | {"TIDEMARK_LANDING_DATA": data},
         )  # fmt: skip
-        (land,) = ast.literal_eval(done.stdout.splitlines()[-1])
-        flags.append(land)
-    place = flags[1].index("--data-at")
-    assert flags[1][place + 1] == f"s3a://lake/tidemark/{where}/data"
-    assert [*flags[1][:place], *flags[1][place + 2 :]] == flags[0]
+        lines = [line for line in done.stdout.splitlines() if line.startswith("['")]
+        return dict(ast.literal_eval(line) for line in lines)
+
+    return read(""), read("s3a://lake/tidemark/")
+
+
+@pytest.mark.parametrize(("dag", "where"), STORED.items())
+def test_every_landing_is_told_of_the_store(dag, where, landing_flags):
+    without, stored = landing_flags[0][dag], landing_flags[1][dag]
+    told = f"--data-at=s3a://lake/tidemark/{where}/data"
+    assert [flag for flag in stored if flag != told] == without
+    assert told in stored
+
+
+def test_a_value_is_never_taken_for_a_flag():
+    from spark_jobs.runtime.arguments import watch_arguments
+
+    told = {"source": "--check", "sink": "-x y", "run_seconds": 5, "starting": "", "check": None}
+    given = spark_submit.flags(told)
+    assert given == ["--source=--check", "--sink=-x y", "--run-seconds=5", "--starting=", "--check"]
+    found = watch_arguments(None, "append", "once").parse_args(given)
+    assert told | {"check": True} == {name: getattr(found, name) for name in told}
 
 
 def test_jars_for_s3_are_where_spark_looks_beside_its_own(tmp_path, monkeypatch):

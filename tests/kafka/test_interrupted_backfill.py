@@ -21,6 +21,7 @@ from include.settings import PROJECT, load_settings
 from producers.access_log.generator import generate
 from tests.conftest import eventually, kill_family, run
 
+pytestmark = pytest.mark.fault
 DATASET = "access_log"
 DAYS = [date(2026, 1, 15) + timedelta(days=n) for n in range(3)]
 PUBLISH = """

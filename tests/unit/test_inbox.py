@@ -235,6 +235,7 @@ def test_a_file_without_the_right_to_read_it_waits_with_a_reason():
         old(top / "inbox" / "a.log", TEXT)
         old(top / "inbox" / "b.log", TEXT)
         (top / "inbox" / "a.log").chmod(0)
+        (top / "inbox" / "b.log").chmod(0o644)
         for path in (top, top / "inbox"):
             path.chmod(0o777)
         is_root = os.geteuid() == 0  # who may read everything

@@ -17,6 +17,7 @@ from include.local_stack.processes import StackError
 from tests.conftest import eventually, kill_family
 from tests.whole.conftest import QUIET, answer, question, report
 
+pytestmark = pytest.mark.fault
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
 DAG = "backfill_access_logs"
 LAKES = count(1)

@@ -49,6 +49,7 @@ def test_a_day_is_three_clicks_away_and_its_csv_can_be_downloaded(page, tmp_path
     frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
 
 
+@pytest.mark.browser
 def test_any_range_is_shown_by_a_plain_form(page, tmp_path):
     page.get_by_role("link", name="Reports", exact=True).click()
     frame = page.frame_locator("iframe[title=Reports]")
