@@ -20,7 +20,7 @@ from include.local_stack.doctor import free_port
 from include.local_stack.jars import connector_jars, ensure_jars
 from include.package import package_jobs
 from include.settings import Settings, load_settings
-from include.spark_submit import spark_conf
+from include.spark_conf import spark_conf
 
 
 @dataclass(frozen=True)

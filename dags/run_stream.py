@@ -3,7 +3,7 @@
 
 Any of the streams, with the source, sink, output mode and trigger that you choose, for as long as you
 say. What cannot run is refused by the first task, in the words of the job. The console's tables, the
-rows of the table in memory, and a JSON line of progress a batch are in the log of the task `stream`.
+rows of the table in memory, and a line of progress a batch are in the log of the task `stream`.
 
 **When** you trigger it.
 **Reads** a Kafka topic, a folder of the lake, a socket, or Spark's clock (rate).
@@ -28,7 +28,13 @@ from include.run_stream import DAG, JOBS
 from include.settings import load_settings
 from include.spark_submit import spark_job
 
-WORD = r"^[a-z]+(:[A-Za-z0-9_][A-Za-z0-9_./:-]*)?$"
+# Python's `$` also matches before a newline at the end, hence (?!\n); a browser knows no `\Z`.
+WORD = r"^[a-z]+(:[A-Za-z0-9_][A-Za-z0-9_./:-]*)?$(?!\n)"
+WATERMARK = r"^[1-9][0-9]{0,4} (second|minute|hour|day)s?$(?!\n)"
+TRIGGER = (
+    r"^(available-now|once|(every|continuous|real-time) [1-9][0-9]{0,4} "
+    r"(millisecond|second|minute|hour|day)s?)$(?!\n)"
+)
 PARAMS = {
     "job": Param("clickstream_totals", enum=JOBS, title="Job"),
     "source": Param("kafka:clickstream", type="string", pattern=WORD, title="Source",
@@ -38,22 +44,19 @@ PARAMS = {
                   description="console, memory:NAME, kafka:TOPIC, foreach:sqlite:NAME; parquet:, "
                               "orc:, json: or csv:NAME"),
     "output_mode": Param("complete", enum=["append", "complete", "update"], title="Output mode"),
-    "trigger": Param("available-now", type="string", title="Trigger",
-                     pattern=r"^[a-z-]+( [0-9]{1,5} [a-z]+)?$",
+    "trigger": Param("available-now", type="string", title="Trigger", pattern=TRIGGER,
                      description="available-now, once, every 5 seconds, continuous 1 second, "
                                  "real-time 5 seconds"),
     "run_seconds": Param(60, type="integer", minimum=1, maximum=1500, title="Seconds at most"),
-    "starting": Param("earliest", type="string", pattern=r"^[A-Za-z0-9:,.+-]{1,64}$",
+    "starting": Param("earliest", type="string", pattern=r"^[A-Za-z0-9][A-Za-z0-9:,.+-]{0,63}$(?!\n)",
                       description="Where in a topic: earliest, latest, 2026-01-15T00:00:00Z, "
                                   "0:100,1:250"),
     "shape": Param("rows", enum=["rows", "batches"], section="clickstream"),
     "by": Param("minute", enum=["minute", "window"], section="clickstream"),
-    "watermark": Param("10 minutes", type="string", pattern=r"^[0-9]{1,5} [a-z]+$",
-                       section="clickstream", description="How late an event may come, by window"),
+    "watermark": Param("10 minutes", type="string", pattern=WATERMARK, section="clickstream",
+                       description="How late an event may come, by window"),
     "show": Param("parsed", enum=["parsed", "unsuccessful", "by-status", "visits"],
                   section="watch_access_log"),
-    "select": Param(None, type=["null", "string"], maxLength=2000, section="memory:NAME",
-                    description="SQL on the table, shown at the end"),
 }  # fmt: skip
 
 

@@ -5,12 +5,15 @@ import ipaddress
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
-from include.spark_submit import flags, kafka_flags, parsing
+from include.spark_conf import kafka_flags
+from include.spark_submit import flags, parsing
 
 DAG = "run_stream"
 JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",
@@ -41,32 +44,32 @@ def flags_of(settings: Settings, params: dict[str, Any], run_id: str) -> list[st
     job = params["job"]
     source, sink = _source(settings, params["source"]), _sink(settings, params["sink"])
     manifest = run_manifest(settings, DAG, run_id)
-    found = ["--source", source, "--sink", sink, "--output-mode", params["output_mode"],
-             "--trigger", params["trigger"], "--run-seconds", str(params["run_seconds"]),
-             *flags(kafka_flags(settings)), "--starting", params["starting"],
-             "--run-id", run_id, "--manifest", str(manifest),
-             "--stop-file", str(manifest.with_suffix(".stop"))]  # fmt: skip
-    for name in OWN_FLAGS.get(job, ()):
-        found += [f"--{name}", str(params[name])]
+    found = {
+        "source": source, "sink": sink, "output_mode": params["output_mode"],
+        "trigger": params["trigger"], "run_seconds": params["run_seconds"], **kafka_flags(settings),
+        "starting": params["starting"], "run_id": run_id, "manifest": manifest,
+        "stop_file": manifest.with_suffix(".stop"),
+    }  # fmt: skip
+    found |= {name: params[name] for name in OWN_FLAGS.get(job, ())}
     # Not as a template: what comes by XCom is not rendered again.
     told = parsing(settings) | {"log_format": settings.log_format}
-    found += flags({name: told[name] for name in OF_LINES.get(job, ())})
-    if not job.startswith("land_"):
-        if params["select"]:
-            found += ["--select", params["select"]]
-        if sink.partition(":")[0] not in ("console", "memory"):
-            engine = params["trigger"].partition(" ")[0]
-            engine = engine if engine in ("continuous", "real-time") else "micro-batch"
-            words = [job, source, sink, params["output_mode"], engine]
-            words += [str(params[name]) for name in OWN_FLAGS.get(job, ())]
-            name = hashlib.sha256(repr(words).encode()).hexdigest()[:12]
-            found += ["--checkpoint", str(streams(settings) / "checkpoints" / f"{job}-{name}")]
-    _check(job, found)
-    return found
+    found |= {name: told[name] for name in OF_LINES.get(job, ())}
+    if not job.startswith("land_") and sink.partition(":")[0] not in ("console", "memory"):
+        engine = params["trigger"].partition(" ")[0]
+        engine = engine if engine in ("continuous", "real-time") else "micro-batch"
+        words = [job, source, sink, params["output_mode"], engine]
+        words += [str(params[name]) for name in OWN_FLAGS.get(job, ())]
+        name = hashlib.sha256(repr(words).encode()).hexdigest()[:12]
+        found["checkpoint"] = streams(settings) / "checkpoints" / f"{job}-{name}"
+    given = flags(found)
+    _check(job, given)
+    return given
 
 
 def _source(settings: Settings, source: str) -> str:
     kind, _, name = source.partition(":")
+    if kind == "socket" and (host := name.rpartition(":")[0]):
+        _check_host(settings, f"source {source!r}", host)
     if kind not in FILES:
         return source
     try:
@@ -78,9 +81,7 @@ def _source(settings: Settings, source: str) -> str:
 def _sink(settings: Settings, sink: str) -> str:
     kind, _, name = sink.partition(":")
     if kind == "foreach" and name.startswith("http"):
-        host = urlsplit(name).hostname or ""
-        if host != "localhost" and not _is_loopback(host):
-            raise FormRefused(f"sink {sink!r}: rows are posted to this machine only; use localhost")
+        _check_host(settings, f"sink {sink!r}", urlsplit(name).hostname or "")
         return sink
     if kind not in FILES and not sink.startswith("foreach:sqlite:"):
         return sink
@@ -93,16 +94,30 @@ def _sink(settings: Settings, sink: str) -> str:
     return f"foreach:sqlite:{path}" if kind == "foreach" else f"{kind}:{path}"
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _check_host(settings: Settings, what: str, host: str) -> None:
+    """Raise FormRefused unless the host is one of TIDEMARK_STREAM_HOSTS. No name is looked up."""
+    allowed = settings.stream_hosts.split(",")
+    if host.lower() in (name.lower() for name in allowed):
+        return
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if any(address in network for network in _networks(allowed)):
+            return
+    raise FormRefused(
+        f"{what}: the host {host!r} is not allowed; use one of "
+        f"TIDEMARK_STREAM_HOSTS={settings.stream_hosts}, or add it there"
+    )
 
 
-def _check(job: str, flags: list[str]) -> None:
+def _networks(hosts: list[str]) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    for host in hosts:
+        with suppress(ValueError):  # a name
+            yield ipaddress.ip_network(host)
+
+
+def _check(job: str, given: list[str]) -> None:
     """Let the job look at its flags, in a process without a JVM."""
-    command = [sys.executable, str(PROJECT / "spark_jobs" / f"{job}.py"), *flags, "--check"]
+    command = [sys.executable, str(PROJECT / "spark_jobs" / f"{job}.py"), *given, "--check"]
     env = os.environ | {"PYTHONPATH": str(PROJECT)}
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=env, cwd=PROJECT, timeout=120

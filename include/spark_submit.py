@@ -8,13 +8,10 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import RetryDecision, RetryPolicy
 
 from include.lake import formats_of, landing, ready
-from include.local_stack.class_archive import java_options
 from include.settings import PROJECT, Settings, load_settings
+from include.spark_conf import CONNECTOR_JARS, kafka_flags, spark_conf
 
 CONNECTION = "spark_default"
-SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
-MANY_LINES = 1_000_000
-CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
 
 
 class RefusedIsFinal(RetryPolicy):
@@ -28,25 +25,6 @@ class RefusedIsFinal(RetryPolicy):
         return RetryDecision.default()
 
 
-def spark_conf(settings: Settings, lines: str = "0") -> dict[str, str]:
-    """What every job is submitted with, whatever it does. No secrets: the command is logged.
-
-    `lines`, a number or an expression of Jinja's, is about how many lines it will read: of many the
-    JVM compiles better, which takes a few seconds.
-    """
-    short, long = (java_options(settings, long=is_long) for is_long in (False, True))
-    if lines.isdigit():
-        java = long if int(lines) > MANY_LINES else short
-    else:
-        java = f"{{{{ {long!r} if ({lines} or 0) > {MANY_LINES} else {short!r} }}}}"
-    return {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.driver.extraJavaOptions": java,
-        "spark.local.dir": str(settings.home / "spark"),
-    }
-
-
 def spark_job(
     job: str, *, kafka: bool = False, task_id: str | None = None, lines: str = "0", **arguments: Any
 ) -> SparkSubmitOperator:
@@ -57,7 +35,7 @@ def spark_job(
     `lines` as in `spark_conf`.
 
     What SparkSubmitOperator and BaseOperator know by name (`pool`, `retries`, `outlets`, …) goes
-    under `operator`; the rest are the job's flags: run_seconds=60 is `--run-seconds 60`.
+    under `operator`; the rest are the job's flags: run_seconds=60 is `--run-seconds=60`.
     """
     settings = load_settings()
     operator = arguments.pop("operator", {})
@@ -119,15 +97,12 @@ def other_kind(kind: str) -> str:
     return "{{ 'files' if " + name + " == 'kafka' else 'kafka' }}"
 
 
-def kafka_flags(settings: Settings) -> dict[str, str]:
-    """The flags by which a job reaches Kafka. The login is named, not told: the command is logged."""
-    login = {"kafka_login": settings.kafka_spark_login} if settings.kafka_spark_login else {}
-    return {"servers": settings.kafka_servers, **login}
-
-
 def flags(arguments: dict[str, Any]) -> list[str]:
-    """{"run_seconds": 60, "look": None} -> ["--run-seconds", "60", "--look"]"""
-    found = []
-    for name, value in arguments.items():
-        found += [f"--{name.replace('_', '-')}"] + ([] if value is None else [str(value)])
-    return found
+    """{"run_seconds": 60, "look": None} -> ["--run-seconds=60", "--look"]
+
+    Flag and value are one word, so that a value that begins with `-` is never taken for a flag.
+    """
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is None else f"={value}")
+        for name, value in arguments.items()
+    ]

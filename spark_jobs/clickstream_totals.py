@@ -1,15 +1,15 @@
 """Total the clickstream by minute: click events -> impressions a minute.
 
-Reads   click events: one a message (--shape rows), or arrays of them (--shape batches)
+Reads   click events: one a message (--shape rows), or arrays of them (--shape batches), or what
+        land_clickstream has landed
 Writes  minute_bin and `Total Impressions`
-Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
-            --py-files var/spark_jobs.zip spark_jobs/clickstream_totals.py \\
-            --source kafka:clickstream --servers 127.0.0.1:9092 \\
+Run     ./tidemark run clickstream_totals --source kafka:clickstream \\
             --sink memory:impressions_minute_bin --trigger available-now
 """
 
 import re
 
+from include.contracts import CLICKSTREAM_DDL
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import watch_arguments
 from spark_jobs.runtime.combinations import TOTALS, WINDOWS
@@ -38,8 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.check:
         return
     spark = session.start(JOB)
-    rows = read(spark, words.source, args, clickstream.COLUMNS)
-    events = clickstream.count_good(clickstream.parse_clicks(rows, words.source.kind, args.shape))
+    rows = read(spark, words.source, args, clickstream.COLUMNS, landed=CLICKSTREAM_DDL)
+    parsed = clickstream.parse_clicks(rows, words.source.kind, args.shape)
+    events = clickstream.count_misfits(clickstream.count_good(parsed))
     if args.by == "minute":
         totals = clickstream.total_by_minute(events)
     else:

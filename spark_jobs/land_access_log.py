@@ -1,11 +1,10 @@
 """Land the access log: lines from Kafka or files -> files, good and bad lines together.
 
 Reads   raw access-log lines in any format of docs/formats.md, one or more a Kafka message; from
-        csv, json, orc and parquet the column `value`
+        csv, json, orc and parquet the column `value`, or what this job has landed
 Writes  <sink>/event_date=YYYY-MM-DD/*, each line once, and heartbeats of producers; beside it
         checkpoint and progress
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/land_access_log.py \\
-            --source kafka:access-log --servers 127.0.0.1:9092 \\
+Run     ./tidemark run land_access_log --source kafka:access-log \\
             --sink parquet:var/lake/landing/access_log/kafka/data --trigger available-now
 """
 

@@ -1,11 +1,10 @@
 """Land the clickstream: click events from Kafka or files -> files, good and bad ones together.
 
 Reads   click events: one a message (--shape rows), or arrays of them (--shape batches); from csv,
-        json, orc and parquet the columns Clicks, Impressions, ts, and event_id, campaign if any
+        json, orc and parquet the columns Clicks, Impressions, ts, and event_id, campaign if any,
+        or what this job has landed
 Writes  <sink>/event_date=YYYY-MM-DD/*, each message once; beside it checkpoint and progress
-Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
-            --py-files var/spark_jobs.zip spark_jobs/land_clickstream.py \\
-            --source kafka:clickstream --servers 127.0.0.1:9092 \\
+Run     ./tidemark run land_clickstream --source kafka:clickstream \\
             --sink parquet:var/lake/landing/clickstream/kafka/data --trigger available-now
 """
 
@@ -34,7 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     land(
         JOB, words, args, CLICKSTREAM_DDL,
         lambda events: clickstream.landed_clicks(events, args.time_zone), clickstream.COLUMNS,
-        lambda rows: clickstream.parse_clicks(rows, words.source.kind, args.shape),
+        lambda rows: clickstream.count_misfits(
+            clickstream.parse_clicks(rows, words.source.kind, args.shape)
+        ),
+        unit="event", shape=args.shape,
     )  # fmt: skip
 
 

@@ -3,9 +3,8 @@
 Reads   a landing's data (land_access_log, land_clickstream)
 Writes  the same rows in fewer files, sorted by time, without the days that go; to <manifest>
         the files, bytes and rows of each day before and after
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/maintain_landing.py \\
-            --source parquet:var/lake/landing/access_log/kafka/data --remove-days 2025-01-15 \\
-            --dry-run true
+Run     ./tidemark run maintain_landing --source parquet:var/lake/landing/access_log/kafka/data \\
+            --remove-days 2025-01-15 --dry-run true
 """
 
 import argparse

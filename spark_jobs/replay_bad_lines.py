@@ -3,8 +3,8 @@
 Reads   landed access-log rows (land_access_log)
 Writes  <landing>/replayed/, the lines that can be read now; with --look only what would come:
         <report>.json, totals by reason and day, and <report>.csv, every bad line
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/replay_bad_lines.py \\
-            --source parquet:var/lake/landing/access_log/kafka/data --look --report var/bad-lines
+Run     ./tidemark run replay_bad_lines --source parquet:var/lake/landing/access_log/kafka/data \\
+            --look --report var/bad-lines
 """
 
 import csv

@@ -2,9 +2,7 @@
 
 Reads   access-log lines, one or more a message
 Writes  those with status 5xx, under the key they came with; to another topic at least once
-Run     spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
-            --py-files var/spark_jobs.zip spark_jobs/route_errors.py --servers 127.0.0.1:9092 \\
-            --source kafka:access-log --sink kafka:access-log-errors \\
+Run     ./tidemark run route_errors --source kafka:access-log --sink kafka:access-log-errors \\
             --checkpoint var/route_errors --trigger "real-time 5 seconds" --run-seconds 60
 
 continuous and real-time answer in milliseconds, and hold a core for each partition of the topic.

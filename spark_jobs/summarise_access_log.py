@@ -4,9 +4,9 @@ Reads   landed access-log rows (land_access_log), and the bad ones that were rep
 Writes  <sink>/<day>/panels.parquet, every row of every panel, and <sink>/<day>/summary.json,
         totals, top rows and where they come from (also when the producer was alive, what was
         lost); the old one is replaced when the new is whole
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_access_log.py \\
-            --source parquet:var/lake/landing/access_log/kafka/data --source-kind kafka \\
-            --sink summary:var/lake/summary/access_log --days 2026-01-15,2026-01-16
+Run     ./tidemark run summarise_access_log --source parquet:var/lake/landing/access_log/kafka/data \\
+            --source-kind kafka --sink summary:var/lake/summary/access_log \\
+            --days 2026-01-15,2026-01-16
 """
 
 import fnmatch

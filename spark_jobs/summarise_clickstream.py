@@ -3,8 +3,7 @@
 Reads   landed click events (land_clickstream)
 Writes  <sink>/summary.json: impressions and clicks by minute, hour and campaign of the hours that end
         with the newest event, the last 60 minutes against the 60 before; replaced when it is whole
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/summarise_clickstream.py \\
-            --source parquet:var/lake/landing/clickstream/kafka/data \\
+Run     ./tidemark run summarise_clickstream --source parquet:var/lake/landing/clickstream/kafka/data \\
             --sink summary:var/lake/summary/clickstream
 """
 

@@ -2,7 +2,7 @@
 
 Reads   a folder of access-log lines
 Writes  a landing and a summary
-Run     spark-submit --py-files var/spark_jobs.zip spark_jobs/warm_up.py --source DIR --sink DIR
+Run     ./tidemark run warm_up --source DIR --sink DIR
 """
 
 from spark_jobs import land_access_log, summarise_access_log

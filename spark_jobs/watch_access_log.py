@@ -1,6 +1,7 @@
 """Watch the access log live: the course's four tasks, one word apart.
 
-Reads   access-log lines; from csv, json, orc and parquet the column `value`; rate makes them up
+Reads   access-log lines; from csv, json, orc and parquet the column `value`, or what
+        land_access_log has landed; rate makes them up
 Writes  to the console, to a table in memory that can be asked while it grows, or anywhere else
 Run     task 1, every field:      --show parsed --sink console
         task 2, not status 200:   --show unsuccessful --sink console
@@ -8,14 +9,13 @@ Run     task 1, every field:      --show parsed --sink console
         visits, when they ended:  --show visits --sink console
         task 4, a table to ask:   --show unsuccessful --sink memory:unsuccess_df --select-every 5
                                   --select "SELECT status, count(*) FROM unsuccess_df GROUP BY 1"
-        spark-submit --jars $(ls var/jars/connector/*.jar | paste -sd,) \\
-            --py-files var/spark_jobs.zip spark_jobs/watch_access_log.py \\
-            --source kafka:access-log --servers 127.0.0.1:9092 --run-seconds 60 …
+        ./tidemark run watch_access_log --source kafka:access-log --run-seconds 60 …
 """
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from include.contracts import ACCESS_LOG_DDL
 from spark_jobs.runtime import session
 from spark_jobs.runtime.arguments import watch_arguments
 from spark_jobs.runtime.combinations import ROWS, TOTALS, WINDOWS
@@ -26,7 +26,6 @@ from spark_jobs.runtime.words import Refused, parse_words
 from spark_jobs.transforms.access_log import (
     count_by_status,
     filter_unsuccessful,
-    lines_of,
     with_event_date,
 )
 from spark_jobs.transforms.visitors import visits_of
@@ -73,9 +72,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.check:
         return
     spark = session.start(JOB)
-    lines = lines_of(read(spark, words.source, args), words.source.kind)
+    rows = read(spark, words.source, args, landed=ACCESS_LOG_DDL)
+    requests = read_requests(rows, words.source.kind)
     zone = {"time_zone": args.time_zone} if args.show == "visits" else {}
-    run_query(spark, JOB, SHOWS[args.show](read_requests(lines), **zone), words, args, args.show)
+    run_query(spark, JOB, SHOWS[args.show](requests, **zone), words, args, args.show)
 
 
 if __name__ == "__main__":

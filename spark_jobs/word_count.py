@@ -2,9 +2,8 @@
 
 Reads   lines of text; from csv, json, orc and parquet the column `value`; from rate its numbers
 Writes  word and count
-Run     python -m producers.lines --port 9999 FILE       (in another terminal)
-        spark-submit --py-files var/spark_jobs.zip spark_jobs/word_count.py \\
-            --source socket:localhost:9999 --sink console --run-seconds 20
+Run     ./tidemark serve-lines FILE --port 9999       (in another terminal)
+        ./tidemark run word_count --source socket:localhost:9999 --sink console --run-seconds 20
 """
 
 from pyspark.sql import functions as F

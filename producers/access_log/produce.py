@@ -71,8 +71,7 @@ def topic_ends(servers: str, topic: str) -> dict[int, int]:
     ends = end_offsets(servers, topic)
     if ends is None:
         raise ProducerError(
-            f"there is no topic {topic!r} at {servers}; make it with "
-            f"`python -m producers.topics {topic}`"
+            f"there is no topic {topic!r} at {servers}; make it with `./tidemark topics {topic}`"
         )
     return ends
 

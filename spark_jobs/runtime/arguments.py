@@ -37,7 +37,7 @@ def stream_arguments(
     add("--max-files-per-trigger", type=positive, help="files a batch; default: all")
     add("--latest-first", action="store_true", help="the newest files first, not the oldest")
     add("--archive", metavar="DIR", help="move files there when they are done; default: left")
-    add("--progress", metavar="FILE", help="a JSON line a batch; default: printed")
+    add("--progress", metavar="FILE", help="write a JSON line a batch there")
     add("--run-id", default="by-hand", help="name of this run in its manifest")
     add("--manifest", metavar="FILE", help="what this run did, as JSON")
     add("--check", action="store_true", help="look at the flags, run nothing")
@@ -49,7 +49,7 @@ def watch_arguments(doc: str | None, mode: str, trigger: str) -> argparse.Argume
     parser = stream_arguments(doc, mode, trigger)
     add = parser.add_argument
     add("--checkpoint", metavar="DIR", help="folder to go on from; default: begin anew")
-    add("--select", metavar="SQL", help="shown at the end, on a memory sink's table")
+    add("--select", metavar="SQL", help="one SELECT on the memory sink's table, shown at the end")
     add("--select-every", type=positive, help="show it every so many seconds, too")
     return parser
 

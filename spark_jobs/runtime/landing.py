@@ -29,6 +29,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
 from spark_jobs.runtime import session
+from spark_jobs.runtime.brokers import check_connector, check_servers, client_properties
 from spark_jobs.runtime.claims import claimed, held, replace_text
 from spark_jobs.runtime.leases import Lease
 from spark_jobs.runtime.losses import (
@@ -39,9 +40,16 @@ from spark_jobs.runtime.losses import (
     keep_losses,
     read_losses,
 )
-from spark_jobs.runtime.progress import Progress, append_line, listening, plural, record_of
+from spark_jobs.runtime.progress import (
+    Progress,
+    append_line,
+    line_of,
+    listening,
+    plural,
+    record_of,
+)
 from spark_jobs.runtime.stored import Data, Stored, check_owner, data_of, settle
-from spark_jobs.runtime.streams import FORMAT_OPTIONS, check_servers, client_properties, read, write
+from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
 from spark_jobs.runtime.words import NotNow, Place, Refused, Words
 
 # Where each landed row came from; `recount` finds a batch's rows by it.
@@ -196,8 +204,9 @@ class Landing:
 class Recorder(Progress):
     """Writes what each batch read and landed as one line of the landing's progress file."""
 
-    def __init__(self, landing: Landing, run: str, topic_ids: dict[str, str]) -> None:
+    def __init__(self, landing: Landing, run: str, topic_ids: dict[str, str], unit: str) -> None:
         super().__init__(lambda record: append_line(landing.progress, record))
+        self._unit = unit
         self._run, self._topic_ids = run, topic_ids
 
     def onQueryProgress(self, event: QueryProgressEvent) -> None:
@@ -210,6 +219,9 @@ class Recorder(Progress):
             return
         landed, source, record = observed["landed"], event.progress.sources[0], record_of(event)
         record["messages"] = record.pop("rows")
+        shown = record | {"rows": observed["lines"]["read"], "bad": landed["bad"]}
+        shown |= self.misfit_of(event)
+        print(line_of(shown, self._unit), file=sys.stderr, flush=True)  # noqa: T201
         self._write(record | {
             "run": self._run, "read": observed["lines"]["read"], **landed.asDict(),
             "days": sorted(str(day) for day in landed["days"]),
@@ -222,13 +234,14 @@ def land(
     job: str, words: Words, args: argparse.Namespace, ddl: str,
     rows_of: Callable[[DataFrame], DataFrame], columns: str,
     take_apart: Callable[[DataFrame], DataFrame] = lambda rows: rows,
-    is_line: tuple[str, str] = ("true", "true"),
+    is_line: tuple[str, str] = ("true", "true"), unit: str = "line", shape: str = "",
 ) -> None:  # fmt: skip
     """Land what the source has, by the job's own `rows_of`, and write what the run did.
 
     `take_apart` makes one row a line or event of what the source gives, read with `columns`; these
     are counted. `rows_of` makes the rows of `ddl`, good and bad, of them. `is_line` tells, as SQL,
-    the rows that count, of the first and of the second; others are heartbeats. Raises Refused.
+    the rows that count, of the first and of the second; others are heartbeats. `unit` is what one
+    is called, `shape` what a message was taken for. Raises Refused.
     """
     landing, started = Landing(words.sink, ddl, is_line[1]), time.monotonic()
     if args.check:
@@ -237,9 +250,11 @@ def land(
         spark = session.start(job)
         kept = replace(words, sink=Place(words.sink.kind, str(landing.data)))
         topic_ids, losses = _look_for_losses(spark, landing, words.source, args)
-        lines = take_apart(read(spark, words.source, args, columns, skip_lost=bool(losses)))
+        lines = take_apart(
+            read(spark, words.source, args, columns, skip_lost=bool(losses), landed=ddl)
+        )
         rows = count_landed(rows_of(count_read(lines, is_line[0])), is_line[1])
-        recorder = Recorder(landing, args.run_id, topic_ids)
+        recorder = Recorder(landing, args.run_id, topic_ids, unit)
         with (
             Lease(spark, args.run_seconds, args.stop_file) as lease,
             listening(spark, recorder),
@@ -260,8 +275,10 @@ def land(
         })  # fmt: skip
         if args.manifest:
             replace_text(Path(args.manifest), json.dumps(landed, indent=1))
+    if why := recorder.misfits.text(landed["bad"], landed["read"], unit, shape):
+        print(f"{job}: {why}", file=sys.stderr, flush=True)  # noqa: T201
     print(  # noqa: T201
-        f"{job}: read {landed['read']:,} lines = {landed['good']:,} good + {landed['bad']:,} bad, "
+        f"{job}: read {landed['read']:,} {unit}s = {landed['good']:,} good + {landed['bad']:,} bad, "
         f"in {plural(len(landed['batches']), 'batch', 'batches')}; "
         f"days: {', '.join(landed['days']) or 'none'}; until {lease.reason}"
         + "".join(f"; lost: {loss}" for loss in losses)
@@ -277,7 +294,8 @@ def _look_for_losses(
     losses: list[Loss] = []
     if source.kind != "kafka":
         return ids, losses
-    check_servers(args.servers)
+    check_connector(spark)
+    check_servers(args)
     batches = landing.batches()[::-1]
     for name in source.name.split(","):
         topic = ask_broker(spark, client_properties(args), name)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -64,7 +65,8 @@ class Lease:
         except Py4JError:
             raise  # the JVM is gone, and the query with it
         except BaseException:
-            query.stop()
+            with suppress(Py4JError):  # a second Ctrl-C may have broken the connection
+                query.stop()
             raise
 
     def leave(self) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from include.log_formats import compile_log_format, compile_w3c
 from spark_jobs.runtime.arguments import positive
 from spark_jobs.runtime.words import Refused
-from spark_jobs.transforms.access_log import landed_lines, parse_lines
+from spark_jobs.transforms.access_log import landed_lines, requests_of
 from spark_jobs.transforms.privacy import private, query_names
 
 
@@ -54,13 +54,13 @@ def lines_reader(args: argparse.Namespace) -> Callable[..., DataFrame]:
     return read
 
 
-def requests_reader(args: argparse.Namespace) -> Callable[[DataFrame], DataFrame]:
-    """`parse_lines` as the flags say, of the lines that can be read. Raises Refused as above."""
+def requests_reader(args: argparse.Namespace) -> Callable[[DataFrame, str], DataFrame]:
+    """`requests_of` as the flags say. Raises Refused as above."""
     w3c = known_formats(args.log_format, args.w3c_fields)
 
-    def read(lines: DataFrame) -> DataFrame:
-        rows = parse_lines(lines, args.log_format, w3c).where("bad_reason IS NULL")
-        return private(rows, args.anonymise, args.drop_query_names)
+    def read(rows: DataFrame, kind: str) -> DataFrame:
+        requests = requests_of(rows, kind, args.log_format, w3c)
+        return private(requests, args.anonymise, args.drop_query_names)
 
     return read
 

@@ -1,4 +1,4 @@
-"""What a query does while it runs: a JSON line a batch, and the sums at its end."""
+"""What a query does while it runs: a line a batch, and the sums at its end."""
 
 import json
 import math
@@ -18,6 +18,8 @@ from pyspark.sql.streaming.listener import (
     StreamingQueryListener,
 )
 
+from spark_jobs.runtime.misfits import Misfits
+
 Record = dict[str, Any]
 
 
@@ -34,6 +36,7 @@ class Progress(StreamingQueryListener):
         self.watermark: str | None = None
         self.seconds = 0.0
         self.observed: dict[str, int] = {}
+        self.misfits = Misfits()
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:
         pass
@@ -58,7 +61,13 @@ class Progress(StreamingQueryListener):
         for name, value in observed(event).items():
             self.observed[name] = self.observed.get(name, 0) + value
             record[name] = value
+        record |= self.misfit_of(event)
         self._write(record)
+
+    def misfit_of(self, event: QueryProgressEvent) -> Record:
+        """`bad_because`: the most frequent reason of the batch why a message does not fit."""
+        why = self.misfits.add(event.progress.observedMetrics.get("misfits"))
+        return {"bad_because": why} if why else {}
 
     def add_epochs(self, epochs: "Epochs") -> None:
         """Count what the continuous trigger has kept, of which Spark tells listeners nothing."""
@@ -102,15 +111,19 @@ class Epochs:
         return [int(path.name) for path in (self._checkpoint / "commits").glob("[0-9]*")]
 
     def _offsets(self, epoch: int) -> dict[str, int]:
-        """Place -> rows before it: Kafka's {topic: {partition: offset}}, others' {partition: …}."""
+        """Partition -> rows before it, from what the source writes down."""
         try:
             log = (self._checkpoint / "offsets" / str(epoch)).read_text().splitlines()
             offsets = json.loads(log[2])
         except (OSError, ValueError, IndexError):
             return {}
+        if isinstance(offsets, list):  # of a socket: lines by partition
+            return {str(partition): lines for partition, lines in enumerate(offsets)}
         flat: dict[str, int] = {}
-        for place, end in offsets.items() if isinstance(offsets, dict) else ():
-            if isinstance(end, dict) and "value" not in end:
+        for place, end in offsets.items():
+            if "value" in end:  # of rate: the last number, of which each partition has every n-th
+                flat[place] = (end["value"] - int(place)) // len(offsets) + 1
+            else:  # of Kafka: {topic: {partition: offset}}
                 flat |= {f"{place}:{partition}": n for partition, n in end.items()}
         return flat
 
@@ -145,8 +158,13 @@ def record_of(event: QueryProgressEvent) -> Record:
 
 def observed(event: QueryProgressEvent) -> dict[str, int]:
     """What the query counts of its rows, by DataFrame.observe."""
-    metrics = event.progress.observedMetrics.values()
-    return {name: value for each in metrics for name, value in each.asDict().items()}
+    metrics = event.progress.observedMetrics.items()
+    return {
+        name: value
+        for of, each in metrics
+        if of != "misfits"
+        for name, value in each.asDict().items()
+    }
 
 
 @contextmanager
@@ -159,14 +177,34 @@ def listening(spark: SparkSession, progress: Progress) -> Iterator[None]:
         spark.streams.removeListener(progress)
 
 
+def line_of(record: Record, unit: str) -> str:
+    """`batch 3: 120 messages, 2 bad, 0.8 s, 5 waiting in Kafka`; `unit` is one row's name."""
+    parts = [plural(record["rows"], unit, f"{unit}s")]
+    parts += [f"{record[name]:,} {name}" for name in ("bad", "future", "late") if record.get(name)]
+    parts += [f"because {record['bad_because']}"] if "bad_because" in record else []
+    if "seconds" in record:
+        parts.append(f"{record['seconds']:.1f} s")
+    if record.get("behind"):
+        parts.append(f"{record['behind']:,} waiting in Kafka")
+    return f"batch {record['batch']}: {', '.join(parts)}"
+
+
 def append_line(path: Path, record: Record) -> None:
-    """Add a record as one line, on disk when this returns; a torn last line stays by itself."""
+    """Add a record as one line, on disk when this returns; a torn last line stays by itself.
+
+    What is no regular file, such as /dev/stdout or a pipe, is only written to.
+    """
+    text = json.dumps(record, default=str) + "\n"
+    if path.exists() and not path.is_file():
+        with path.open("w") as stream:
+            stream.write(text)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         torn = file.read(1) not in (b"", b"\n")
-        file.write((("\n" if torn else "") + json.dumps(record, default=str) + "\n").encode())
+        file.write((("\n" if torn else "") + text).encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +14,24 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 
 from spark_jobs.runtime.claims import claimed, replace_text
-from spark_jobs.runtime.combinations import CONTINUOUS
+from spark_jobs.runtime.combinations import CONTINUOUS, ENDING
 from spark_jobs.runtime.leases import Lease
-from spark_jobs.runtime.progress import Epochs, Progress, Record, append_line, listening, plural
+from spark_jobs.runtime.memory_table import check_select
+from spark_jobs.runtime.misfits import NothingGood
+from spark_jobs.runtime.progress import (
+    Epochs,
+    Progress,
+    Record,
+    append_line,
+    line_of,
+    listening,
+    plural,
+)
 from spark_jobs.runtime.streams import has_closed, write
 from spark_jobs.runtime.words import Words
 
 CLOSED = "the socket closed"
+UNITS = {"kafka": "message", "socket": "line", "text": "line"}  # what a source gives, else rows
 
 
 def run_query(
@@ -31,7 +43,10 @@ def run_query(
     Shows --select, or the table of a memory sink, at the end, and with --select-every while the
     query runs. `options` are the job's own flags, which its checkpoint is tied to.
     """
-    progress = Progress(_writer(args.progress))
+    if args.select:
+        check_select(spark, args.select, words.sink.name, rows.schema)
+    unit = UNITS.get(words.source.kind, "row")
+    progress = Progress(_writer(args.progress, unit))
     started = time.monotonic()
     about = {
         "job": job, "source": str(words.source), "sink": str(words.sink),
@@ -55,18 +70,31 @@ def run_query(
                     "seconds": round(time.monotonic() - started, 1), "totals": sums}  # fmt: skip
     if args.manifest:
         replace_text(Path(args.manifest), json.dumps(told, indent=1))
-    print(f"{job}: {sentence(sums)}; {told['seconds']:.0f} s, until {lease.reason}")  # noqa: T201
+    read = sums["good"] + sums["bad"] + sums["future"] if "good" in sums else 0
+    shape = vars(args).get("shape", "")
+    of_events = unit if shape == "rows" else "event"
+    if why := progress.misfits.text(sums.get("bad", 0), read, of_events, shape):
+        print(f"{job}: {why}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{job}: {sentence(sums, unit)}; {told['seconds']:.0f} s, until {lease.reason}")  # noqa: T201
     lease.leave()
+    _check_good(words, sums)
     if lease.reason == CLOSED:
         raise ConnectionAbortedError(
-            f"{words.source} has closed, and nothing more can come; serve it again (`python -m "
-            f"producers.lines` does), then run this again"
+            f"{words.source} has closed, and nothing more can come; serve it again (`./tidemark "
+            f"serve-lines` does), then run this again"
         )
 
 
-def sentence(sums: Record) -> str:
-    """`read 600 in 2 batches; 598 good, 2 bad, 0 future; 3 late, 61 rows of state; 90 a second`"""
-    parts = [f"read {sums['rows']:,} in {plural(sums['batches'], 'batch', 'batches')}"]
+def _check_good(words: Words, sums: Record) -> None:
+    """Raise NothingGood if a run that ends by itself has read events, and all are bad."""
+    if words.trigger.kind in ENDING and sums.get("bad") and not sums["good"] + sums["future"]:
+        raise NothingGood("every event that was read is bad, so no total is right")
+
+
+def sentence(sums: Record, unit: str) -> str:
+    """`read 600 messages in 2 batches; 598 good, 2 bad, 0 future; 3 late, 61 rows of state; 90 a second`"""
+    read = plural(sums["rows"], unit, f"{unit}s")
+    parts = [f"read {read} in {plural(sums['batches'], 'batch', 'batches')}"]
     counts = [f"{sums[name]:,} {name}" for name in ("good", "bad", "future") if name in sums]
     parts += [", ".join(counts)] if counts else []
     if sums["state_rows"] is not None:
@@ -100,10 +128,13 @@ def _show(spark: SparkSession, words: Words, args: argparse.Namespace) -> None:
         spark.sql(question).show(100, truncate=False)
 
 
-def _writer(path: str | None) -> Callable[[Record], None]:
-    if path:
-        return lambda record: append_line(Path(path), record)
-    return lambda record: print(json.dumps(record, default=str), flush=True)  # noqa: T201
+def _writer(path: str | None, unit: str) -> Callable[[Record], None]:
+    def write_record(record: Record) -> None:
+        print(line_of(record, unit), file=sys.stderr, flush=True)  # noqa: T201
+        if path:
+            append_line(Path(path), record)
+
+    return write_record
 
 
 @contextmanager

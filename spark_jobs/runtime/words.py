@@ -29,6 +29,7 @@ from spark_jobs.runtime.combinations import (
 )
 
 KEEPS_NOTHING = ("console", "memory", "foreach")  # sinks that do without a checkpoint of their own
+LONGEST_TOPIC = 249  # of Kafka, which also makes a folder of that name
 OPTIONS = {
     "once": "once", "available-now": "availableNow", "every": "processingTime",
     "continuous": "continuous", "real-time": "realTime",
@@ -125,6 +126,7 @@ def parse_source(text: str, served: tuple[str, ...] = tuple(SOURCES)) -> Place:
     host, _, port = place.name.rpartition(":")
     if place.kind == "socket" and not (host and port.isdecimal() and 0 < int(port) < 65536):
         raise Refused(f"source {text!r}: expected a host and a port, such as socket:localhost:9999")
+    _check_topic("source", place)
     if place.kind == "rate" and not re.fullmatch(r"[1-9]\d{0,6}", place.name):
         raise Refused(f"source {text!r}: expected rows a second, such as rate:10")
     return place
@@ -133,7 +135,8 @@ def parse_source(text: str, served: tuple[str, ...] = tuple(SOURCES)) -> Place:
 def parse_sink(text: str, served: tuple[str, ...] = tuple(SINKS)) -> Place:
     """The sink that `text` names, one of the kinds `served`."""
     place = _place("sink", text, served, SINKS)
-    if place.kind == "memory" and not re.fullmatch(r"[A-Za-z_]\w*", place.name):
+    _check_topic("sink", place)
+    if place.kind == "memory" and not re.fullmatch(r"[A-Za-z_]\w*", place.name, re.ASCII):
         raise Refused(f"sink {text!r}: expected a table's name, such as memory:counts")
     if place.kind == "foreach" and not (
         re.fullmatch(r"sqlite:.+", place.name)
@@ -243,6 +246,21 @@ def _check_flags(args: argparse.Namespace, words: Words) -> None:
         read, write = Path(source.name).resolve(), Path(sink.name).resolve()
         if write.is_relative_to(read) or read.is_relative_to(write):
             raise Refused(f"{read} and {write} lie in each other; what is written would be read")
+
+
+def _check_topic(what: str, place: Place) -> None:
+    if place.kind != "kafka":
+        return
+    text = str(place)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", place.name) or place.name in (".", ".."):
+        raise Refused(
+            f"{what} {text!r}: a topic name may contain letters, digits, '.', '_' and '-'"
+        )
+    if len(place.name) > LONGEST_TOPIC:
+        raise Refused(
+            f"{what} {text!r}: a topic name has at most {LONGEST_TOPIC} characters, and this one has "
+            f"{len(place.name)}"
+        )
 
 
 def _seconds(interval: str) -> float:

@@ -37,6 +37,7 @@ from include.log_formats import (
     compile_log_format,
     compile_w3c,
 )
+from spark_jobs.transforms.landed import is_landed, landed_rows, names_of
 
 JSON_KEYS = sorted({key for keys in JSON_NAMES.values() for key in keys})
 JSON_DDL = ", ".join(f"`{key}` STRING" for key in JSON_KEYS)
@@ -145,8 +146,11 @@ def arrivals_of(rows: DataFrame, kind: str) -> DataFrame:
     """As `lines_of`, with when each `arrived` and `is_heartbeat`: Kafka's heartbeats have no line.
 
     Kafka says when a message was sent, so a topic that is landed again gives the same rows; of a
-    file it is the time of the batch.
+    file it is the time of the batch. Rows that were landed before stay as they are.
     """
+    if is_landed(rows, ACCESS_LOG_DDL):
+        is_heartbeat = F.col("log_format").eqNullSafe(F.lit(HEARTBEAT))
+        return landed_rows(rows, ACCESS_LOG_DDL).withColumn("is_heartbeat", is_heartbeat)
     if kind == "kafka":
         # A message without a time has -1 milliseconds.
         sent = F.when(F.unix_millis("timestamp") >= 0, F.col("timestamp"))
@@ -415,13 +419,27 @@ def landed_lines(
 ) -> DataFrame:  # fmt: skip
     """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
 
-    Columns to `keep` come before them.
+    Columns to `keep` come before them. Of lines that were landed before, only the day is new.
     """
-    parsed = parse_lines(lines, log_format, w3c, future_hours)
-    if "is_heartbeat" in parsed.columns:
-        parsed = with_heartbeat(parsed)
+    if "line" not in lines.columns:
+        parsed = lines
+    else:
+        parsed = parse_lines(lines, log_format, w3c, future_hours)
+        if "is_heartbeat" in parsed.columns:
+            parsed = with_heartbeat(parsed)
     parsed = parsed.transform(with_event_date, time_zone)
-    return parsed.select(*keep, *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")])
+    return parsed.select(*keep, *names_of(ACCESS_LOG_DDL))
+
+
+def requests_of(
+    rows: DataFrame, kind: str, log_format: str = "", w3c: Mapping[str, str] | None = None
+) -> DataFrame:  # fmt: skip
+    """What a source of this kind gives, or landed rows -> the requests that can be read."""
+    if is_landed(rows, ACCESS_LOG_DDL):
+        found = landed_rows(rows, ACCESS_LOG_DDL).where(LINES[1])
+    else:
+        found = parse_lines(lines_of(rows, kind), log_format, w3c)
+    return found.where("bad_reason IS NULL")
 
 
 def _with_field_of(lines: DataFrame, one: Format) -> DataFrame:

@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from include.contracts import CLICKSTREAM_DDL, MAX_RAW_CHARACTERS
+from spark_jobs.transforms.landed import is_landed, landed_rows, names_of
 
 # The course's own schemas, with the optional fields.
 ROW_DDL = "Clicks INT, Impressions INT, ts TIMESTAMP, event_id STRING, campaign STRING"
@@ -14,8 +15,19 @@ BATCH_DDL = (
 )
 # Of csv, json, orc and parquet files.
 COLUMNS = "Clicks STRING, Impressions STRING, ts STRING, event_id STRING, campaign STRING"
-NAMES = [column.split()[0] for column in COLUMNS.split(",")]
+NAMES = names_of(COLUMNS)
 SHAPES = ("rows", "batches")
+# Part of a message -> what it should be; `misfit` says by these names what it is.
+EXPECTED = {
+    "the message": "a JSON object", "Clicks": "INT", "Impressions": "INT", "ts": "TIMESTAMP",
+}  # fmt: skip
+JSON_KINDS = {
+    "OBJECT": "an object", "ARRAY": "an array", "STRING": "a string", "BIGINT": "too large a number",
+    "DECIMAL": "a number with a fraction", "DOUBLE": "a number with a fraction",
+    "BOOLEAN": "true or false", "VOID": "null",
+}  # fmt: skip
+MISFIT = f"STRUCT<{', '.join(f'`{name}`: STRING' for name in EXPECTED)}>"
+SAMPLE = 201  # characters; one more than is shown
 # from_json reads the first of two documents in a message and says nothing of the second.
 TEXT = r'"(?:[^"\\]++|\\.)*+"'
 ONE_OBJECT = rf'(?s)^\s*+\{{(?:[^{{}}"]++|{TEXT})*+\}}\s*+$'
@@ -28,8 +40,11 @@ def parse_clicks(rows: DataFrame, kind: str, shape: str) -> DataFrame:
 
     Gives Clicks INT, Impressions INT, ts TIMESTAMP (UTC), event_id, campaign, bad_reason (a key of
     `include.contracts.CLICK_BAD_REASONS`, null for a good one), raw (of a bad one), topic,
-    partition, offset, file. `shape`, one of SHAPES, is of messages: kafka, text and socket.
+    partition, offset, file, and misfit: of a bad one, by the names of EXPECTED, what does not fit.
+    `shape`, one of SHAPES, is of messages: kafka, text and socket. Landed rows stay as they are.
     """
+    if is_landed(rows, CLICKSTREAM_DDL):
+        return landed_rows(rows, CLICKSTREAM_DDL).drop("event_date").select("*", _fits())
     if kind in ("kafka", "text", "socket"):
         take = parse_rows if shape == "rows" else parse_batches
         return take(_placed(rows, kind))
@@ -41,17 +56,25 @@ def parse_clicks(rows: DataFrame, kind: str, shape: str) -> DataFrame:
 def parse_rows(messages: DataFrame) -> DataFrame:
     """One event a message, its `value` a JSON object."""
     text = F.col("value").cast("string")
-    event = F.when(text.rlike(ONE_OBJECT), F.from_json(text, ROW_DDL))
-    return _checked(messages.select("*", event.alias("event"), text.alias("text")))
+    is_object = text.rlike(ONE_OBJECT)
+    event = F.when(is_object, F.from_json(text, ROW_DDL))
+    found = messages.select("*", event.alias("event"), text.alias("text"))
+    json = F.try_parse_json("text")
+    kinds = {
+        name: _json_kind(F.try_variant_get(json, f"$.{name}", "variant"), "missing")
+        for name in NAMES[:3]
+    }
+    return _checked(found, kinds, F.when(~F.col("text").rlike(ONE_OBJECT), _message_kind(json)))
 
 
 def parse_batches(messages: DataFrame) -> DataFrame:
-    """An array of events a message, taken apart, its counts cast back to integers.
+    """An array of events a message, or one event, taken apart, its counts cast back to integers.
 
-    A message that is no such array is one bad row; an empty array is no row.
+    A message that is neither is one bad row; an empty array is no row.
     """
     text = F.col("value").cast("string")
-    found = F.when(text.rlike(ONE_ARRAY), F.from_json(text, BATCH_DDL))
+    # Spark reads an object as an array of it.
+    found = F.when(text.rlike(ONE_ARRAY) | text.rlike(ONE_OBJECT), F.from_json(text, BATCH_DDL))
     nothing = F.from_json(F.lit("[null]"), BATCH_DDL)
     events = messages.select(
         "*",
@@ -66,7 +89,10 @@ def parse_batches(messages: DataFrame) -> DataFrame:
         each["campaign"].alias("campaign"),
     )  # fmt: skip
     raw = F.when(F.col("is_array"), F.to_json("each")).otherwise(text)
-    return _checked(events.select("*", event.alias("event"), raw.alias("text")))
+    is_array = F.col("is_array")
+    shown = events.select("*", event.alias("event"), raw.alias("text"))
+    kinds = _text_kinds({name: F.col("each")[name] for name in NAMES[:3]})
+    return _checked(shown, kinds, F.when(~is_array, _message_kind(F.try_parse_json("text"))))
 
 
 def from_columns(rows: DataFrame) -> DataFrame:
@@ -84,7 +110,7 @@ def from_columns(rows: DataFrame) -> DataFrame:
     raw = F.to_json(F.struct(*[text[name].alias(name) for name in NAMES]))
     if "_corrupt_record" in rows.columns:
         raw = F.coalesce("_corrupt_record", raw)
-    return _checked(rows.select("*", event.alias("event"), raw.alias("text")))
+    return _checked(rows.select("*", event.alias("event"), raw.alias("text")), _text_kinds(text))
 
 
 def from_rate(rows: DataFrame) -> DataFrame:
@@ -99,7 +125,8 @@ def from_rate(rows: DataFrame) -> DataFrame:
         rows.select(
             event.alias("event"), F.lit(None).cast("string").alias("text"),
             F.col("timestamp").alias("received"), *_nowhere(),
-        )
+        ),
+        {},
     )  # fmt: skip
 
 
@@ -110,7 +137,7 @@ def landed_clicks(events: DataFrame, time_zone: str) -> DataFrame:
     """
     day = F.to_date(F.from_utc_timestamp("ts", F.lit(time_zone)))
     dated = events.withColumn("event_date", F.when(F.col("bad_reason").isNull(), day))
-    return dated.select(*[column.split()[0] for column in CLICKSTREAM_DDL.split(",")])
+    return dated.select(*names_of(CLICKSTREAM_DDL))
 
 
 def without_repeats(events: DataFrame) -> DataFrame:
@@ -129,6 +156,16 @@ def count_good(events: DataFrame) -> DataFrame:
         F.count_if(F.col("bad_reason").isNotNull() & ~future).alias("bad"),
         F.count_if(future).alias("future"),
     )
+
+
+def count_misfits(events: DataFrame) -> DataFrame:
+    """Observe as `misfits`, by the names of EXPECTED: how many do not fit, what they are; a sample."""
+    metrics = []
+    for part in EXPECTED:
+        kind = F.col("misfit")[part]
+        metrics += [F.count(kind).alias(part), F.collect_set(kind).alias(f"{part}_kinds")]
+    raw = F.when(F.col("misfit").isNotNull(), F.substring("raw", 1, SAMPLE))
+    return events.observe("misfits", *metrics, F.min(raw).alias("sample"))
 
 
 def total_by_minute(events: DataFrame) -> DataFrame:
@@ -156,27 +193,82 @@ def total_by_window(events: DataFrame, watermark: str) -> DataFrame:
     )
 
 
-def _checked(rows: DataFrame) -> DataFrame:
-    """`event`, `text`, `received` and the place -> the columns of `parse_clicks`."""
+def _checked(
+    rows: DataFrame, kinds: dict[str, Column], message_kind: Column | None = None
+) -> DataFrame:
+    """`event`, `text`, `received` and the place -> the columns of `parse_clicks`.
+
+    `kinds` says of a field of the event that is null what was there, `message_kind` of a whole
+    message that is no event.
+    """
     event = F.col("event")
     counts = (event["Clicks"] >= 0) & (event["Impressions"] >= 0)
     is_event = F.coalesce(counts & (event["ts"] >= F.timestamp_seconds(F.lit(0))), F.lit(False))
     latest = F.coalesce("received", F.current_timestamp()) + F.expr(f"INTERVAL {TOLERANCE}")
     reason = F.when(~is_event, "no_event").when(event["ts"] > latest, "far_future")
-    return rows.select("event.*", reason.alias("bad_reason"), *_PLACE, "text").select(
+    message_kind = F.lit(None).cast("string") if message_kind is None else message_kind
+    fields = {
+        name: F.when(event[name].isNull(), kind).when(
+            event[name] < F.timestamp_seconds(F.lit(0)) if name == "ts" else event[name] < 0,
+            "before 1970" if name == "ts" else "negative",
+        )
+        for name, kind in kinds.items()
+    }
+    parts = {"the message": message_kind} | {
+        name: F.when(message_kind.isNull(), kind) for name, kind in fields.items()
+    }
+    empty = F.lit(None).cast("string")
+    struct = F.struct(*[parts.get(name, empty).alias(name) for name in EXPECTED])
+    misfit = F.when(~is_event, struct)
+    return rows.select(
+        "event.*", reason.alias("bad_reason"), *_PLACE, "text", misfit.alias("misfit")
+    ).select(
         *NAMES,
         "bad_reason",
         F.when(F.col("bad_reason").isNotNull(), F.substring("text", 1, MAX_RAW_CHARACTERS))
         .alias("raw"),
         *_PLACE,
+        "misfit",
     )  # fmt: skip
+
+
+def _fits() -> Column:
+    return F.lit(None).cast(MISFIT).alias("misfit")
+
+
+def _json_kind(value: Column, nothing: str) -> Column:
+    """What a JSON value is, as the misfit says it; `nothing` if there is none."""
+    type_ = F.regexp_extract(F.schema_of_variant(value), "^[A-Z]+", 0)
+    kinds = F.create_map(*[F.lit(text) for pair in JSON_KINDS.items() for text in pair])
+    return F.when(value.isNull(), nothing).otherwise(
+        F.coalesce(F.try_element_at(kinds, type_), type_)
+    )
+
+
+def _message_kind(json: Column) -> Column:
+    """What a message is that is no event."""
+    kind = _json_kind(json, "no JSON")
+    more = "an object with objects in it, or more than one"
+    return F.when(F.trim("text") == "", "empty").when(kind == "an object", more).otherwise(kind)
+
+
+def _text_kinds(texts: dict[str, Column]) -> dict[str, Column]:
+    """What a field is that is null, where fields are texts."""
+    return {
+        name: F.when(texts[name].isNull(), "missing, or no time" if name == "ts" else "missing")
+        .otherwise("no time" if name == "ts" else "no whole number")
+        for name in NAMES[:3]
+    }  # fmt: skip
 
 
 _PLACE = ("topic", "partition", "offset", "file")
 
 
 def _placed(rows: DataFrame, kind: str) -> DataFrame:
-    """Add where each row came from, and when it was received if that is known."""
+    """Add where each row came from, and when it was received if that is known.
+
+    Columns of the same names that the rows have are not kept.
+    """
     if kind == "kafka":
         return rows.select(
             "value", "topic", "partition", "offset", F.lit(None).cast("string").alias("file"),
@@ -186,7 +278,8 @@ def _placed(rows: DataFrame, kind: str) -> DataFrame:
     if kind == "socket":
         return rows.select("*", *_nowhere(), never)
     *place, _ = _nowhere()
-    return rows.select("*", *place, F.col("_metadata.file_path").alias("file"), never)
+    own = [name for name in rows.columns if name not in (*_PLACE, "received")]
+    return rows.select(*own, *place, F.col("_metadata.file_path").alias("file"), never)
 
 
 def _nowhere() -> list[Column]:

@@ -9,7 +9,7 @@ from include.lake import landing, ready
 from include.local_stack.class_archive import SHORT_JOB
 from include.nights import new_in_topic, new_lines
 from include.settings import load_settings
-from include.spark_submit import MANY_LINES, spark_conf
+from include.spark_conf import MANY_LINES, spark_conf
 
 
 @pytest.fixture

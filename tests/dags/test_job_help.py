@@ -16,6 +16,6 @@ def test_help_is_the_header_of_the_job(file):
     env = {"PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=PROJECT)
     assert done.returncode == 0, done.stderr
-    for word in ("Reads   ", "Writes  ", "Run     ", "spark-submit", f"spark_jobs/{file.stem}.py"):
+    for word in ("Reads   ", "Writes  ", "Run     ", f"./tidemark run {file.stem} "):
         assert word in done.stdout
     assert "--source" in done.stdout

@@ -4,11 +4,20 @@ import pytest
 
 from include.run_stream import FormRefused, flags_of
 from include.settings import load_settings
+from spark_jobs.runtime.combinations import TRIGGERS
 
 FORM = {"job": "clickstream_totals", "source": "kafka:clickstream", "sink": "console",
         "output_mode": "complete", "trigger": "available-now", "run_seconds": 60,
         "starting": "earliest", "shape": "rows", "by": "minute", "watermark": "10 minutes",
-        "show": "parsed", "select": None}  # fmt: skip
+        "show": "parsed"}  # fmt: skip
+
+
+def values_of(flags):
+    """--flag -> value. Each is one word, so no value can be taken for a flag."""
+    return dict(flag.split("=", 1) for flag in flags)
+
+
+SOCKET = {"job": "word_count", "source": "socket:localhost:9999", "trigger": "every 1 second"}
 
 
 @pytest.fixture
@@ -19,7 +28,7 @@ def settings(tmp_path):
 def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
     defaults = dag_bag.dags["run_stream"].params.dump()
     flags = flags_of(settings, defaults, "a run")
-    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    given = values_of(flags)
     assert given["--source"] == "kafka:clickstream"
     assert given["--trigger"] == "available-now"
     assert given["--shape"] == "rows"
@@ -31,8 +40,23 @@ def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
         ({"output_mode": "append"}, "use complete or update"),
         ({"sink": "parquet:x"}, "files can only be added to; use append"),
         ({"sink": "foreach:mine"}, "foreach:sqlite:FILE"),
-        ({"sink": "foreach:http://example.org/"}, "posted to this machine only"),
-        ({"sink": "foreach:http://169.254.169.254/"}, "posted to this machine only"),
+        ({"sink": "foreach:http://example.org/"}, "the host 'example.org' is not allowed"),
+        ({"sink": "foreach:http://169.254.169.254/"}, "TIDEMARK_STREAM_HOSTS=localhost,127.0.0.0/8,::1"),
+        ({"sink": "foreach:http://localhost@example.org/"}, "the host 'example.org' is not allowed"),
+        ({"sink": "foreach:https://"}, "the host '' is not allowed"),
+        (SOCKET | {"source": "socket:169.254.169.254:80"}, "the host '169.254.169.254' is not allowed"),
+        (SOCKET | {"source": "socket:example.org:80"}, "TIDEMARK_STREAM_HOSTS=localhost"),
+        (SOCKET | {"source": "socket:2130706433:80"}, "is not allowed"),
+        (SOCKET | {"source": "socket:localhost.:80"}, "is not allowed"),
+        (SOCKET | {"source": "socket::80"}, "such as socket:localhost:9999"),
+        ({"source": "kafka:x y"}, "a topic name may contain letters, digits, '.', '_' and '-'"),
+        ({"source": "kafka:x\n"}, "a topic name may contain letters"),
+        ({"sink": "kafka:x,y"}, "a topic name may contain letters"),
+        ({"source": "--check"}, "source '--check' is not understood"),
+        ({"trigger": "--check"}, "trigger '--check' is unknown"),
+        ({"trigger": "-x"}, "trigger '-x' is unknown"),
+        ({"starting": "--check"}, "--starting '--check'"),
+        ({"watermark": "--check"}, "--watermark '--check'"),
         ({"sink": "foreach:sqlite:../x.db"}, "give a name without"),
         ({"sink": "parquet:../../x", "output_mode": "append"}, "give a name without"),
         ({"trigger": "continuous 1 second"}, "the continuous trigger keeps no totals"),
@@ -40,7 +64,6 @@ def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
         ({"source": "text:../../etc"}, "give a name without"),
         ({"starting": "soon"}, "--starting 'soon'"),
         ({"watermark": "10 years"}, "--watermark '10 years'"),
-        ({"select": "SELECT 1"}, "asks a table in memory"),
         ({"job": "word_count", "source": "socket:localhost"}, "such as socket:localhost:9999"),
         ({"job": "route_errors", "sink": "kafka:clickstream", "output_mode": "update"}, "one topic"),
         ({"job": "route_errors", "sink": "kafka:e", "trigger": "real-time 5 seconds",
@@ -58,8 +81,11 @@ def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, 
     ("changed", "expected"),
     [
         ({"sink": "memory:t"}, {"--sink": "memory:t"}),
-        ({"job": "word_count", "source": "socket:localhost:9999", "trigger": "every 1 second"},
-         {"--source": "socket:localhost:9999"}),
+        (SOCKET, {"--source": "socket:localhost:9999"}),
+        (SOCKET | {"source": "socket:127.0.0.53:9999"}, {"--source": "socket:127.0.0.53:9999"}),
+        (SOCKET | {"source": "socket:::1:9999"}, {"--source": "socket:::1:9999"}),
+        ({"sink": "foreach:http://LOCALHOST:80/x"}, {"--sink": "foreach:http://LOCALHOST:80/x"}),
+        ({"sink": "foreach:http://[::1]:80/x"}, {"--sink": "foreach:http://[::1]:80/x"}),
         ({"job": "watch_access_log", "output_mode": "append", "sink": "orc:seen"},
          {"--sink": "orc:{streams}/seen/data", "--show": "parsed"}),
         ({"sink": "foreach:sqlite:totals.db"}, {"--sink": "foreach:sqlite:{streams}/totals.db"}),
@@ -71,18 +97,89 @@ def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, 
 )  # fmt: skip
 def test_what_fits_becomes_the_flags_of_the_job(settings, changed, expected):
     flags = flags_of(settings, FORM | changed, "a run")
-    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    given = values_of(flags)
     where = str(settings.lake / "streams")
     assert given.items() >= {k: v.format(streams=where) for k, v in expected.items()}.items()
     keeps = not given["--sink"].startswith(("memory", "console")) and "land_" not in str(changed)
     assert ("--checkpoint" in given) == keeps
 
 
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [("lines.example.org", True), ("LINES.example.org", True), ("10.1.2.3", True), ("fd00::5", True),
+     ("localhost", False), ("127.0.0.1", False), ("10.2.0.1", False), ("fd00:1::5", False),
+     ("example.org", False), ("x.lines.example.org", False)],
+)  # fmt: skip
+def test_one_setting_says_where_streams_may_read_and_post(tmp_path, host, fits):
+    settings = load_settings({
+        "TIDEMARK_HOME": str(tmp_path),
+        "TIDEMARK_STREAM_HOSTS": "lines.example.org,10.1.0.0/16,fd00::/64",
+    })  # fmt: skip
+    in_url = f"[{host}]" if ":" in host else host
+    for changed in (
+        SOCKET | {"source": f"socket:{host}:9999"}, {"sink": f"foreach:http://{in_url}:9999/rows"},
+    ):  # fmt: skip
+        if fits:
+            assert flags_of(settings, FORM | changed, "a run")
+        else:
+            with pytest.raises(FormRefused, match="add it there"):
+                flags_of(settings, FORM | changed, "a run")
+
+
+def test_no_parameter_of_the_form_is_sql(dag_bag):
+    """What a memory sink holds is shown at the end; --select is for the command line."""
+    params = dag_bag.dags["run_stream"].params.dump()
+    assert set(params) == set(FORM)
+
+
+TAKEN = {
+    "source": ["kafka:access-log", "socket:localhost:9999", "rate:5", "text:ready/access_log"],
+    "sink": ["console", "memory:t", "foreach:sqlite:x.db", "foreach:http://localhost:9/x"],
+    "trigger": [*TRIGGERS.values(), "every 1 minute", "every 500 milliseconds"],
+    "starting": ["earliest", "2026-01-15T00:00:00Z", "2026-01-15T00:00:00+01:00", "0:100,1:250"],
+    "watermark": ["10 minutes", "1 day"],
+}
+NOT_TAKEN = ["", "-x", "--check", "-", "kafka:x y", "kafka:x;y", "every 0 seconds", "every 5 weeks",
+             "once 5 seconds", "1 year"]  # fmt: skip
+
+
+def accepts(dag, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    try:
+        dag.params.get_param(name).resolve(value)
+    except ParamValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_form_takes_the_words_of_a_job_and_nothing_like_a_flag(dag_bag, name):
+    dag = dag_bag.dags["run_stream"]
+    assert [text for text in TAKEN[name] if not accepts(dag, name, text)] == []
+    assert [text for text in NOT_TAKEN if accepts(dag, name, text)] == []
+
+
+def test_no_form_takes_a_line_end_behind_what_it_asks_for(dag_bag):
+    """Python's `$` matches before it."""
+    fine = TAKEN | {"file": ["a.log"], "start": ["now"], "only_path": ["/a*"], "only_host": ["*"],
+                    "only_status": ["404", "5xx"]}  # fmt: skip
+    tried = set()
+    for dag in dag_bag.dags.values():
+        for name in dag.params:
+            if "pattern" in dag.params.get_param(name).schema:
+                tried.add(name)
+                for text in fine[name]:
+                    assert accepts(dag, name, text), (dag.dag_id, name, text)
+                    assert not accepts(dag, name, f"{text}\n"), (dag.dag_id, name, text)
+    assert tried == set(fine)
+
+
 def test_the_same_words_go_on_where_they_stopped_and_others_begin_anew(settings):
     def checkpoint(**changed):
         form = FORM | {"job": "route_errors", "sink": "kafka:e", "output_mode": "update"} | changed
         flags = flags_of(settings, form, "a run")
-        return flags[flags.index("--checkpoint") + 1]
+        return values_of(flags)["--checkpoint"]
 
     assert checkpoint() == checkpoint(trigger="every 5 seconds", run_seconds=5)
     assert checkpoint() != checkpoint(trigger="real-time 5 seconds")
@@ -117,6 +214,6 @@ def test_the_sites_settings_about_lines_hold_for_streams_too(tmp_path, changed, 
         "TIDEMARK_TIME_ZONE": "Europe/Paris", "TIDEMARK_FUTURE_HOURS": "3",
     })  # fmt: skip
     flags = flags_of(settings, FORM | {"output_mode": "append"} | changed, "a run")
-    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    given = values_of(flags)
     found = {name: given.get(f"--{name.replace('_', '-')}") for name in told}
     assert found == {name: told[name] if name in names else None for name in told}

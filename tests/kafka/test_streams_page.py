@@ -2,14 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from include.launcher import with_servers
 from include.local_stack.doctor import free_port
-from include.package import package_jobs
 from include.settings import PROJECT, load_settings
 from producers.kafka_client import ensure_topics
 from tests.conftest import kill_family
@@ -21,43 +21,32 @@ EXAMPLES = {
 BLOCKS = re.compile(r"^```(sh|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
+# Examples whose jobs run as processes, as a person starts them: with a socket, and with Kafka's jars
+# and servers found by the launcher. The jobs of the others run in the tests' own Spark session, with
+# the flags of the page: ten seconds less for each.
+AS_PROCESSES = "12"
+JOB = re.compile(r"^\./tidemark run ((?:.*\\\n)*.*)", re.MULTILINE)
+
+
 def plain(line: str) -> str:
     """A line without what differs from run to run: seconds, rates, and batches as time allows."""
     line = re.sub(r"(; [\d,]+ a second)?; \d+ s, until", "; until", line)
     line = re.sub(r" in \d+ batch(es)?; until its time is up", "; until its time is up", line)
+    line = re.sub(r"^(batch \d+: .*), [\d.]+ s$", r"\1", line)
     return re.sub(r" +", " ", line).strip()
 
 
-def said(printed: str) -> str:
-    """What the jobs themselves printed, at most its last 3,000 characters."""
-    return "\n".join(line for line in printed.splitlines() if " INFO " not in line)[-3000:]
+@pytest.fixture
+def example(broker, jars, job, tmp_path):
+    """Runs the commands of an example, on the tests' broker and in a folder that goes; gives their output."""
+    port = free_port(9990)
+    env = {"TIDEMARK_KAFKA_SERVERS": broker.kafka_servers, "TIDEMARK_HOME": str(tmp_path)}
+    ensure_topics(broker.kafka_servers, load_settings().topics, partitions=2, replication=1)
+    (tmp_path / "jars").symlink_to(jars)
 
-
-@pytest.fixture(scope="module")
-def shell(broker, jars, tmp_path_factory):
-    """Runs commands of the page, on the tests' broker and in a folder that goes; gives their output."""
-    folder, port = tmp_path_factory.mktemp("page"), free_port(9990)
-    settings = load_settings()
-    ensure_topics(broker.kafka_servers, settings.topics, partitions=2, replication=1)
-    (folder / "jars").symlink_to(jars)
-    package_jobs(folder / "spark_jobs.zip")
-    env = os.environ | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "PYTHONPATH": str(PROJECT), "TIDEMARK_KAFKA_SERVERS": broker.kafka_servers,
-        "TIDEMARK_HOME": str(folder), "SPARK_LOCAL_IP": "127.0.0.1",
-    }  # fmt: skip
-    before = BLOCKS.search(PAGE)
-    assert before is not None
-
-    def run(block: str) -> str:
-        for word, here in {
-            "127.0.0.1:9092": broker.kafka_servers, " var/": f" {folder}/", "(ls var/": f"(ls {folder}/",
-            ":var/": f":{folder}/", ":9999": f":{port}", "--port 9999": f"--port {port}",
-            "2>/dev/null": "",
-        }.items():  # fmt: skip
-            block = block.replace(word, here)
+    def as_shell(block: str) -> str:
         done = subprocess.Popen(
-            ["bash", "-euo", "pipefail", "-c", block], cwd=PROJECT, env=env, text=True,
+            ["bash", "-euo", "pipefail", "-c", block], cwd=PROJECT, env=os.environ | env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -67,21 +56,39 @@ def shell(broker, jars, tmp_path_factory):
         assert done.returncode == 0, out[-3000:]
         return out
 
-    return lambda block: run(before[2] + block)
+    def in_session(command: str) -> str:
+        name, *flags = shlex.split(command.replace("\\\n", ""))
+        code, out = job(name, *with_servers(load_settings(env), flags))
+        assert code == (1 if "every event that was read is bad" in out else 0), out[-3000:]
+        return out
+
+    def run(number: str, block: str) -> str:
+        block = re.sub(r"(?<=[ :])var/", f"{tmp_path}/", block).replace("9999", str(port))
+        if number in AS_PROCESSES:
+            return as_shell(block)
+        out, end = "", 0
+        for found in JOB.finditer(block):
+            out += as_shell(block[end : found.start()]) + in_session(found[1])
+            end = found.end()
+        return out + as_shell(block[end:])
+
+    return run
 
 
-def test_the_examples_print_what_the_page_says(shell):
+def test_the_examples_print_what_the_page_says(example):
     """In their order: the later ones read what the earlier have sent."""
     for number in sorted(EXAMPLES):
         blocks = BLOCKS.findall(EXAMPLES[number])
-        printed = shell("".join(text for kind, text in blocks if kind == "sh"))
-        lines = iter([plain(line) for line in printed.splitlines()])
+        printed = example(number, "".join(text for kind, text in blocks if kind == "sh"))
+        lines = [plain(line) for line in printed.splitlines()]
         expected = [
             plain(line) for kind, text in blocks if kind == "text" for line in text.splitlines()
         ]
         assert expected
         for line in expected:
-            assert line in lines, f"{line!r} is not in example {number}'s output:\n{said(printed)}"
+            assert line in lines, (
+                f"{line!r} is not in example {number}'s output:\n{printed[-3000:]}"
+            )
 
 
 def test_there_are_six_examples():

@@ -208,6 +208,41 @@ def test_windows_are_final_when_the_watermark_has_passed_and_late_rows_are_count
             "state_rows", "watermark"} <= lines[0].keys()  # fmt: skip
 
 
+def test_progress_may_go_to_what_is_no_file(job, tmp_path):
+    import os
+    import threading
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a b a\n")
+    flags = ["word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "console", "--trigger",
+             "available-now", "--progress"]  # fmt: skip
+    assert job(*flags, "/dev/null")[0] == 0
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    code, said = job(*flags, tmp_path / "pipe")
+    reader.join(20)
+    assert code == 0, said
+    assert json.loads(read[0])["rows"] == 1
+
+
+def test_the_console_shows_no_table_for_a_batch_without_rows(job, tmp_path):
+    import os
+
+    (tmp_path / "in").mkdir()
+    for n, text in enumerate(["\n", "a b a\n", "\n"]):
+        (tmp_path / "in" / f"{n}.txt").write_text(text)
+        os.utime(tmp_path / "in" / f"{n}.txt", (1000 + n, 1000 + n))
+    code, said = job("word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "console",
+                     "--trigger", "available-now", "--output-mode", "update",
+                     "--max-files-per-trigger", 1)  # fmt: skip
+    assert code == 0, said
+    assert [line for line in said.splitlines() if line.startswith("Batch: ")] == ["Batch: 1"]
+    assert "|a   |2    |" in said
+    assert "read 3 lines in 3 batches" in said
+
+
 def test_a_message_of_two_documents_is_bad_and_not_half_read(spark):
     one = '{"Clicks": 1, "Impressions": 2, "ts": 3, "campaign": "a {b} \\"c\\""}'
     rows = spark.createDataFrame([(one,), (one + one,), (f"[{one}]",)], "value STRING")

@@ -141,3 +141,44 @@ def test_weeks_and_months_follow_what_is_published_and_what_is_put_back(settings
     assert [requests_of(period) for period in periods] == [80, 80, 80]
     restore(settings, "bulk", DAYS[:1])
     assert [requests_of(period) for period in periods] == [43, 43, 43]
+
+
+EARLIER = {  # day -> its requests; no two sets of these days have the same sum or median
+    "2026-01-14": 3, "2026-01-08": 10, "2026-01-01": 40, "2025-12-25": 700, "2025-12-18": 5000,
+}  # fmt: skip
+
+
+def report_beside(settings, day, **arguments):
+    publish_days(settings, [day], "run", anyway=True, **arguments)
+    return json.loads((reports(settings, "access_log") / day / "report.json").read_text())
+
+
+def test_a_day_is_compared_with_the_day_before_and_its_weekday_of_four_weeks(settings):
+    kept = summaries(settings, "access_log")
+    for day, requests in EARLIER.items():
+        write(kept, day, requests=requests)
+    write(kept, "2026-01-13", "2026-01-16", "2026-01-22", "2025-12-11", requests=100_000)
+    write(kept, "2026-01-15")
+    report = report_beside(settings, "2026-01-15")
+    assert (report["before"]["day"], report["before"]["requests"]) == ("2026-01-14", 3)
+    assert (report["usual"]["days"], report["usual"]["requests"]) == (4, 370)
+
+
+def test_a_backfilled_day_is_compared_with_days_of_the_backfill_before_published_ones(
+    settings, tmp_path
+):
+    kept, staged = summaries(settings, "access_log"), tmp_path / "staged"
+    for day, requests in EARLIER.items():
+        write(kept, day, requests=requests)
+    write(staged, "2026-01-14", requests=4)
+    write(staged, "2025-12-25", requests=60)
+    write(staged, "2026-01-15")
+    report = report_beside(settings, "2026-01-15", staged=staged)
+    assert report["before"]["requests"] == 4
+    assert (report["usual"]["days"], report["usual"]["requests"]) == (4, 50)
+
+
+def test_a_day_that_no_earlier_day_is_known_of_is_published_without_comparison(settings):
+    write(summaries(settings, "access_log"), "2026-01-15")
+    report = report_beside(settings, "2026-01-15")
+    assert (report["before"], report["usual"]) == (None, None)

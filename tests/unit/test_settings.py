@@ -21,6 +21,11 @@ def test_nothing_is_a_number_where_it_means_for_ever():
     assert load_settings({"TIDEMARK_KEEP_LANDING_DAYS": "0"}).keep_landing_days == 0
 
 
+def test_streams_may_reach_names_addresses_and_networks():
+    hosts = "localhost,lines-1.example.org,192.0.2.1,10.0.0.0/8,fd00::/64"
+    assert load_settings({"TIDEMARK_STREAM_HOSTS": hosts}).stream_hosts == hosts
+
+
 def test_values_have_their_types():
     settings = load_settings({
         "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_NIGHT": "2026-02-03",
@@ -43,6 +48,13 @@ def test_values_have_their_types():
         ("TIDEMARK_LANDING_DATA", "s3a://key:secret@lake", "an address such as"),
         ("TIDEMARK_LANDING_DATA", "s3a://lake/../x", "an address such as"),
         ("TIDEMARK_LANDING_DATA", "s3a://lake/{{ x }}", "an address such as"),
+        ("TIDEMARK_STREAM_HOSTS", "localhost, ::1", "addresses or networks without spaces"),
+        ("TIDEMARK_STREAM_HOSTS", "10.0.0.5/8", "such as localhost,127.0.0.0/8,::1"),
+        ("TIDEMARK_STREAM_HOSTS", "10.0.0.256", "host names, addresses or networks"),
+        ("TIDEMARK_STREAM_HOSTS", "http://localhost", "host names, addresses or networks"),
+        ("TIDEMARK_STREAM_HOSTS", "localhost:9999", "host names, addresses or networks"),
+        ("TIDEMARK_STREAM_HOSTS", "*.example.org", "host names, addresses or networks"),
+        ("TIDEMARK_STREAM_HOSTS", "localhost,", "host names, addresses or networks"),
         ("TIDEMARK_KEEP_LANDING_DAYS", "-1", "a number from 0 to 36500"),
         ("TIDEMARK_TIME_ZONE", "Mars/Olympus", "the name of a time zone"),
         ("TIDEMARK_TIME_ZONE", "../etc/passwd", "the name of a time zone"),

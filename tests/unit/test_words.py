@@ -55,6 +55,7 @@ def test_an_address_is_no_folder(folder):
 def test_places_have_a_kind_and_a_name():
     assert str(parse_source("kafka:access-log", ("kafka",))) == "kafka:access-log"
     assert parse_source("text:/a:b", ("text",)).name == "/a:b"
+    assert parse_source("kafka:" + "A.b_1-" * 41).name == "A.b_1-" * 41
     assert parse_sink("parquet:/lake/data", ("parquet",)).kind == "parquet"
     assert parse_sink("foreach:http://localhost:80/x").name == "http://localhost:80/x"
 
@@ -84,6 +85,12 @@ def test_a_sink_not_served_is_refused_by_name_with_the_accepted_ones(text):
         ("socket:h:99999", "such as socket:localhost:9999"),
         ("rate:0", "such as rate:10"),
         ("rate:fast", "such as rate:10"),
+        ("kafka:x y", "'kafka:x y': a topic name may contain letters, digits, '.', '_' and '-'"),
+        ("kafka:x\n", "a topic name may contain letters"),
+        ("kafka:a,b", "a topic name may contain letters"),
+        ("kafka:ä", "a topic name may contain letters"),
+        ("kafka:..", "a topic name may contain letters"),
+        ("kafka:" + "x" * 250, "at most 249 characters, and this one has 250"),
     ],
 )
 def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says):
@@ -97,6 +104,9 @@ def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says)
         ("console:x", "use parquet:DIR"),
         ("memory", "memory:NAME"),
         ("memory:x; drop table y", "a table's name"),
+        ("memory:x\n", "a table's name"),
+        ("memory:größe", "a table's name"),
+        ("kafka:x\n", "sink 'kafka:x.n': a topic name may contain letters"),
         ("foreach:mine", "foreach:sqlite:FILE or foreach:http"),
         ("foreach:http://", "foreach:sqlite:FILE or foreach:http"),
     ],

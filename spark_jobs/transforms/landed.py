@@ -1,0 +1,20 @@
+"""Rows that were landed before, read again: they are taken as they are, not parsed a second time."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+def names_of(ddl: str) -> list[str]:
+    """The names of the columns of a DDL whose types have no commas."""
+    return [column.split()[0] for column in ddl.split(",")]
+
+
+def is_landed(rows: DataFrame, ddl: str) -> bool:
+    """Whether `rows` have the columns of the landing `ddl`, as `streams.read` gives them then."""
+    return set(rows.columns) == set(names_of(ddl))
+
+
+def landed_rows(rows: DataFrame, ddl: str) -> DataFrame:
+    """The columns of `ddl`; `file` is the landed file, by which a batch is counted after a crash."""
+    file = F.col("_metadata.file_path").alias("file")
+    return rows.select(*[file if name == "file" else name for name in names_of(ddl)])

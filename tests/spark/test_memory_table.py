@@ -1,0 +1,164 @@
+"""What --select may be: one SELECT on the table of the memory sink, decided before the query starts."""
+
+import pytest
+
+from spark_jobs.runtime.memory_table import check_select
+from spark_jobs.runtime.words import Refused
+
+FINE = [
+    "SELECT 1",
+    "SELECT * FROM counts",
+    "select status, count from COUNTS where status >= 400 order by count desc limit 5;",
+    "SELECT DISTINCT status FROM counts LIMIT 3 OFFSET 1",
+    "SELECT status, count(*), sum(count) AS n FROM counts GROUP BY status HAVING n > 1",
+    "SELECT status, count(*) FROM counts GROUP BY 1 ORDER BY 2",
+    "SELECT status, sum(count) FROM counts GROUP BY CUBE(status)",
+    "SELECT max(count) FILTER (WHERE status = 200) FROM counts",
+    "WITH few AS (SELECT * FROM counts LIMIT 3) SELECT * FROM few",
+    "WITH a(x) AS (SELECT status FROM counts), b AS (SELECT * FROM a) "
+    "SELECT * FROM b JOIN counts ON x = status",
+    "SELECT * FROM counts WHERE count = (SELECT max(count) FROM counts)",
+    "SELECT * FROM counts c WHERE EXISTS (SELECT 1 FROM counts d WHERE d.status = c.status)",
+    "SELECT * FROM counts WHERE status IN (SELECT status FROM counts)",
+    "SELECT status, row_number() OVER (PARTITION BY status ORDER BY count) FROM counts",
+    "SELECT status, rank() OVER w FROM counts WINDOW w AS (ORDER BY count)",
+    "SELECT status FROM counts UNION ALL SELECT count FROM counts",
+    "(SELECT status FROM counts) EXCEPT (SELECT count FROM counts)",
+    "SELECT status FROM counts INTERSECT SELECT count FROM counts",
+    "SELECT * FROM (SELECT status, count FROM counts) AS s(a, b) WHERE a != b",
+    "SELECT upper(word) || '!', length(word), word LIKE 'a%' FROM counts",
+    "SELECT CASE WHEN status BETWEEN 200 AND 299 THEN 'good' ELSE 'bad' END, -count % 2 FROM counts",
+    "SELECT date_format(at, 'HH:mm'), date_trunc('HOUR', at), at + INTERVAL 1 DAY FROM counts",
+    "SELECT current_timestamp(), extract(MINUTE FROM at), CAST(count AS STRING), count::DOUBLE FROM counts",
+    "SELECT explode(array(1, 2)), transform(array(count), x -> x + 1) FROM counts",
+    "SELECT y FROM counts LATERAL VIEW explode(array(1, 2)) x AS y",
+    "SELECT * EXCEPT (word), struct(*) FROM counts",
+    "SELECT round(avg(count), 2), `count` FROM counts GROUP BY ALL",
+]
+
+
+# What is tried, and a word of the answer: what was found.
+ATTACKS = [
+    ("SELECT * FROM text.`/etc/passwd`", "found text.`/etc/passwd`"),
+    ("SELECT * FROM csv.`s3a://bucket/x`", "found csv.`s3a://bucket/x`"),
+    ("SELECT * FROM counts JOIN text.`/etc/passwd`", "found text.`/etc/passwd`"),
+    ("SELECT * FROM counts WHERE word IN (SELECT value FROM text.`/etc/passwd`)", "found text.`/"),
+    ("SELECT * FROM counts ORDER BY (SELECT max(value) FROM text.`/etc/passwd`)", "found text.`/"),
+    ("SELECT (SELECT max(value) FROM text.`/etc/passwd`) FROM counts", "found text.`/etc/passwd`"),
+    ("WITH x AS (SELECT * FROM text.`/etc/passwd`) SELECT * FROM x", "found text.`/etc/passwd`"),
+    ("SELECT * FROM (WITH x AS (SELECT 1) SELECT * FROM x) JOIN x", "found x"),
+    ("WITH x AS (SELECT * FROM y), y AS (SELECT 1) SELECT * FROM x", "found y"),
+    ("SELECT * FROM other", "found other"),
+    ("SELECT * FROM global_temp.counts", "found global_temp.counts"),
+    ("SELECT * FROM IDENTIFIER('text.`/etc/passwd`')", "found text.`/etc/passwd`"),
+    ("SELECT * FROM IDENTIFIER(concat('text.', '`/etc/passwd`'))", "PlanWithUnresolvedIdentifier"),
+    ("SELECT IDENTIFIER('reflect')('java.lang.System', 'lineSeparator') FROM counts",
+     "ExpressionWithUnresolvedIdentifier"),
+    ("SELECT reflect('java.lang.System', 'getenv', 'HOME') FROM counts", "the function reflect"),
+    ("SELECT upper(java_method('java.lang.System', 'getenv', 'HOME'))", "the function java_method"),
+    ("SELECT * FROM counts WHERE try_reflect('java.lang.System', 'getenv', 'HOME') = word",
+     "the function try_reflect"),
+    ("SELECT transform(array(1), x -> Reflect('java.lang.System', 'gc')) FROM counts", "Reflect"),
+    ("SELECT status FROM counts GROUP BY GROUPING SETS ((status), (reflect('a', 'b')))", "reflect"),
+    ("SELECT rank() OVER (PARTITION BY reflect('a', 'b') ORDER BY count) FROM counts", "reflect"),
+    ("SELECT rank() OVER w FROM counts WINDOW w AS (PARTITION BY reflect('a', 'b'))", "reflect"),
+    ("SELECT rank() OVER w FROM counts WINDOW w AS (ORDER BY (SELECT 1 FROM text.`/x`))", "text.`/x`"),
+    ("SELECT * FROM counts LATERAL VIEW reflect('a', 'b') x AS y", "the function reflect"),
+    ("SELECT from_xml(word, 'a INT', map('rowValidationXSDPath', '/etc/x')) FROM counts", "from_xml"),
+    ("SELECT builtin.reflect('a', 'b') FROM counts", "the function builtin.reflect"),
+    ("SELECT my_own(word) FROM counts", "the function my_own"),
+    ("SELECT TRANSFORM(word) USING 'touch /tmp/x' FROM counts", "ScriptTransformation"),
+    ("FROM counts SELECT TRANSFORM(word) USING 'touch /tmp/x'", "ScriptTransformation"),
+    ("SELECT * FROM range(10)", "UnresolvedTableValuedFunction"),
+    ("SELECT * FROM counts, LATERAL explode(array(1))", "LateralJoin"),
+    ("SELECT * FROM counts VERSION AS OF 1", "RelationTimeTravel"),
+    ("SELECT * FROM STREAM counts", "NamedStreamingRelation"),
+    ("INSERT OVERWRITE DIRECTORY '/tmp/x' USING parquet SELECT * FROM counts", "InsertIntoDir"),
+    ("FROM counts INSERT INTO other SELECT status", "InsertIntoStatement"),
+    ("CREATE TABLE x AS SELECT * FROM counts", "CreateTableAsSelect"),
+    ("CACHE TABLE x AS SELECT * FROM text.`/etc/passwd`", "CacheTableAsSelect"),
+    ("ADD JAR '/tmp/x.jar'", "AddJarsCommand"),
+    ("SET spark.sql.runSQLOnFiles=true", "SetCommand"),
+    ("DROP VIEW counts", "DropView"),
+    ("EXPLAIN SELECT * FROM counts", "ExplainCommand"),
+    ("EXECUTE IMMEDIATE 'ADD JAR x'", "UnresolvedExecuteImmediate"),
+    ("BEGIN SELECT 1; ADD JAR 'x'; END", "CompoundBody"),
+    ("SELECT * FROM counts; DROP VIEW counts", "cannot parse"),
+    ("SELECT '${env:HOME}' FROM counts", "found ${…}"),
+    ("SELECT", "cannot parse"),
+    (" ", "cannot parse"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def columns(spark):
+    return spark.createDataFrame([], "status INT, count BIGINT, word STRING, at TIMESTAMP").schema
+
+
+@pytest.mark.parametrize("select", FINE)
+def test_one_select_on_the_table_is_accepted(spark, columns, select):
+    check_select(spark, select, "counts", columns)
+    assert not spark.catalog.tableExists("counts"), "the table it was analysed on is gone"
+
+
+@pytest.mark.parametrize(("select", "found"), ATTACKS, ids=[select for select, _ in ATTACKS])
+def test_anything_else_is_refused_and_says_what_was_found(spark, columns, select, found):
+    with pytest.raises(Refused) as refused:
+        check_select(spark, select, "counts", columns)
+    said = str(refused.value)
+    assert "expected one SELECT that reads only the table counts" in said
+    assert found in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("select", "says"),
+    [("SELECT stauts FROM counts", "`stauts`"), ("SELECT other.count FROM counts", "`other`"),
+     ("SELECT count(*), status FROM counts", "status"), ("SELECT upper() FROM counts", "upper")],
+)  # fmt: skip
+def test_a_wrong_column_is_told_with_the_columns_that_are_there(spark, columns, select, says):
+    with pytest.raises(Refused) as refused:
+        check_select(spark, select, "counts", columns)
+    assert says in str(refused.value)
+    assert "the table counts has the columns status, count, word, at" in str(refused.value)
+    assert not spark.catalog.tableExists("counts")
+
+
+@pytest.mark.parametrize(
+    ("select", "says"),
+    [("SELECT * FROM text.`/etc/passwd`",
+      "--select: expected one SELECT that reads only the table words; found text.`/etc/passwd`"),
+     ("SELECT wrod FROM words", "the table words has the columns word, count")],
+)  # fmt: skip
+def test_a_job_refuses_its_select_before_anything_starts(spark, job, tmp_path, select, says):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a b a\n")
+    code, said = job(
+        "word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "memory:words", "--trigger",
+        "available-now", "--checkpoint", tmp_path / "c", "--select", select,
+    )  # fmt: skip
+    assert (code, says in said) == (2, True), said
+    assert '"batch"' not in said
+    assert not (tmp_path / "c").exists()
+    assert not spark.catalog.tableExists("words")
+
+
+def test_a_job_shows_its_select_at_the_end(job, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a b a\n")
+    code, said = job(
+        "word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "memory:shown", "--trigger",
+        "available-now", "--select", "SELECT word FROM shown WHERE count > 1",
+    )  # fmt: skip
+    assert code == 0, said
+    assert "|a   |" in said
+
+
+def test_no_job_reads_a_file_by_its_path_in_sql(spark, job, tmp_path):
+    from pyspark.errors import AnalysisException
+
+    from spark_jobs.runtime import session
+
+    session.start("any")
+    with pytest.raises(AnalysisException):
+        spark.sql("SELECT * FROM text.`/etc/passwd`")
