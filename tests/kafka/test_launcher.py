@@ -154,7 +154,12 @@ def test_ctrl_c_while_java_starts_leaves_nothing_behind(tidemark, tmp_path):
     )  # fmt: skip
     try:
         process = psutil.Process(started.pid)
-        children = eventually(lambda: process.children(recursive=True), 60, "Java")
+
+        def submitted():
+            children = process.children()
+            return children if any("pyspark-shell" in c.cmdline() for c in children) else []
+
+        children = eventually(submitted, 60, "Spark's JVM")
         os.killpg(started.pid, signal.SIGINT)
         out, _ = started.communicate(timeout=60)
         assert not psutil.wait_procs(children, timeout=30)[1]
