@@ -213,11 +213,11 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     broker, topic, tmp_path, land, landing
 ):
     sent(broker, topic, tmp_path, generate(300, 1, DAY))
-    said, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 5})
+    said, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 12})
     assert manifest["read"] == 300
     assert "until its time is up" in said
     sent(broker, topic, tmp_path, generate(300, 2, DAY), again=True)
-    _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 5})
+    _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 12})
     assert manifest["read"] == 300
 
 
