@@ -57,3 +57,17 @@ def test_the_share_of_damaged_lines_is_as_asked_for():
         except ValueError:
             bad += 1
     assert 100 < bad < 300
+
+
+def test_its_statuses_are_those_that_a_report_is_shown_with():
+    statuses = Counter(
+        re.findall(rb'" (\d{3}) ', b"\n".join(_.text for _ in generate(20_000, 1, DAY)))
+    )
+    assert set(statuses) == {b"200", b"206", b"301", b"304", b"400", b"403", b"404", b"500"}
+
+
+def test_who_fetches_what_belongs_to_a_page_comes_from_that_page():
+    lines = [line.text.decode() for line in generate(5000, 1, DAY)]
+    referrers = {line.split('"')[3] for line in lines if "GET /static/" in line}
+    assert referrers
+    assert all(referrer.startswith("https://") for referrer in referrers)

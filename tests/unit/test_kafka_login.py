@@ -1,5 +1,7 @@
 """Files of Kafka client properties: what is read, and what is refused by file and line."""
 
+import ssl
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,3 +166,29 @@ def test_a_key_that_does_not_belong_to_its_certificate_is_refused(login, tmp_pat
     path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
     with pytest.raises(ProducerError, match=r"client.properties: its certificates or key"):
         login_options(path)
+
+
+def test_python_logs_in_with_what_the_file_says(login, tmp_path):
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    path = login(
+        "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n"
+        f"sasl.jaas.config={jaas('me', 'it')}\n"
+        "ssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n"
+    )
+    told = login_options(path)
+    assert isinstance(told.pop("ssl_context"), ssl.SSLContext)
+    assert told == {
+        "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "me", "sasl_plain_password": "it",
+    }  # fmt: skip
+
+
+def test_a_certificate_logs_in_without_a_user(login, tmp_path):
+    kept_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
+    path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
+    told = login_options(path)
+    assert isinstance(told.pop("ssl_context"), ssl.SSLContext)
+    assert told == {
+        "security_protocol": "SSL", "sasl_mechanism": None, "sasl_plain_username": None,
+        "sasl_plain_password": None,
+    }  # fmt: skip

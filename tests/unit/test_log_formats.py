@@ -186,3 +186,18 @@ def test_a_line_is_known_by_its_format():
         assert recognise(line, given_format) == (name, moment), line
     for line in ("", "junk", "{}", "{" * 100_000, '{"status":200}', "[1]"):
         assert recognise(line, given_format) is None
+
+
+@pytest.mark.parametrize(("text", "line", "vhost"), [
+    ("%v:%p %h %t \"%r\" %>s", "www.example.org:8443 192.0.2.1 {} \"GET / HTTP/1.1\" 200",
+     "www.example.org:8443"),
+    ("%v %p %h %t \"%r\" %>s", "www.example.org 8443 192.0.2.1 {} \"GET / HTTP/1.1\" 200",
+     "www.example.org"),
+    ("%v:%h %p %t \"%r\" %>s", "www.example.org:192.0.2.1 8443 {} \"GET / HTTP/1.1\" 200",
+     "www.example.org"),
+    ("%p:%v %h %t \"%r\" %>s", "8443:www.example.org 192.0.2.1 {} \"GET / HTTP/1.1\" 200",
+     "www.example.org"),
+])  # fmt: skip
+def test_a_port_is_of_the_host_name_that_it_stands_behind(text, line, vhost):
+    fields = compile_log_format(text).read(line.format("[17/May/2015:10:05:03 +0000]"))
+    assert (fields["vhost"], fields["host"]) == (vhost, "192.0.2.1")

@@ -1,7 +1,7 @@
 import pytest
 
 from spark_jobs.runtime.arguments import stream_arguments, watch_arguments
-from spark_jobs.runtime.combinations import ROWS, TOTALS
+from spark_jobs.runtime.combinations import ROWS, TOTALS, any_of
 from spark_jobs.runtime.words import (
     Refused,
     parse_sink,
@@ -185,3 +185,18 @@ def test_a_landing_has_its_checkpoint_beside_its_data():
         ["--source", "text:/a", "--sink", "orc:/b/data"]
     )
     assert parse_words(args, ROWS).sink.kind == "orc"
+
+
+def test_the_ports_of_a_socket_source_are_those_that_there_are():
+    for port in (1, 65535):
+        assert parse_source(f"socket:localhost:{port}").name == f"localhost:{port}"
+    for port in (0, 65536):
+        with pytest.raises(Refused, match="such as socket:localhost:9999"):
+            parse_source(f"socket:localhost:{port}")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
+)
+def test_what_is_accepted_is_listed_as_one_says_it(words, text):
+    assert any_of(words) == text
