@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from airflow.providers.apache.spark.hooks import spark_submit as spark_submit_hook
+from jinja2 import Template
 
 from include import spark_submit
 from include.local_stack.airflow import environment
@@ -147,3 +148,11 @@ def test_jars_for_s3_are_where_spark_looks_beside_its_own(tmp_path, monkeypatch)
     assert "SPARK_DIST_CLASSPATH" not in environment(load_settings(env))
     told = environment(load_settings(env | {"TIDEMARK_LANDING_DATA": "s3a://lake"}))
     assert told["SPARK_DIST_CLASSPATH"] == f"{tmp_path}/jars-s3/s3/*"
+
+
+def test_the_other_kind_of_a_source_is_known_of_a_template_too():
+    kinds = [spark_submit.other_kind(kind) for kind in ("kafka", "files")]
+    assert kinds == ["files", "kafka"]
+    template = Template(spark_submit.other_kind("{{ params.source }}"))
+    rendered = {kind: template.render(params={"source": kind}) for kind in ("kafka", "files")}
+    assert rendered == {"kafka": "files", "files": "kafka"}

@@ -314,3 +314,17 @@ def all_texts(settings, topic):
 def test_a_replay_sends_no_heartbeat(broker, topic, tmp_path, messages):
     sent(broker, topic, tmp_path, generate(20, 1, DAY))
     assert not [key for key, *_ in messages() if b"heartbeat" in key]
+
+
+def test_clicks_are_sent_at_the_rate_that_is_asked_for(broker, topic):
+    command = [sys.executable, "-m", "producers.clickstream", "--count", "41", "--rate", "10",
+               "--to", f"kafka:{topic}", "--servers", broker.kafka_servers]  # fmt: skip
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert f"41 messages acknowledged by topic {topic}" in done.stderr
+    consumer = KafkaConsumer(topic, bootstrap_servers=broker.kafka_servers, auto_offset_reset="earliest",
+                             consumer_timeout_ms=3000)  # fmt: skip
+    times = [message.timestamp for message in consumer]
+    consumer.close()
+    assert len(times) == 41
+    assert max(times) - min(times) >= 1500, "milliseconds; the first message waits for the broker"

@@ -217,3 +217,13 @@ def test_a_sample_is_short_and_cannot_command_a_terminal(job, text):
     assert sample.startswith("  sample: \\x1b[2Jxxx")
     assert sample.endswith("x…")
     assert len(sample) < 230
+
+
+def test_nothing_clicked_at_the_first_second_of_1970_is_an_event(spark):
+    """The least that fits: one less of anything is a reason, and the only one."""
+    least = {"Clicks": 0, "Impressions": 0, "ts": 0}
+    less = {"Clicks": "negative", "Impressions": "negative", "ts": "before 1970"}
+    rows = [(json.dumps(least),), *[(json.dumps(least | {name: -1}),) for name in less]]
+    found = parse_clicks(spark.createDataFrame(rows, "value STRING"), "socket", "rows").collect()
+    kinds = [row.misfit and {k: v for k, v in row.misfit.asDict().items() if v} for row in found]
+    assert kinds == [None, *({name: kind} for name, kind in less.items())]

@@ -472,3 +472,27 @@ def test_any_bytes_are_read_into_one_row_good_or_bad(spark, lines):
     for row in rows:
         assert (row.bad_reason is None) == (row.host is not None)
         assert row.bad_reason in {None, *BAD_REASONS}
+
+
+def test_lines_of_a_message_have_their_starts_however_many_they_are(spark):
+    """Starts are made by 25 lines: one less, as many, and one more."""
+    messages, expected = [], []
+    for count in (1, 24, 25, 26, 49, 50, 51, 76):
+        texts = [b"x" * (n % 7) for n in range(count)]
+        starts = [sum(len(text) + 1 for text in texts[:n]) + 9 for n in range(count)]
+        messages.append((f"log{count}:9".encode(), b"\n".join(texts) + b"\n", "t", 0, count))
+        expected += [
+            (f"log{count}:{start}", text.decode())
+            for start, text in zip(starts, texts, strict=True)
+        ]
+    ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
+    rows = kafka_lines(spark.createDataFrame(messages, ddl)).select("line_id", "line").collect()
+    assert sorted(tuple(row) for row in rows) == sorted(expected)
+
+
+def test_parsed_lines_have_the_columns_of_the_contract_once(spark):
+    lines = spark.createDataFrame([(a_line(), "f", 7)], "line STRING, file STRING, n INT")
+    contract = [column.split()[0] for column in ACCESS_LOG_DDL.split(",")]
+    own = ("event_date", "line_id", "topic", "partition", "offset", "file")
+    expected = ["file", "n", *(name for name in contract if name not in own)]
+    assert sorted(parse_lines(lines).columns) == sorted(expected)

@@ -1,6 +1,7 @@
 """What is left out of landed rows: the bits of addresses, parameters of queries."""
 
 import ipaddress
+from string import ascii_letters, digits
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -176,3 +177,13 @@ def test_a_line_made_to_be_hard_is_done_all_the_same(spark, names, filler):
     assert row.raw.endswith(" 192.0.2.0")
     (row,) = landed(spark, [a_line(host=filler.replace('"', "") * 5_000)], 1)
     assert row.host
+
+
+def test_a_name_that_only_ends_like_one_stays_with_its_value(spark):
+    query = "&".join(f"{character}token=2" for character in ascii_letters + digits + "_-.~+")
+    line = a_line(
+        request=f"GET /p?{query} HTTP/1.1", referrer=f"https://example.org/{query}?{query}"
+    )
+    good, bad = landed(spark, [line, f"junk /p?{query}"], 0, NAMES)
+    assert (good.query, good.referrer) == (query, f"https://example.org/{query}?{query}")
+    assert bad.raw == f"junk /p?{query}"

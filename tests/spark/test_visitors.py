@@ -2,7 +2,9 @@
 
 import json
 import os
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import duckdb
 import pytest
@@ -12,7 +14,9 @@ from spark_jobs.counting.places import places_of
 from spark_jobs.counting.sources import add_sources, searched_for
 from spark_jobs.counting.trouble import attack_kind
 from spark_jobs.counting.user_agents import describe
+from spark_jobs.counting.visitors import IS_PAGE
 from spark_jobs.transforms.access_log import landed_lines, lines_of, parse_lines
+from spark_jobs.transforms.visitors import is_page
 from spark_jobs.watch_access_log import visits
 from tests.spark.counted_days import counted, summaries_of
 
@@ -274,3 +278,38 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     )  # fmt: skip
     assert found == sorted(batch)
     assert len(found) >= 5
+
+
+def test_the_stream_calls_the_same_requests_pages_as_the_batch(spark):
+    statuses = (None, 199, 200, 299, 300, 303, 304, 305, 404)
+    paths = (None, "/a", "/a.PNG", "/a.html", "/png", "/a.css/b")
+    rows = list(product(statuses, (None, "GET", "POST", "HEAD"), paths))
+    pages = {
+        row for row in rows
+        if row[0] in (200, 299, 304) and row[1] in ("GET", "POST") and row[2] not in (None, "/a.PNG")
+    }  # fmt: skip
+    requests = spark.createDataFrame(rows, "status INT, method STRING, endpoint STRING")
+    assert {tuple(row) for row in requests.where(is_page()).collect()} == pages
+    db = duckdb.connect()
+    db.execute("CREATE TABLE requests (status INTEGER, method VARCHAR, endpoint VARCHAR)")
+    db.executemany("INSERT INTO requests VALUES (?, ?, ?)", rows)
+    assert set(db.execute(f"SELECT * FROM requests WHERE {IS_PAGE}").fetchall()) == pages
+
+
+@pytest.mark.parametrize(
+    ("flags", "day"), [([], "2015-05-17"), (["--time-zone", "Asia/Tokyo"], "2015-05-18")]
+)
+def test_visits_that_are_watched_are_of_the_zones_day(spark, job, tmp_path, flags, day):
+    for number, seconds in enumerate((79_200, 200_000, 400_000)):  # 23:00, and days later
+        (tmp_path / f"{number}.log").write_text(line(seconds, f"/{number}") + "\n")
+        os.utime(tmp_path / f"{number}.log", (number, number))
+    table, manifest, started = f"watched_{len(flags)}", tmp_path / "manifest.json", time.monotonic()
+    code, said = job(
+        "watch_access_log", "--source", f"text:{tmp_path}", "--sink", f"memory:{table}", "--show", "visits",
+        "--trigger", "available-now", "--max-files-per-trigger", 1,
+        "--manifest", manifest, *flags,
+    )  # fmt: skip
+    assert code == 0, said
+    assert 0 < json.loads(manifest.read_text())["seconds"] < time.monotonic() - started
+    first = spark.table(table).where("entry = '/0'").collect()
+    assert [(str(row.event_date), row.pages) for row in first] == [(day, 1)]

@@ -2,8 +2,12 @@
 
 import re
 
+import pytest
+
 from include.filters import filter_name
 from include.reporting.served import NAME
+from spark_jobs.runtime.words import Refused
+from spark_jobs.summarise_access_log import Filter
 
 NOTHING = {"only_path": None, "only_host": None, "only_status": None, "people_only": False}
 
@@ -27,3 +31,20 @@ def test_a_filter_has_one_folder_and_no_two_share_it():
             "or Airflow would not serve it"
         )
         assert ".." not in name.split("/")
+
+
+@pytest.mark.parametrize("status", ["", "404", "100", "599", "4xx", "1xx", "5xx"])
+def test_a_filter_names_a_status_or_a_class(status):
+    assert Filter(status=status).told() == (
+        {"path": "", "host": "", "status": status, "people_only": False} if status else None
+    )
+
+
+@pytest.mark.parametrize(
+    "status", ["4", "40", "4x", "xx4", "600", "099", "6xx", "4xx5", "404 ", "4XX"]
+)
+def test_a_filter_of_no_status_is_refused_with_what_is_one(status):
+    with pytest.raises(
+        Refused, match=rf"--only-status {status!r}: expected a status \(404\) or a class"
+    ):
+        Filter(status=status)

@@ -425,3 +425,12 @@ def test_look_at_opens_no_link(tmp_path, secret):
     (tmp_path / "a.log").symlink_to(secret)
     with pytest.raises(Damaged, match="a symbolic link"):
         look_at(tmp_path / "a.log")
+
+
+def test_look_at_reads_from_the_first_byte_on_and_refuses_what_is_no_log(tmp_path):
+    (tmp_path / "a.log").write_bytes(b"1 [17/May/2015:23:30:00 +0000] 200\n")
+    about = look_at(tmp_path / "a.log", "%h %t %>s")
+    assert (about["lines"], about["first"]) == (1, "2015-05-17T23:30:00+00:00")
+    (tmp_path / "b.txt").write_bytes(b"no log\n")
+    with pytest.raises(Damaged, match="not recognised as an access log"):
+        look_at(tmp_path / "b.txt")

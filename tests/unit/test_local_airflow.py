@@ -10,6 +10,7 @@ import pytest
 
 from include.local_stack import airflow
 from include.local_stack.airflow import Api
+from include.local_stack.processes import StackError
 from include.settings import load_settings
 
 PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
@@ -68,3 +69,43 @@ def test_the_first_night_is_the_day_of_the_first_start_and_stays(tmp_path):
     assert found in days
     (tmp_path / "run" / "first_night").write_text("2026-02-03\n")
     assert airflow.environment(settings)["TIDEMARK_FIRST_NIGHT"] == "2026-02-03"
+
+
+def log_in(home, password="secret"):
+    (home / "airflow").mkdir(exist_ok=True)
+    kept = home / "airflow" / "simple_auth_manager_passwords.json.generated"
+    kept.write_text(json.dumps({"admin": password}))
+
+
+TOKEN = {"POST /auth/token": {"access_token": "t"}}
+
+
+def test_a_run_is_triggered_with_a_token_that_is_asked_for_once(tmp_path):
+    log_in(tmp_path)
+    triggered = "POST /api/v2/dags/d/dagRuns"
+    with answering(TOKEN | {triggered: {"dag_run_id": "run 1"}}, tmp_path) as (api, asked):
+        assert [api.trigger("d", {"day": day}) for day in ("1", "2")] == ["run 1", "run 1"]
+    assert asked == [
+        ("POST /auth/token", {"username": "admin", "password": "secret"}, None),
+        (triggered, {"logical_date": None, "conf": {"day": "1"}}, "Bearer t"),
+        (triggered, {"logical_date": None, "conf": {"day": "2"}}, "Bearer t"),
+    ]
+
+
+def test_what_the_api_refuses_is_told_in_its_words(tmp_path):
+    with answering(TOKEN, tmp_path) as (api, _):
+        with pytest.raises(StackError, match="Airflow has not written .*; see `make status`"):
+            api.dags()
+        log_in(tmp_path)
+        with pytest.raises(StackError, match=r"refused GET /dags: 404 .*Not Found"):
+            api.dags()
+
+
+def test_a_pool_that_is_there_stays_as_it_is(tmp_path):
+    log_in(tmp_path)
+    answers = TOKEN | {"GET /api/v2/pools?limit=1000": {"pools": [{"name": "spark"}]},
+                       "POST /api/v2/pools": {}}  # fmt: skip
+    with answering(answers, tmp_path) as (api, asked):
+        for name in ("spark", "lake"):
+            api.ensure("pools", name, {"name": name})
+    assert [body for what, body, _ in asked if what == "POST /api/v2/pools"] == [{"name": "lake"}]

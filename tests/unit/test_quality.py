@@ -6,7 +6,7 @@ import pytest
 
 from include.lake import reports, summaries
 from include.publishing import publish_days
-from include.quality import NotFit, check_day
+from include.quality import NotFit, check_day, check_run
 from include.settings import load_settings
 from tests.unit.test_report import a_summary
 
@@ -197,3 +197,12 @@ def test_an_hour_that_the_clock_leaves_out_is_no_silence_and_a_double_one_counts
     summary = a_summary(day=day, time_zone="Europe/Paris", by_hour=hours)
     (silence,) = [c for c in check_day(summary, settings.lake, settings) if c.name == "silence"]
     assert (silence.value, silence.level) == (gap, "warn" if gap >= 2 else "ok")
+
+
+@pytest.mark.parametrize(
+    ("landed", "level", "value"),
+    [({}, "ok", 0), ({"future": 0}, "ok", 0), ({"future": 3}, "warn", 3)],
+)
+def test_lines_from_the_future_are_said_of_the_run_that_landed_them(settings, landed, level, value):
+    (check,) = check_run(landed, settings)
+    assert (check.name, check.level, check.value) == ("future", level, value)
