@@ -9,7 +9,7 @@ import runpy
 import shlex
 import signal
 import sys
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from include.local_stack.jars import needs_s3, pyspark_home
@@ -17,7 +17,7 @@ from include.local_stack.java import java_home
 from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings, restrict_new_files
-from include.spark_conf import CONNECTOR_JARS, kafka_flags, spark_conf
+from include.spark_conf import CONNECTOR_JARS, kafka_flags, line_flags, spark_conf
 
 MODULES = {
     "produce clickstream": "producers.clickstream", "produce access_log": "producers.access_log",
@@ -91,7 +91,7 @@ def _run_job(words: list[str]) -> None:
         env["SPARK_LOCAL_IP"] = "127.0.0.1"
     if needs_s3(settings):
         env["SPARK_DIST_CLASSPATH"] = f"{settings.s3_jars}/s3/*"
-    flags = with_servers(settings, flags)
+    flags = with_settings(settings, job, flags)
     submit = _submit_flags(settings, _needs_kafka(flags), "info" if "--verbose" in own else "off")
     if "--print-command" in own:
         command = [
@@ -109,12 +109,17 @@ def _run_job(words: list[str]) -> None:
     _become(application, flags)
 
 
-def with_servers(settings: Settings, flags: list[str]) -> list[str]:
-    """A job's flags with those that the settings know, if it reads or writes Kafka."""
-    if not _needs_kafka(flags):
-        return flags
-    known = {f"--{name.replace('_', '-')}": value for name, value in kafka_flags(settings).items()}
-    return flags + [f"{flag}={value}" for flag, value in known.items() if not _has(flags, flag)]
+def with_settings(settings: Settings, job: str, flags: list[str]) -> list[str]:
+    """A job's flags with those that the settings know: how lines are read, and where Kafka is."""
+    # What a setting does not change is the job's own default; those of W3C files are of the inbox.
+    usual = line_flags(Settings(home=settings.home), job)
+    known = {
+        name: value for name, value in line_flags(settings, job).items() if value != usual[name]
+    }
+    if _needs_kafka(flags):
+        known |= kafka_flags(settings)
+    words = {f"--{name.replace('_', '-')}": value for name, value in known.items()}
+    return flags + [f"{flag}={value}" for flag, value in words.items() if not _has(flags, flag)]
 
 
 def _needs_kafka(flags: list[str]) -> bool:
@@ -141,7 +146,7 @@ def _has(flags: list[str], flag: str) -> bool:
 
 def _value(flags: list[str], name: str) -> str:
     """The value of `--name value` or `--name=value`."""
-    for word, after in zip(flags, [*flags[1:], ""], strict=True):
+    for word, after in zip_longest(flags, flags[1:], fillvalue=""):
         if word == f"--{name}":
             return after
         if word.startswith(f"--{name}="):

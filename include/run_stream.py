@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
-from include.spark_conf import kafka_flags
-from include.spark_submit import flags, parsing
+from include.spark_conf import kafka_flags, line_flags
+from include.spark_submit import flags
 
 DAG = "run_stream"
 JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",
@@ -22,12 +22,6 @@ FILES = ("text", "csv", "json", "orc", "parquet")
 OWN_FLAGS = {
     "clickstream_totals": ("shape", "by", "watermark"), "land_clickstream": ("shape",),
     "watch_access_log": ("show",),
-}  # fmt: skip
-# The settings about lines that a job takes: how they are read, and what of them is hidden.
-READING = ("log_format", "w3c_fields", "anonymise", "drop_query_names")
-OF_LINES = {
-    "land_access_log": (*READING, "time_zone", "future_hours"), "watch_access_log": (*READING, "time_zone"),
-    "route_errors": ("log_format",), "land_clickstream": ("time_zone",),
 }  # fmt: skip
 
 
@@ -51,9 +45,7 @@ def flags_of(settings: Settings, params: dict[str, Any], run_id: str) -> list[st
         "stop_file": manifest.with_suffix(".stop"),
     }  # fmt: skip
     found |= {name: params[name] for name in OWN_FLAGS.get(job, ())}
-    # Not as a template: what comes by XCom is not rendered again.
-    told = parsing(settings) | {"log_format": settings.log_format}
-    found |= {name: told[name] for name in OF_LINES.get(job, ())}
+    found |= line_flags(settings, job)
     if not job.startswith("land_") and sink.partition(":")[0] not in ("console", "memory"):
         engine = params["trigger"].partition(" ")[0]
         engine = engine if engine in ("continuous", "real-time") else "micro-batch"

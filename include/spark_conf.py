@@ -1,10 +1,22 @@
 """What every Spark job is submitted with. Importing this imports neither Airflow nor pyspark."""
 
+from include.lake import formats_of, ready
 from include.local_stack.class_archive import java_options
 from include.settings import PROJECT, Settings
 
 SUMS = (PROJECT / "include" / "local_stack" / "jars.sha256").read_text().split()
 CONNECTOR_JARS = [name for name in SUMS if name.startswith("connector/")]
+# The settings by which a job reads and hides lines.
+READING = ("log_format", "w3c_fields", "anonymise", "drop_query_names")
+OF_LINES = {
+    "land_access_log": (*READING, "time_zone", "future_hours"),
+    "replay_bad_lines": (*READING, "time_zone", "future_hours"),
+    "watch_access_log": (*READING, "time_zone"),
+    "route_errors": ("log_format",),
+    "land_clickstream": ("time_zone",),
+    "summarise_access_log": ("time_zone",),
+    "summarise_clickstream": ("time_zone",),
+}
 MANY_LINES = 1_000_000
 LOGGING = PROJECT / "include" / "log4j2.properties"
 
@@ -36,3 +48,16 @@ def kafka_flags(settings: Settings) -> dict[str, str]:
     """The flags by which a job reaches Kafka. The login is named, not told: the command is logged."""
     login = {"kafka_login": settings.kafka_spark_login} if settings.kafka_spark_login else {}
     return {"servers": settings.kafka_servers, **login}
+
+
+def line_flags(settings: Settings, job: str) -> dict[str, str]:
+    """The flags by which a job reads lines and hides what the site does not keep; {} if it reads none."""
+    known = {
+        "time_zone": settings.time_zone,
+        "log_format": settings.log_format,
+        "anonymise": str(settings.anonymise_addresses),
+        "drop_query_names": settings.drop_query_names,
+        "future_hours": str(settings.future_hours),
+        "w3c_fields": str(formats_of(ready(settings, "access_log"))),
+    }
+    return {name: known[name] for name in OF_LINES.get(job, ())}

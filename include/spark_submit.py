@@ -7,9 +7,9 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from include.lake import formats_of, landing, ready
+from include.lake import landing
 from include.settings import PROJECT, Settings, load_settings
-from include.spark_conf import CONNECTOR_JARS, kafka_flags, spark_conf
+from include.spark_conf import CONNECTOR_JARS, kafka_flags, line_flags, spark_conf
 
 CONNECTION = "spark_default"
 
@@ -62,16 +62,10 @@ def spark_job(
 
 
 def parsing(settings: Settings) -> dict[str, str]:
-    """The flags by which access-log lines are read: for landing them, and replaying bad ones."""
-    return {
-        "time_zone": settings.time_zone,
-        # As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
-        "log_format": "{{ " + repr(settings.log_format) + " }}",
-        "anonymise": str(settings.anonymise_addresses),
-        "drop_query_names": settings.drop_query_names,
-        "future_hours": str(settings.future_hours),
-        "w3c_fields": str(formats_of(ready(settings, "access_log"))),
-    }
+    """The flags by which access-log lines are read, as a template: for landing, and replaying bad ones."""
+    found = line_flags(settings, "land_access_log")
+    # As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
+    return found | {"log_format": "{{ " + repr(settings.log_format) + " }}"}
 
 
 def summarise_days(

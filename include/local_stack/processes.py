@@ -155,7 +155,9 @@ def listening() -> Iterator[tuple[str, int, int | None]]:
     """Address, port and process id (if it may be seen) of every listening TCP socket here."""
     for connection in psutil.net_connections(kind="tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
-            yield connection.laddr.ip, connection.laddr.port, connection.pid
+            # Java listens on an IPv4 address with an IPv6 socket.
+            address = connection.laddr.ip.removeprefix("::ffff:")
+            yield address, connection.laddr.port, connection.pid
 
 
 def _send(process: psutil.Process, number: signal.Signals) -> None:

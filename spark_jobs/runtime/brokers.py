@@ -3,6 +3,7 @@
 import argparse
 import socket
 import struct
+from difflib import SequenceMatcher
 from typing import Any
 
 from py4j.java_gateway import JavaPackage
@@ -70,7 +71,12 @@ def check_topic(spark: SparkSession, args: argparse.Namespace, topic: str) -> No
     told = client_properties(args)
     if ask_broker(spark, told, topic) is not None:
         return
-    names = _topics(spark, told)
+    # The likeliest first: most wrong names are mistyped ones.
+    names = sorted(
+        _topics(spark, told),
+        key=lambda name: SequenceMatcher(None, topic, name).ratio(),
+        reverse=True,
+    )
     more = f" and {len(names) - MOST_TOPICS:,} more" if len(names) > MOST_TOPICS else ""
     raise Refused(
         f"topic {topic!r}: the topic does not exist at {args.servers}, which has "

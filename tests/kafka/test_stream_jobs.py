@@ -109,13 +109,14 @@ def test_a_port_that_is_no_broker_is_said_by_its_name(job, answer):
     assert f"{at} (accepts connections but is no Kafka broker)" in said.splitlines()[-1]
 
 
-def test_a_wrong_topic_is_named_with_those_that_there_are(job, broker, topic):
-    code, said = job("word_count", "--source", "kafka:klickstream", "--servers", broker.kafka_servers,
+def test_a_wrong_topic_is_named_with_the_one_that_was_meant(job, broker, topic):
+    wrong = topic.replace("meant", "maent")
+    code, said = job("word_count", "--source", f"kafka:{wrong}", "--servers", broker.kafka_servers,
                      "--sink", "console")  # fmt: skip
     assert code == 2
-    assert said.startswith("word_count: topic 'klickstream': the topic does not exist at ")
-    assert topic in said
-    assert "`./tidemark topics klickstream` makes it" in said
+    assert said.startswith(f"word_count: topic '{wrong}': the topic does not exist at ")
+    assert f"which has {topic}" in said
+    assert f"`./tidemark topics {wrong}` makes it" in said
 
 
 def test_a_missing_topic_to_write_is_said_within_thirty_seconds(job, broker, tmp_path):

@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
-from include.launcher import with_servers
+from include.launcher import with_settings
 from include.local_stack.doctor import free_port
 from include.settings import PROJECT, load_settings
 from producers.kafka_client import ensure_topics
-from tests.conftest import kill_family
+from tests.conftest import eventually, kill_family
 
 PAGE = (PROJECT / "docs" / "streams.md").read_text()
 EXAMPLES = {
@@ -36,12 +37,26 @@ def plain(line: str) -> str:
     return re.sub(r" +", " ", line).strip()
 
 
+def empty_topics(servers: str, names: list[str]) -> None:
+    """Topics as a new broker has them: other tests may have sent to them."""
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+
+    def there() -> set[str]:
+        return set(admin.list_topics()) & set(names)
+
+    if there():
+        admin.delete_topics(sorted(there()))
+        eventually(lambda: not there(), 30, "the topics to be gone")
+    admin.close()
+    ensure_topics(servers, names, partitions=2, replication=1)
+
+
 @pytest.fixture
 def example(broker, jars, job, tmp_path):
     """Runs the commands of an example, on the tests' broker and in a folder that goes; gives their output."""
     port = free_port(9990)
     env = {"TIDEMARK_KAFKA_SERVERS": broker.kafka_servers, "TIDEMARK_HOME": str(tmp_path)}
-    ensure_topics(broker.kafka_servers, load_settings().topics, partitions=2, replication=1)
+    empty_topics(broker.kafka_servers, load_settings().topics)
     (tmp_path / "jars").symlink_to(jars)
 
     def as_shell(block: str) -> str:
@@ -58,7 +73,7 @@ def example(broker, jars, job, tmp_path):
 
     def in_session(command: str) -> str:
         name, *flags = shlex.split(command.replace("\\\n", ""))
-        code, out = job(name, *with_servers(load_settings(env), flags))
+        code, out = job(name, *with_settings(load_settings(env), name, flags))
         assert code == (1 if "every event that was read is bad" in out else 0), out[-3000:]
         return out
 
