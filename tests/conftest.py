@@ -1,5 +1,6 @@
 """What tests share: one Spark session and one broker a run, and how long each group took."""
 
+import functools
 import importlib
 import logging
 import os
@@ -19,9 +20,8 @@ import pytest
 
 from include.local_stack.class_archive import ensure_archive
 from include.local_stack.doctor import free_port
-from include.local_stack.jars import FOR_S3, connector_jars, ensure_jars, pyspark_home
+from include.local_stack.jars import connector_jars, ensure_jars, pyspark_home
 from include.local_stack.java import java_home
-from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
@@ -76,26 +76,19 @@ def java() -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_jars(java) -> Path | None:
-    """What Spark needs for S3, brought once; None where 670 MB cannot be reached."""
-    folder = load_settings().s3_jars
-    try:
-        ensure_jars(folder, FOR_S3)
-    except StackError as error:
-        if "missing" not in str(error):  # changed ones are no matter of the network
-            raise
-        print(error)
-        return None
-    return folder
+def more_classes() -> str:
+    """What Spark's session has on its class path beside its own jars; the cluster's tests have more."""
+    return ""
 
 
 @pytest.fixture(scope="session")
-def spark(jars, s3_jars, tmp_path_factory):
-    """One Spark session for the whole run, with the Kafka connector, S3 and the jobs' zip."""
+def spark(jars, more_classes, tmp_path_factory):
+    """One Spark session for the whole run, with the Kafka connector and the jobs' zip."""
+    from py4j.java_gateway import JVMView
     from pyspark.sql import SparkSession
 
-    if s3_jars:
-        os.environ["SPARK_DIST_CLASSPATH"] = f"{s3_jars}/s3/*"
+    if more_classes:
+        os.environ["SPARK_DIST_CLASSPATH"] = more_classes
     # Python workers find what they run in the zip, as with --py-files.
     archive = package_jobs(tmp_path_factory.mktemp("session") / "spark_jobs.zip")
     builder = SparkSession.builder.master("local[3]").appName("tests")
@@ -113,6 +106,9 @@ def spark(jars, s3_jars, tmp_path_factory):
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
     }.items():
         builder = builder.config(key, value)
+    # PySpark asks for a class by its name again and again, and Java looks for it in 300 jars: a fifth
+    # of the tests' time.
+    JVMView.__getattr__ = functools.cache(JVMView.__getattr__)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     yield session

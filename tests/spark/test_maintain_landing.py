@@ -11,18 +11,20 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL
 from include.settings import PROJECT
 from spark_jobs import maintain_landing
 from spark_jobs.runtime import sink_log
 from spark_jobs.runtime.landing import read_landing
+from spark_jobs.runtime.sink_log import LandedFile
 from spark_jobs.runtime.words import Refused
 from tests.builders import a_line
 from tests.conftest import eventually, kill_family, run
 
 FIRST = date(2026, 3, 1)
-LAST_OF_FIRST_DAY = 7  # files from this number on have no line of the first day
+LAST_OF_FIRST_DAY = 5  # files from this number on have no line of the first day
 DAYS = [(FIRST + timedelta(n)).isoformat() for n in range(4)]
 
 
@@ -82,9 +84,9 @@ def rows(spark, data):
 
 
 @pytest.fixture
-def compacted_every_fourth(spark):
+def compacted_every_third(spark):
     """The sink's log, which Spark compacts at every tenth batch: a test need not land so many."""
-    spark.conf.set("spark.sql.streaming.fileSink.log.compactInterval", 4)
+    spark.conf.set("spark.sql.streaming.fileSink.log.compactInterval", 3)
     yield
     spark.conf.unset("spark.sql.streaming.fileSink.log.compactInterval")
 
@@ -102,11 +104,11 @@ def data_files(data):
 
 
 def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_the_log(
-    spark, tmp_path, data, land, maintain, rows, compacted_every_fourth
+    spark, tmp_path, data, land, maintain, rows, compacted_every_third
 ):
-    land(range(9))
+    land(range(6))
     before, files = rows(), data_files(data)
-    assert (data / "_spark_metadata" / "7.compact").is_file()
+    assert (data / "_spark_metadata" / "5.compact").is_file()
     told = maintain()
     assert rows() == before
     assert Counter(repr(r) for r in read_landing(spark, data, ACCESS_LOG_DDL).collect()) == before
@@ -115,20 +117,20 @@ def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_th
         f.path for listed in sink_log.listed(data).values() for f in listed
     ), "nothing lies there that is not read"
     merged = {each["day"]: each for each in told["merged"]}
-    assert (merged[DAYS[0]]["before"]["files"], merged[DAYS[0]]["after"]["files"]) == (7, 1)
+    assert (merged[DAYS[0]]["before"]["files"], merged[DAYS[0]]["after"]["files"]) == (5, 1)
     of_a_day = [path for path in data_files(data) if DAYS[0] in path.parent.name]
     largest = max(of_a_day, key=lambda path: path.stat().st_size)
     times = [row.timestamp for row in spark.read.parquet(str(largest)).collect()]
     assert times == sorted(times)
-    assert len(times) == 14
-    for first in range(9, 18, 3):  # over 11.compact and 15.compact, merged between
-        told = land(range(first, first + 3), f"run{first}")
-        assert (told["read"], told["bad"]) == (18, 6)
-        if first % 2 == 0:
+    assert len(times) == 10
+    for first in (6, 8, 10):  # over 8.compact and 11.compact, merged between
+        told = land(range(first, first + 2), f"run{first}")
+        assert (told["read"], told["bad"]) == (12, 4)
+        if first == 8:
             maintain(run=f"keep{first}")
     compacts = {path.name for path in (data / "_spark_metadata").glob("*.compact")}
-    assert compacts >= {"7.compact", "11.compact", "15.compact"}
-    assert sum(rows().values()) == 18 * 6
+    assert compacts >= {"5.compact", "8.compact", "11.compact"}
+    assert sum(rows().values()) == 12 * 6
     assert {name: rows()[name] for name in before} == before
     assert land((), "nothing new")["read"] == 0
 
@@ -146,9 +148,9 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path, data, land, 
 
 
 def test_days_that_go_leave_the_others_as_they_are(
-    tmp_path, data, land, maintain, rows, compacted_every_fourth
+    tmp_path, data, land, maintain, rows, compacted_every_third
 ):
-    land(range(9))
+    land(range(6))
     kept = rows(DAYS[0])
     replayed = data.parent / "replayed" / "run-1"
     for day in DAYS[:2]:
@@ -163,7 +165,7 @@ def test_days_that_go_leave_the_others_as_they_are(
     assert [path.name for path in replayed.iterdir()] == [f"event_date={DAYS[1]}"]
     assert told["replayed"] == {f"replayed/run-1/event_date={DAYS[0]}": {"files": 1, "bytes": 4}}
     assert maintain("--remove-days", DAYS[0], run="again")["removed"] == {}
-    land([9], "next")
+    land([6], "next")
     assert sum(rows().values()) == sum(kept.values()) + 6
 
 
@@ -337,7 +339,7 @@ def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
     spark, data, land, maintain
 ):
     """A reader that listed the files before and opens them after they are gone fails; none is wrong."""
-    land(range(12))
+    land(range(4))
     files, counts, failed, end = set(), set(), set(), threading.Event()
 
     def read():
@@ -359,5 +361,55 @@ def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
     finally:
         end.set()
         reader.join()
-    assert counts == {24}
+    assert counts == {8}
     assert failed <= {True}
+
+
+def test_lines_without_a_day_stay_on_the_day_that_is_the_first_to_stay(data, land, maintain, rows):
+    land(range(2))
+    later = (date.today() + timedelta(2)).isoformat()
+    (name,) = maintain("--undated-before", later, dry_run="true")["removed"]
+    before = rows()
+    assert maintain("--undated-before", name.rpartition(" ")[2])["removed"] == {}
+    assert rows() == before
+
+
+def write_rows(spark, folder, name, rows):
+    """A Parquet file of rows of (host, user, bad_reason), as one that was landed."""
+    frame = spark.createDataFrame(rows, "host STRING, user STRING, bad_reason STRING")
+    frame = frame.withColumn("timestamp", F.timestamp_seconds(F.lit(1)))
+    frame.coalesce(1).write.parquet(str(folder / name))
+    (file,) = (folder / name).glob("part-*")
+    return file
+
+
+ROWS = [("a", "b", None), ("c", None, None), ("d", "e", "no_match")]
+
+
+def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
+    files = {name: write_rows(spark, tmp_path, name, rows) for name, rows in {
+        "as_they_are": ROWS, "reversed": ROWS[::-1], "other": [("a", "B", None), *ROWS[1:]],
+        "moved": [("a", "b", None), (None, "c", None), ROWS[2]], "twice": [ROWS[0], ROWS[0], ROWS[2]],
+    }.items()}  # fmt: skip
+    schema = maintain_landing.merged_schema(spark, list(files.values()))
+    found = maintain_landing.fingerprints(spark, schema, list(files.values()))
+    hashes = {name: found[file]["hash"] for name, file in files.items()}
+    assert hashes["reversed"] == hashes["as_they_are"]
+    assert len(set(hashes.values())) == len(files) - 1
+    assert {(each["files"], each["good"], each["bad"]) for each in found.values()} == {(1, 2, 1)}
+
+
+def test_files_that_would_be_merged_into_other_rows_are_refused(spark, tmp_path):
+    files = [write_rows(spark, tmp_path, name, ROWS) for name in ("one", "two")]
+    schema = maintain_landing.merged_schema(spark, files)
+    found = maintain_landing.fingerprints(spark, schema, files)
+    group = maintain_landing.Group("files", DAYS[0], into=1)
+    group.files = [LandedFile(file, file.stat().st_size, 0) for file in files]
+    before = {name: 2 * found[files[0]][name] for name in found[files[0]]}
+    group.before = before
+    maintain_landing.merge(spark, schema, tmp_path / "merged", [group])
+    assert len(group.made) == 1
+    for name in ("good", "bad", "hash"):
+        group.before = before | {name: before[name] + 1}
+        with pytest.raises(Refused, match="merged, its rows would be .* nothing was changed"):
+            maintain_landing.merge(spark, schema, tmp_path / "merged", [group])

@@ -1,4 +1,7 @@
-"""docs/operations.md: its commands are run as they stand there, in a checkout of its own."""
+"""docs/operations.md: its commands are run as they stand there, in a checkout of its own.
+
+They go on from each other: `make test` runs the night, `make fault-test` all of them.
+"""
 
 import json
 import os
@@ -76,17 +79,23 @@ def test_the_page_has_what_the_issue_asks_for():
     assert all(SECTIONS.values())
 
 
-def test_the_night(shell, project):
-    night, checks = SECTIONS["The night"]
-    out = shell(night)
-    assert "✓ report" in out
+@pytest.fixture(scope="module")
+def night(shell):
+    """What the first block prints; what the later sections begin with."""
+    return shell(SECTIONS["The night"][0])
+
+
+def test_the_night(night, shell, project):
+    _, checks = SECTIONS["The night"]
+    assert "✓ report" in night
     day = report(project, "2016-02-18")
     assert (day["source"], day["requests"]) == ("kafka", 60)
     assert report(project, "2016-02-17")["requests"] == 40, "it had lines that no report had seen"
     assert json.loads(shell(checks))["checks"]
 
 
-def test_the_backfill(shell, project):
+@pytest.mark.fault
+def test_the_backfill(night, shell, project):
     dialog, bulk, restore = SECTIONS["The backfill"]
     inbox = here(project).lake / "inbox" / "access_log"
     (inbox / "old.log").write_text("\n".join([*lines(17, 45), *lines(18, 70), ODD]) + "\n")
@@ -110,6 +119,7 @@ def test_the_backfill(shell, project):
     assert report(project, "2016-02-17") == before
 
 
+@pytest.mark.fault
 def test_the_bad_line(shell, project):
     (replay,) = SECTIONS["The bad line"]
     assert report(project, "2016-02-18")["lines"]["bad"] == 0, "the odd line shows no time"
@@ -129,6 +139,7 @@ def test_the_bad_line(shell, project):
     assert report(project, "2016-02-18")["requests"] == 71
 
 
+@pytest.mark.fault
 def test_the_full_disk(shell, project):
     (maintain,) = SECTIONS["The full disk"]
     before = {day: report(project, day) for day in DAYS}
@@ -141,6 +152,7 @@ def test_the_full_disk(shell, project):
     assert sorted(record["dry_run"] for record in records) == [False, True]
 
 
+@pytest.mark.fault
 def test_the_moved_lake_and_the_upgrade(shell, project):
     before = report(project, "2016-02-17")["requests"]
     (move,) = SECTIONS["The moved lake"]

@@ -27,9 +27,9 @@ FORMAT = r"%h|%{sec}t|%r|%>s|%b"
 
 
 @pytest.fixture(scope="module")
-def s3(spark, s3_jars):
+def s3(spark, more_classes):
     """The store: a client of it, and Spark knows where it is."""
-    if s3_jars is None:
+    if not more_classes:
         pytest.skip("the jars for S3 could not be brought")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
