@@ -6,7 +6,7 @@ STACK := $(BIN)/python -m include.local_stack
 READY := .venv/.ready
 PEERS := .venv/.peers
 
-.PHONY: help setup demo up down status cluster-up cluster-down cluster-status cluster-demo cluster-run cluster-test compose-env doctor run airflow report relocate test test-fast fault-test browser-test coverage lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
+.PHONY: help setup demo up down status cluster-up cluster-down cluster-status cluster-demo cluster-run cluster-test compose-env doctor run airflow report relocate test test-fast fault-test matrix-test browser-test coverage lint bench bench-quick bench-speed bench-bulk bench-latency restore docs
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -69,8 +69,11 @@ test: setup  ## the tests: make test [ARGS="-k landing"]
 test-fast: $(READY)  ## the tests that need no JVM
 	@$(BIN)/python -m pytest tests/unit tests/dags
 
-fault-test: setup  ## processes killed, disks full, months of days: what `make test` has one of each
+fault-test: setup  ## processes killed, lines sent twice, months of days, the commands of docs/operations.md
 	@$(BIN)/python -m pytest -m fault tests/kafka tests/spark tests/whole $(ARGS)
+
+matrix-test: setup  ## all cells of the tables of cases, of which `make test` runs some of each kind
+	@$(BIN)/python -m pytest -m matrix tests/kafka tests/spark $(ARGS)
 
 browser-test: setup  ## pages in a real browser, beyond the one of each kind in `make test`
 	@$(BIN)/python -m pytest -m browser tests/whole $(ARGS)

@@ -4,7 +4,7 @@ The run with Airflow mostly waits, and Spark plans on one core, so two cores do 
 than one after the other. What the second and the third print comes at the end, with pytest's closing
 line. Exit code 0 if all pass.
 
-Not among them: what is marked `fault` or `browser` (pyproject.toml), and the cluster's tests.
+Not among them: what is marked `fault`, `browser` or `matrix` (pyproject.toml), and the cluster's tests.
 """
 
 import subprocess
@@ -12,8 +12,15 @@ import sys
 import tempfile
 import time
 
-PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m", "not fault and not browser"]
-RUNS = [["tests/unit", "tests/dags", "tests/whole"], ["tests/spark"], ["tests/kafka"]]
+PYTEST = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "--durations=10",
+    "-m",
+    "not fault and not browser and not matrix",
+]
+RUNS = [["tests/whole"], ["tests/unit", "tests/dags", "tests/kafka"], ["tests/spark"]]
 
 
 def main() -> int:

@@ -195,6 +195,12 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
     return command
 
 
+def further(*cases: object) -> list:
+    """Cases of a table that has others of their kind in `make test`; `make matrix-test` runs all."""
+    return [pytest.param(*case, marks=pytest.mark.matrix) if isinstance(case, tuple)
+            else pytest.param(case, marks=pytest.mark.matrix) for case in cases]  # fmt: skip
+
+
 def run(
     command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None,
     project: Path = PROJECT,

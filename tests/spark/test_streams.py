@@ -21,6 +21,7 @@ from spark_jobs.transforms.clickstream import (
 )
 from spark_jobs.transforms.words import count_words, split_words
 from tests.builders import a_line
+from tests.conftest import further
 
 EXPECTED: Counter[int] = Counter()
 for event in events(600, 1):
@@ -52,9 +53,13 @@ def test_both_shapes_give_the_totals_of_the_events(spark, messages, shape):
     assert totals(total_by_minute(found)) == dict(EXPECTED)
 
 
-@pytest.mark.parametrize("shape", ["rows", "batches"])
-@pytest.mark.parametrize("trigger", ["once", "available-now", "every 1 second"])
-@pytest.mark.parametrize("by", ["minute", "window"])
+@pytest.mark.parametrize(("by", "trigger", "shape"), [
+    ("minute", "once", "rows"), ("window", "available-now", "batches"), ("window", "every 1 second", "rows"),
+    *further(("minute", "once", "batches"), ("window", "once", "rows"), ("window", "once", "batches"),
+             ("minute", "available-now", "rows"), ("minute", "available-now", "batches"),
+             ("window", "available-now", "rows"), ("minute", "every 1 second", "rows"),
+             ("minute", "every 1 second", "batches"), ("window", "every 1 second", "batches")),
+])  # fmt: skip
 def test_a_stream_gives_the_rows_of_the_batch_whatever_its_trigger_and_shape(
     spark, job, messages, tmp_path, shape, trigger, by
 ):

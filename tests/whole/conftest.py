@@ -105,11 +105,11 @@ def stack(env, project):
 
 @contextmanager
 def listening_sockets(settings):
-    """Address and port of all that the stack's processes listen on, looked for every two seconds."""
+    """Address and port of all that the stack's processes listen on, looked for every 20 seconds."""
     seen, done = set(), threading.Event()
 
     def look():
-        while not done.wait(2):
+        while not done.wait(20):  # it reads the whole of /proc, which costs a second
             services = (broker.service(settings), airflow.service(settings))
             ours = {process.pid for service in services for process in service.family()}
             seen.update((ip, port) for ip, port, pid in listening() if pid in ours)

@@ -78,6 +78,7 @@ def test_a_run_says_in_its_note_what_it_reported(first_demo, settings):
     assert "Tidemark: reported 2026-01-15: 19,991 requests; 5 bad lines belong to no day" in notes
 
 
+@pytest.mark.fault
 def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
     first_demo, settings
 ):
@@ -109,6 +110,7 @@ def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, 
         assert number in done.stdout
 
 
+@pytest.mark.fault
 def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
     first_demo, settings, shared
 ):

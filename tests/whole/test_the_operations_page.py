@@ -1,6 +1,6 @@
 """docs/operations.md: its commands are run as they stand there, in a checkout of its own.
 
-They go on from each other: `make test` runs the night, `make fault-test` all of them.
+They go on from each other: `make fault-test` runs them.
 """
 
 import json
@@ -85,6 +85,7 @@ def night(shell):
     return shell(SECTIONS["The night"][0])
 
 
+@pytest.mark.fault
 def test_the_night(night, shell, project):
     _, checks = SECTIONS["The night"]
     assert "✓ report" in night
