@@ -13,6 +13,7 @@ from spark_jobs.runtime.progress import append_line
 from spark_jobs.runtime.streams import FORMAT_OPTIONS
 from spark_jobs.runtime.words import NotNow, Place, Refused
 from tests.builders import a_line
+from tests.conftest import further
 
 JOB = "land_access_log"
 
@@ -66,7 +67,7 @@ def test_good_and_bad_lines_land_together_and_are_counted(spark, tmp_path, inbox
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("trigger", ["once", "available-now", "every 1 second"])
+@pytest.mark.parametrize("trigger", ["available-now", "every 1 second", *further("once")])
 def test_landing_twice_lands_each_line_once(spark, tmp_path, inbox, land, trigger):
     flags = ["--trigger", trigger, "--run-seconds", 4]
     write(inbox, "a.log", a_line(), a_line())
@@ -84,7 +85,7 @@ ODD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["parquet", "orc", "json", "csv"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", *further("orc", "json")])
 def test_every_format_is_read_line_by_line_and_gives_back_what_was_landed(
     spark, tmp_path, inbox, land, landed_rows, kind
 ):
@@ -110,7 +111,7 @@ BAD_EVENTS = [b"no json", b'{"Clicks": 1}', b'{"Clicks": 1, "Impressions": "two"
               b'{"Clicks": 1, "Impressions": 2, "ts": 9999999999}']  # fmt: skip
 
 
-@pytest.mark.parametrize("sink", ["parquet", "orc", "json", "csv"])
+@pytest.mark.parametrize("sink", ["parquet", "csv", *further("orc", "json")])
 def test_the_clickstream_lands_in_every_format_with_its_bad_messages(
     inbox, land, landed_rows, sink
 ):
@@ -128,7 +129,7 @@ def test_the_clickstream_lands_in_every_format_with_its_bad_messages(
     assert {str(row.event_date) for row in rows} == {"2024-05-08", "None"}
 
 
-@pytest.mark.parametrize("source", ["csv", "json", "orc", "parquet"])
+@pytest.mark.parametrize("source", ["csv", "parquet", *further("json", "orc")])
 def test_the_clickstream_is_landed_from_every_format(spark, inbox, land, landed_rows, source):
     columns = "Clicks INT, Impressions INT, seconds LONG"
     rows = spark.createDataFrame([tuple(e.values()) for e in events(50, 1)], columns).selectExpr(
@@ -207,7 +208,7 @@ def test_what_is_taken_from_the_inbox_is_landed_once_and_then_cleared(tmp_path, 
     assert night("third") == (0, 0)
 
 
-@pytest.mark.parametrize("latest_first", [False, True])
+@pytest.mark.parametrize("latest_first", [False, *further(True)])
 def test_files_are_read_in_order_of_their_modification_time(inbox, land, landed_rows, latest_first):
     import os
 
