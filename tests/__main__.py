@@ -17,7 +17,7 @@ PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m",
           "not fault and not browser and not matrix"]  # fmt: skip
 SPARK = sorted(str(path) for path in Path("tests/spark").glob("test_*.py"))
 RUNS = [  # that take about as long as each other
-    ["tests/whole", "tests/unit", "tests/dags"],
+    ["tests/unit", "tests/dags", "tests/whole"],
     SPARK[:-6],
     [*SPARK[-6:], "tests/kafka"],
 ]

@@ -99,6 +99,7 @@ def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_ag
     assert "19,991 of the good came again" in " ".join(page.read_text().split())
 
 
+@pytest.mark.fault
 def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, shared):
     done = stack("demo", "--log", shared / "data" / "apache_combined.log")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,16 +7,20 @@ import pytest
 
 from include.local_stack.airflow import Api
 from include.reporting.published import address
-from tests.whole.conftest import run_dags
 
 DAY = "2026-01-15"
 OF_DAY = address(f"access_log/{DAY}")
 
 
+EVENTS = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
+
+
 @pytest.fixture(scope="module")
 def reporting_run(first_demo, settings):
-    """The run id of an analysis that published the demo's day."""
-    return run_dags(settings, {"count": 20}, DAY)
+    """The run id of the analysis that was the last to publish the demo's day."""
+    events = Api(settings).call("GET", EVENTS)["asset_events"]
+    of_day = [event for event in events if event["extra"].get("page") == OF_DAY]
+    return max(of_day, key=lambda event: event["timestamp"])["source_run_id"]
 
 
 @pytest.fixture
@@ -73,8 +77,7 @@ def test_a_run_shows_its_report_its_task_links_to_it_and_its_event_has_the_numbe
     run = f"/dags/analyse_access_log/dagRuns/{reporting_run}"
     links = api.call("GET", f"{run}/taskInstances/report/links")["extra_links"]
     assert links == {"Open report": OF_DAY}
-    asked = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
-    events = api.call("GET", asked)["asset_events"]
+    events = api.call("GET", EVENTS)["asset_events"]
     (event,) = [event for event in events if event["source_run_id"] == reporting_run]
     told = json.loads((settings.lake / f"reports/access_log/{DAY}/report.json").read_text())
     numbers = {name: told[name] for name in ("requests", "visitors", "unsuccessful", "bytes")}
