@@ -42,7 +42,7 @@ cluster-demo: $(READY)  ## the demo on it: make cluster-demo [LOG=path/to/access
 cluster-run: $(READY)  ## trigger a DAG of it: make cluster-run DAG=analyse_access_log [CONF='{…}']
 	@$(STACK) --cluster run $(DAG) $(if $(CONF),'$(CONF)')
 
-cluster-test: setup  ## the cluster's tests: its parts are killed in the middle (about 15 minutes)
+cluster-test: setup  ## the cluster's tests: its parts are killed in the middle; landed data in S3
 	@$(BIN)/python -m pytest tests/cluster
 
 compose-env: $(READY)  ## the secrets that docker-compose.yaml asks for, into .env

@@ -17,7 +17,7 @@ from include.local_stack.java import java_home
 from include.local_stack.processes import StackError
 from include.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings, restrict_new_files
-from include.spark_conf import CONNECTOR_JARS, kafka_flags, line_flags, spark_conf
+from include.spark_conf import CONNECTOR_JARS, flags, kafka_flags, line_flags, spark_conf
 
 MODULES = {
     "produce clickstream": "producers.clickstream", "produce access_log": "producers.access_log",
@@ -109,17 +109,16 @@ def _run_job(words: list[str]) -> None:
     _become(application, flags)
 
 
-def with_settings(settings: Settings, job: str, flags: list[str]) -> list[str]:
-    """A job's flags with those that the settings know: how lines are read, and where Kafka is."""
-    # What a setting does not change is the job's own default; those of W3C files are of the inbox.
-    usual = line_flags(Settings(home=settings.home), job)
-    known = {
-        name: value for name, value in line_flags(settings, job).items() if value != usual[name]
+def with_settings(settings: Settings, job: str, given: list[str]) -> list[str]:
+    """The flags that were given, and those of the settings: how lines are read, and where Kafka is."""
+    # A setting at its default adds no flag: it is the job's default, too.
+    default = line_flags(Settings(home=settings.home), job)
+    values = {
+        name: value for name, value in line_flags(settings, job).items() if value != default[name]
     }
-    if _needs_kafka(flags):
-        known |= kafka_flags(settings)
-    words = {f"--{name.replace('_', '-')}": value for name, value in known.items()}
-    return flags + [f"{flag}={value}" for flag, value in words.items() if not _has(flags, flag)]
+    if _needs_kafka(given):
+        values |= kafka_flags(settings)
+    return given + [flag for flag in flags(values) if not _has(given, flag.partition("=")[0])]
 
 
 def _needs_kafka(flags: list[str]) -> bool:

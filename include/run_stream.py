@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from include.lake import inside, run_manifest, streams
 from include.settings import PROJECT, Settings
-from include.spark_conf import kafka_flags, line_flags
-from include.spark_submit import flags
+from include.spark_conf import flags, kafka_flags, line_flags
 
 DAG = "run_stream"
 JOBS = ["word_count", "clickstream_totals", "watch_access_log", "route_errors", "land_access_log",

@@ -1,4 +1,6 @@
-"""What every Spark job is submitted with. Importing this imports neither Airflow nor pyspark."""
+"""What Spark jobs are submitted with: configuration and flags. Imports neither Airflow nor pyspark."""
+
+from typing import Any
 
 from include.lake import formats_of, ready
 from include.local_stack.class_archive import java_options
@@ -61,3 +63,14 @@ def line_flags(settings: Settings, job: str) -> dict[str, str]:
         "w3c_fields": str(formats_of(ready(settings, "access_log"))),
     }
     return {name: known[name] for name in OF_LINES.get(job, ())}
+
+
+def flags(arguments: dict[str, Any]) -> list[str]:
+    """{"run_seconds": 60, "look": None} -> ["--run-seconds=60", "--look"]
+
+    Flag and value are one word, so that a value that begins with `-` is never taken for a flag.
+    """
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is None else f"={value}")
+        for name, value in arguments.items()
+    ]

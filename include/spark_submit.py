@@ -9,7 +9,7 @@ from airflow.sdk import RetryDecision, RetryPolicy
 
 from include.lake import landing
 from include.settings import PROJECT, Settings, load_settings
-from include.spark_conf import CONNECTOR_JARS, kafka_flags, line_flags, spark_conf
+from include.spark_conf import CONNECTOR_JARS, flags, kafka_flags, line_flags, spark_conf
 
 CONNECTION = "spark_default"
 
@@ -63,9 +63,9 @@ def spark_job(
 
 def parsing(settings: Settings) -> dict[str, str]:
     """The flags by which access-log lines are read, as a template: for landing, and replaying bad ones."""
-    found = line_flags(settings, "land_access_log")
+    values = line_flags(settings, "land_access_log")
     # As a literal of Jinja's: `%{%d/%b/%Y}t` would begin one of its statements.
-    return found | {"log_format": "{{ " + repr(settings.log_format) + " }}"}
+    return values | {"log_format": "{{ " + repr(settings.log_format) + " }}"}
 
 
 def summarise_days(
@@ -89,14 +89,3 @@ def other_kind(kind: str) -> str:
         return "kafka" if kind == "files" else "files"
     name = kind.strip("{} ")
     return "{{ 'files' if " + name + " == 'kafka' else 'kafka' }}"
-
-
-def flags(arguments: dict[str, Any]) -> list[str]:
-    """{"run_seconds": 60, "look": None} -> ["--run-seconds=60", "--look"]
-
-    Flag and value are one word, so that a value that begins with `-` is never taken for a flag.
-    """
-    return [
-        f"--{name.replace('_', '-')}" + ("" if value is None else f"={value}")
-        for name, value in arguments.items()
-    ]

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m",
-          "not fault and not browser and not matrix"]  # fmt: skip
+MARKS = "not fault and not browser and not matrix"
+PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m", MARKS]
 SPARK = sorted(str(path) for path in Path("tests/spark").glob("test_*.py"))
 RUNS = [  # that take about as long as each other
     ["tests/unit", "tests/dags", "tests/whole"],

@@ -197,8 +197,8 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
 
 def further(*cases: object) -> list:
     """Cases of a table that has others of their kind in `make test`; `make matrix-test` runs all."""
-    return [pytest.param(*case, marks=pytest.mark.matrix) if isinstance(case, tuple)
-            else pytest.param(case, marks=pytest.mark.matrix) for case in cases]  # fmt: skip
+    tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*case, marks=pytest.mark.matrix) for case in tuples]
 
 
 def run(

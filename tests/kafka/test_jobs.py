@@ -218,7 +218,7 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     assert manifest["read"] == 300
     assert "until its time is up" in said
     sent(broker, topic, tmp_path, generate(300, 2, DAY), again=True)
-    _, manifest = land("next")
+    _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 12})
     assert manifest["read"] == 300
 
 

@@ -317,13 +317,28 @@ def test_a_replay_sends_no_heartbeat(broker, topic, tmp_path, messages):
 
 
 def test_clicks_are_sent_at_the_rate_that_is_asked_for(broker, topic):
-    command = [sys.executable, "-m", "producers.clickstream", "--count", "41", "--rate", "10",
-               "--to", f"kafka:{topic}", "--servers", broker.kafka_servers]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "producers.clickstream",
+        "--count",
+        "41",
+        "--rate",
+        "10",
+        "--to",
+        f"kafka:{topic}",
+        "--servers",
+        broker.kafka_servers,
+    ]
     done = run(command)
     assert done.returncode == 0, done.stderr
     assert f"41 messages acknowledged by topic {topic}" in done.stderr
-    consumer = KafkaConsumer(topic, bootstrap_servers=broker.kafka_servers, auto_offset_reset="earliest",
-                             consumer_timeout_ms=3000)  # fmt: skip
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=broker.kafka_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3000,
+    )
     times = [message.timestamp for message in consumer]
     consumer.close()
     assert len(times) == 41

@@ -5,15 +5,24 @@ import pytest
 from spark_jobs.runtime.losses import ask_broker
 from spark_jobs.runtime.words import NotNow, Refused
 
-NOBODY = {"bootstrap.servers": "127.0.0.1:1", "request.timeout.ms": "500",
-          "default.api.timeout.ms": "1000"}  # fmt: skip
+NOBODY = {
+    "bootstrap.servers": "127.0.0.1:1",
+    "request.timeout.ms": "500",
+    "default.api.timeout.ms": "1000",
+}
 SCRAM = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512"}
 
 
-@pytest.mark.parametrize("login", [
-    {"security.protocol": "none"}, {"security.protocol": "SSL", "ssl.truststore.location": "/no/such.jks"},
-    SCRAM, SCRAM | {"sasl.jaas.config": "junk"},
-], ids=["protocol", "truststore", "no user", "user"])  # fmt: skip
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"security.protocol": "none"},
+        {"security.protocol": "SSL", "ssl.truststore.location": "/no/such.jks"},
+        SCRAM,
+        SCRAM | {"sasl.jaas.config": "junk"},
+    ],
+    ids=["protocol", "truststore", "no user", "user"],
+)
 def test_a_login_that_cannot_be_used_is_refused_for_good(spark, login):
     with pytest.raises(Refused, match=r"(?s)topic clicks has: .*is the right one"):
         ask_broker(spark, NOBODY | login, "clicks")

@@ -101,8 +101,9 @@ def test_every_format_is_read_line_by_line_and_gives_back_what_was_landed(
     expected = landed_lines(lines_of(text, "text"), "UTC").drop("file")
     if kind == "csv":  # it has one word for an empty text and for none
         expected = expected.replace("", None, ["raw"])
-    found = landed_rows(kind).select(*expected.columns)
-    assert sorted(map(repr, found.collect())) == sorted(map(repr, expected.collect()))
+    rows = landed_rows(kind).select(*expected.columns).collect()
+    assert sorted(map(repr, rows)) == sorted(map(repr, expected.collect()))
+    assert all(str(inbox) in row.file for row in landed_rows(kind).collect())
 
 
 BAD_EVENTS = [b"no json", b'{"Clicks": 1}', b'{"Clicks": 1, "Impressions": "two", "ts": 3}',
@@ -324,8 +325,17 @@ def test_what_an_older_version_landed_is_read_with_the_columns_that_came_later(s
 
 def test_lines_of_no_day_and_of_the_future_are_counted_by_themselves(inbox, land):
     ahead = (datetime.now(UTC) + timedelta(days=3)).strftime("%d/%b/%Y:%H:%M:%S +0000")
-    write(inbox, "a.log", a_line(), a_line(), "junk", "more junk", f"junk [{ahead}]",
-          "junk [17/May/2015:10:05:03 +0000]", a_line(time=ahead))  # fmt: skip
+    write(
+        inbox,
+        "a.log",
+        a_line(),
+        a_line(),
+        "junk",
+        "more junk",
+        f"junk [{ahead}]",
+        "junk [17/May/2015:10:05:03 +0000]",
+        a_line(time=ahead),
+    )
     told = land()
     counts = ("read", "good", "bad", "undated", "future")
     assert [told[name] for name in counts] == [7, 2, 5, 4, 1]

@@ -387,10 +387,16 @@ ROWS = [("a", "b", None), ("c", None, None), ("d", "e", "no_match")]
 
 
 def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
-    files = {name: write_rows(spark, tmp_path, name, rows) for name, rows in {
-        "as_they_are": ROWS, "reversed": ROWS[::-1], "other": [("a", "B", None), *ROWS[1:]],
-        "moved": [("a", "b", None), (None, "c", None), ROWS[2]], "twice": [ROWS[0], ROWS[0], ROWS[2]],
-    }.items()}  # fmt: skip
+    files = {
+        name: write_rows(spark, tmp_path, name, rows)
+        for name, rows in {
+            "as_they_are": ROWS,
+            "reversed": ROWS[::-1],
+            "other": [("a", "B", None), *ROWS[1:]],
+            "moved": [("a", "b", None), (None, "c", None), ROWS[2]],
+            "twice": [ROWS[0], ROWS[0], ROWS[2]],
+        }.items()
+    }
     schema = maintain_landing.merged_schema(spark, list(files.values()))
     found = maintain_landing.fingerprints(spark, schema, list(files.values()))
     hashes = {name: found[file]["hash"] for name, file in files.items()}

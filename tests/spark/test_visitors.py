@@ -285,9 +285,12 @@ def test_the_stream_calls_the_same_requests_pages_as_the_batch(spark):
     paths = (None, "/a", "/a.PNG", "/a.html", "/png", "/a.css/b")
     rows = list(product(statuses, (None, "GET", "POST", "HEAD"), paths))
     pages = {
-        row for row in rows
-        if row[0] in (200, 299, 304) and row[1] in ("GET", "POST") and row[2] not in (None, "/a.PNG")
-    }  # fmt: skip
+        row
+        for row in rows
+        if row[0] in (200, 299, 304)
+        and row[1] in ("GET", "POST")
+        and row[2] not in (None, "/a.PNG")
+    }
     requests = spark.createDataFrame(rows, "status INT, method STRING, endpoint STRING")
     assert {tuple(row) for row in requests.where(is_page()).collect()} == pages
     db = duckdb.connect()
@@ -305,10 +308,21 @@ def test_visits_that_are_watched_are_of_the_zones_day(spark, job, tmp_path, flag
         os.utime(tmp_path / f"{number}.log", (number, number))
     table, manifest, started = f"watched_{len(flags)}", tmp_path / "manifest.json", time.monotonic()
     code, said = job(
-        "watch_access_log", "--source", f"text:{tmp_path}", "--sink", f"memory:{table}", "--show", "visits",
-        "--trigger", "available-now", "--max-files-per-trigger", 1,
-        "--manifest", manifest, *flags,
-    )  # fmt: skip
+        "watch_access_log",
+        "--source",
+        f"text:{tmp_path}",
+        "--sink",
+        f"memory:{table}",
+        "--show",
+        "visits",
+        "--trigger",
+        "available-now",
+        "--max-files-per-trigger",
+        1,
+        "--manifest",
+        manifest,
+        *flags,
+    )
     assert code == 0, said
     assert 0 < json.loads(manifest.read_text())["seconds"] < time.monotonic() - started
     first = spark.table(table).where("entry = '/0'").collect()

@@ -27,14 +27,15 @@ def a_task(task_id, state="success", **changed):
 
 
 def answers(produced="success", tasks=()):
-    found = dict(TOKEN)
+    replies = dict(TOKEN)
     for dag, state in ((PRODUCE, produced), (ANALYSE, "success")):
         path = f"/api/v2/dags/{dag}/dagRuns"
-        found |= {
-            f"POST {path}": {"dag_run_id": "r"}, f"GET {path}/r": {"state": state},
+        replies |= {
+            f"POST {path}": {"dag_run_id": "r"},
+            f"GET {path}/r": {"state": state},
             f"GET {path}/r/taskInstances?limit=1000": {"task_instances": list(tasks)},
-        }  # fmt: skip
-    return found
+        }
+    return replies
 
 
 @pytest.fixture
@@ -64,10 +65,19 @@ def land(settings, **numbers):
 def report(settings, day, requests, **by_status):
     place = reports(settings, "access_log") / day
     place.mkdir(parents=True)
-    (place / "report.json").write_text(json.dumps({
-        "day": day, "lines": {"read": requests + 2, "good": requests, "bad": 2, "repeated": 0},
-        "requests": requests, "unsuccessful": 1, "visitors": 3, "bytes": 500, "by_status": by_status,
-    }))  # fmt: skip
+    (place / "report.json").write_text(
+        json.dumps(
+            {
+                "day": day,
+                "lines": {"read": requests + 2, "good": requests, "bad": 2, "repeated": 0},
+                "requests": requests,
+                "unsuccessful": 1,
+                "visitors": 3,
+                "bytes": 500,
+                "by_status": by_status,
+            }
+        )
+    )
 
 
 def test_generated_traffic_is_produced_analysed_and_told(settings):
@@ -76,8 +86,10 @@ def test_generated_traffic_is_produced_analysed_and_told(settings):
     told, triggered = demo(
         settings, None, answers(tasks=[a_task("land"), a_task("look", "skipped")])
     )
-    assert triggered == [{"source": "generator", "day": "2026-01-15"},
-                         {"source": "kafka", "day": "2026-01-15"}]  # fmt: skip
+    assert triggered == [
+        {"source": "generator", "day": "2026-01-15"},
+        {"source": "kafka", "day": "2026-01-15"},
+    ]
     assert "This run landed 1,200 new lines: 1,190 good, 10 bad" in told
     assert "4 of the bad ones show no time" in told
     assert f"{reports(settings, 'access_log')}/2026-01-15/index.html" in told
@@ -87,8 +99,12 @@ def test_generated_traffic_is_produced_analysed_and_told(settings):
 
 def test_a_log_of_ones_own_goes_through_the_inbox_and_its_last_day_is_analysed(settings, tmp_path):
     log = tmp_path / "my log"
-    log.write_text(a_line(time="17/May/2015:10:05:03 +0000") + "\n"
-                   + a_line(time="19/May/2015:10:05:03 +0000") + "\n")  # fmt: skip
+    log.write_text(
+        a_line(time="17/May/2015:10:05:03 +0000")
+        + "\n"
+        + a_line(time="19/May/2015:10:05:03 +0000")
+        + "\n"
+    )
     told, triggered = demo(settings, log, answers())
     assert triggered == [
         {"source": "file", "file": "my_log"},
@@ -110,12 +126,17 @@ def test_what_is_no_log_is_told_as_such(settings, tmp_path):
 def test_a_log_that_the_producer_refuses_does_not_stay_in_the_inbox(settings, tmp_path):
     (tmp_path / "a.log").write_text(a_line() + "\n")
     of = answers("failed", [a_task("produce", "failed")]) | {
-        f"GET /api/v2/dags/{PRODUCE}/dagRuns/r/taskInstances/produce/logs/1": {"content": [
-            {"event": "Task failed with exception", "level": "error",
-             "error_detail": [{"exc_type": "LogFileError", "exc_value": "cut off"}]},
-            {"event": "all well", "level": "info"},
-        ]},
-    }  # fmt: skip
+        f"GET /api/v2/dags/{PRODUCE}/dagRuns/r/taskInstances/produce/logs/1": {
+            "content": [
+                {
+                    "event": "Task failed with exception",
+                    "level": "error",
+                    "error_detail": [{"exc_type": "LogFileError", "exc_value": "cut off"}],
+                },
+                {"event": "all well", "level": "info"},
+            ]
+        },
+    }
     with pytest.raises(StackError, match="in its task produce:\n  LogFileError: cut off$"):
         demo(settings, tmp_path / "a.log", of)
     assert list(inbox(settings, "access_log").iterdir()) == []
@@ -141,8 +162,12 @@ def test_the_days_of_a_log_are_those_of_the_sites_zone(tmp_path):
 
 
 def test_the_totals_are_those_of_the_days_asked_for(settings):
-    for day, requests in (("2026-01-13", 1000), ("2026-01-14", 20), ("2026-01-15", 3),
-                          ("2026-01-16", 5000)):  # fmt: skip
+    for day, requests in (
+        ("2026-01-13", 1000),
+        ("2026-01-14", 20),
+        ("2026-01-15", 3),
+        ("2026-01-16", 5000),
+    ):
         report(settings, day, requests, **{"200": requests - 1, "404": 1})
     table = totals(reports(settings, "access_log"), "2026-01-14", "2026-01-15")
     columns = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}

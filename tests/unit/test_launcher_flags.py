@@ -29,14 +29,22 @@ def test_servers_that_one_gives_are_not_replaced(own):
     assert with_settings(settings, "word_count", flags) == flags
 
 
-ADDRESSES = {"TIDEMARK_ANONYMISE_ADDRESSES": "1", "TIDEMARK_DROP_QUERY_NAMES": "token",
-             "TIDEMARK_TIME_ZONE": "Europe/Berlin", "TIDEMARK_LOG_FORMAT": "%h %t"}  # fmt: skip
+ADDRESSES = {
+    "TIDEMARK_ANONYMISE_ADDRESSES": "1",
+    "TIDEMARK_DROP_QUERY_NAMES": "token",
+    "TIDEMARK_TIME_ZONE": "Europe/Berlin",
+    "TIDEMARK_LOG_FORMAT": "%h %t",
+}
 
 
 def test_a_job_hides_and_reads_as_the_site_says():
     flags = with_settings(load_settings(ADDRESSES), "land_access_log", ["--source", FILES])
-    assert flags[2:] == ["--log-format=%h %t", "--anonymise=1", "--drop-query-names=token",
-                         "--time-zone=Europe/Berlin"]  # fmt: skip
+    assert flags[2:] == [
+        "--log-format=%h %t",
+        "--anonymise=1",
+        "--drop-query-names=token",
+        "--time-zone=Europe/Berlin",
+    ]
     assert with_settings(load_settings(ADDRESSES), "word_count", []) == []
     own = ["--anonymise", "2", "--log-format=", "--drop-query-names=a", "--time-zone=UTC"]
     assert with_settings(load_settings(ADDRESSES), "land_access_log", own) == own

@@ -103,8 +103,10 @@ def test_what_the_api_refuses_is_told_in_its_words(tmp_path):
 
 def test_a_pool_that_is_there_stays_as_it_is(tmp_path):
     log_in(tmp_path)
-    answers = TOKEN | {"GET /api/v2/pools?limit=1000": {"pools": [{"name": "spark"}]},
-                       "POST /api/v2/pools": {}}  # fmt: skip
+    answers = TOKEN | {
+        "GET /api/v2/pools?limit=1000": {"pools": [{"name": "spark"}]},
+        "POST /api/v2/pools": {},
+    }
     with answering(answers, tmp_path) as (api, asked):
         for name in ("spark", "lake"):
             api.ensure("pools", name, {"name": name})

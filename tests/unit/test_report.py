@@ -636,7 +636,9 @@ def test_what_changed_by_as_much_is_listed_by_its_name():
     def of(**hits):
         return a_panel([a_row("requests", name, count) for name, count in hits.items()])
 
-    day, before = (a_summary(panels=a_summary()["panels"] | {"requests": panel})
-                   for panel in (of(c=9, a=9, d=2), of(b=9, d=11)))  # fmt: skip
+    day, before = (
+        a_summary(panels=a_summary()["panels"] | {"requests": panel})
+        for panel in (of(c=9, a=9, d=2), of(b=9, d=11))
+    )
     moved = report_of(day, before)["moved"]["requests"]
     assert [row["value"] for row in moved] == ["a", "b", "c", "d"]

@@ -10,8 +10,6 @@ from include.reporting.published import address
 
 DAY = "2026-01-15"
 OF_DAY = address(f"access_log/{DAY}")
-
-
 EVENTS = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
 
 
