@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ ONE_WRITER = "one at a time: its checkpoint has one writer"
 POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
 
 USER = "admin"
+READS = 5  # on a busy machine an answer may take minutes
 # Airflow's own settings, wherever it runs.
 SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "4",
@@ -141,10 +143,11 @@ def wait(settings: Settings, of: Service | None = None) -> "Api":
 class Api:
     """Airflow's REST API, as its web page uses it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, timeout: float = 30) -> None:
+        """`timeout` is how many seconds one request waits for its answer."""
         self.url = f"http://127.0.0.1:{settings.airflow_port}"
         self._passwords = _passwords(settings)
-        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=self.url, timeout=timeout, trust_env=False)
         self._token = ""
 
     def login(self) -> tuple[str, str]:
@@ -179,7 +182,7 @@ class Api:
                 told.raise_for_status()
                 self._token = told.json()["access_token"]
             headers = arguments.pop("headers", {}) | {"Authorization": f"Bearer {self._token}"}
-            answer = self._client.request(method, f"/api/v2{path}", headers=headers, **arguments)
+            answer = self._send(method, f"/api/v2{path}", headers=headers, **arguments)
             if answer.status_code == 401:
                 self._token = ""
                 return self.call(method, path, **arguments)
@@ -192,6 +195,13 @@ class Api:
             ) from None
         except httpx.HTTPError as error:
             raise StackError(f"Airflow's API does not answer at {self.url}: {error}") from None
+
+    def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request; a GET that gets no answer in time is sent again, up to READS times in all."""
+        for _ in range(READS - 1 if method == "GET" else 0):
+            with suppress(httpx.TimeoutException):
+                return self._client.request(method, path, **arguments)
+        return self._client.request(method, path, **arguments)
 
     def ensure(self, kind: str, name: str, wanted: dict[str, Any]) -> None:
         """Make a pool or connection unless it is there; what a person has changed stays."""

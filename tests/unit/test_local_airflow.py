@@ -4,7 +4,7 @@ import json
 import threading
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -18,16 +18,24 @@ HEALTHY = {part: {"status": "healthy"} for part in PARTS}
 
 
 @contextmanager
-def answering(answers, home):
-    """An Api of a server that gives `answers`, method and path -> body; and what it was asked."""
-    asked = []
+def answering(answers, home, timeout=30, silent=None):
+    """An Api of a server that gives `answers`, method and path -> body; and what it was asked.
+
+    To the first requests, as many as `silent` names for a method and path, it gives no answer.
+    """
+    asked, silent, gave_up = [], dict(silent or {}), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append((f"{self.command} {self.path}", json.loads(body or "null"),
                           self.headers.get("Authorization")))  # fmt: skip
-            answer = answers.get(f"{self.command} {self.path}")
+            what = f"{self.command} {self.path}"
+            answer = answers.get(what)
+            if silent.get(what):
+                silent[what] -= 1
+                gave_up.wait(30)
+                return
             self.send_response(404 if answer is None else 200)
             self.end_headers()
             self.wfile.write(json.dumps(answer or {"detail": "Not Found"}).encode())
@@ -37,11 +45,13 @@ def answering(answers, home):
         def log_message(self, *_):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         port = str(server.server_port)
-        yield Api(load_settings({"TIDEMARK_HOME": str(home), "TIDEMARK_AIRFLOW_PORT": port})), asked
+        settings = load_settings({"TIDEMARK_HOME": str(home), "TIDEMARK_AIRFLOW_PORT": port})
+        yield Api(settings, timeout), asked
+        gave_up.set()
         server.shutdown()
 
 
@@ -99,6 +109,33 @@ def test_what_the_api_refuses_is_told_in_its_words(tmp_path):
         log_in(tmp_path)
         with pytest.raises(StackError, match=r"refused GET /dags: 404 .*Not Found"):
             api.dags()
+
+
+def test_a_question_that_a_busy_airflow_leaves_open_is_asked_again(tmp_path):
+    log_in(tmp_path)
+    listed = "GET /api/v2/dags"
+    answers = TOKEN | {listed: {"dags": [{"dag_id": "d"}]}}
+    with answering(answers, tmp_path, timeout=0.3, silent={listed: 2}) as (api, asked):
+        assert api.dags() == ["d"]
+    assert [what for what, *_ in asked] == ["POST /auth/token", listed, listed, listed]
+    with (
+        answering(answers, tmp_path, timeout=0.3, silent={listed: 5}) as (api, asked),
+        pytest.raises(StackError, match=r"API does not answer at http://127.0.0.1:\d+: timed out"),
+    ):
+        api.dags()
+    assert len(asked) == 1 + 5
+
+
+def test_a_run_is_not_triggered_twice_because_the_answer_is_late(tmp_path):
+    log_in(tmp_path)
+    triggered = "POST /api/v2/dags/d/dagRuns"
+    answers = TOKEN | {triggered: {"dag_run_id": "run 1"}}
+    with (
+        answering(answers, tmp_path, timeout=0.3, silent={triggered: 1}) as (api, asked),
+        pytest.raises(StackError, match="timed out"),
+    ):
+        api.trigger("d", {})
+    assert len(asked) == 2
 
 
 def test_a_pool_that_is_there_stays_as_it_is(tmp_path):
