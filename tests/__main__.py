@@ -18,8 +18,8 @@ PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m", MARKS]
 SPARK = sorted(str(path) for path in Path("tests/spark").glob("test_*.py"))
 RUNS = [  # that take about as long as each other
     ["tests/unit", "tests/dags", "tests/whole"],
-    SPARK[:-6],
-    [*SPARK[-6:], "tests/kafka"],
+    SPARK[:-4],
+    [*SPARK[-4:], "tests/kafka"],
 ]
 
 

@@ -358,6 +358,7 @@ def test_the_inbox_sees_the_fields_that_spark_sees(spark):
             assert found == (None if read is None else list(read.values())), (line, one.pattern)
 
 
+@pytest.mark.matrix
 def test_a_hostile_line_costs_no_more_than_its_length_in_spark(parse):
     alb, w3c = ALB_LINES["http"][0].partition("GET")[0], W3C_LINES["IIS"][1][:45]
     lines = []

@@ -103,6 +103,7 @@ def data_files(data):
     return sorted(data.glob("event_date=*/part-*"))
 
 
+@pytest.mark.matrix
 def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_the_log(
     spark, tmp_path, data, land, maintain, rows, compacted_every_third
 ):
@@ -335,6 +336,7 @@ def test_the_whole_process_killed_while_it_merges_changes_nothing(
     assert "nothing to do" in done.stdout
 
 
+@pytest.mark.matrix
 def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
     spark, data, land, maintain
 ):

@@ -8,7 +8,7 @@ from itertools import chain, product
 
 import pytest
 from apachelogs import COMBINED, COMMON, InvalidEntryError, LogParser
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
@@ -235,6 +235,7 @@ def test_a_visitor_cannot_write_a_status_into_the_log(parse):
     assert row["endpoint"] == '/x" 200 99 "-" "ua'
 
 
+@pytest.mark.matrix
 def test_a_line_of_a_megabyte_stops_nothing_and_costs_no_more_than_its_length(parse):
     pieces = ['\\"', '"', "a", "\\\\", '" ', " ", "[", " [", "\\x00", "\r", "]", '] "', "- "]
     lines = []
@@ -451,8 +452,8 @@ def entries(draw):
     return line, agent, user, int(moment.replace(tzinfo=UTC).timestamp()) - offset * 60
 
 
-@settings(max_examples=6, deadline=None)
-@given(st.lists(entries(), min_size=50, max_size=100))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(entries(), min_size=100, max_size=200))
 def test_what_apache_writes_is_read_back(spark, requests):
     frame = spark.createDataFrame(
         list(enumerate(line for line, *_ in requests)), "n INT, line STRING"
@@ -463,8 +464,8 @@ def test_what_apache_writes_is_read_back(spark, requests):
         assert (row.user_agent, row.user, row["at"]) == (agent, user, seconds), line
 
 
-@settings(max_examples=6, deadline=None)
-@given(st.lists(st.binary(max_size=200), min_size=50, max_size=200))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.binary(max_size=200), min_size=200, max_size=400))
 def test_any_bytes_are_read_into_one_row_good_or_bad(spark, lines):
     frame = spark.createDataFrame([(line,) for line in lines], "bytes BINARY")
     rows = parse_lines(frame.select(F.col("bytes").cast("string").alias("line"))).collect()

@@ -111,6 +111,7 @@ def test_replayed_lines_count_on_their_days_and_twice_is_as_once(lake, spark):
     )
 
 
+@pytest.mark.matrix
 def test_a_replay_after_more_has_landed_brings_the_new_ones_too(lake):
     lake.replay("--log-format", FORMAT)
     lake.land("b.log", [ODD[0], a_line()])
@@ -119,6 +120,7 @@ def test_a_replay_after_more_has_landed_brings_the_new_ones_too(lake):
     assert len(list((lake.landing / "replayed").glob("replay-*"))) == 1
 
 
+@pytest.mark.matrix
 def test_without_the_format_a_replay_takes_its_lines_back(lake):
     before = lake.days()
     lake.replay("--log-format", FORMAT)

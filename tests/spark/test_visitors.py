@@ -18,6 +18,7 @@ from spark_jobs.counting.visitors import IS_PAGE
 from spark_jobs.transforms.access_log import landed_lines, lines_of, parse_lines
 from spark_jobs.transforms.visitors import is_page
 from spark_jobs.watch_access_log import visits
+from tests.conftest import further
 from tests.spark.counted_days import counted, summaries_of
 
 DAY = "2015-05-17"
@@ -300,7 +301,8 @@ def test_the_stream_calls_the_same_requests_pages_as_the_batch(spark):
 
 
 @pytest.mark.parametrize(
-    ("flags", "day"), [([], "2015-05-17"), (["--time-zone", "Asia/Tokyo"], "2015-05-18")]
+    ("flags", "day"),
+    [*further(([], "2015-05-17")), (["--time-zone", "Asia/Tokyo"], "2015-05-18")],
 )
 def test_visits_that_are_watched_are_of_the_zones_day(spark, job, tmp_path, flags, day):
     for number, seconds in enumerate((79_200, 200_000, 400_000)):  # 23:00, and days later
