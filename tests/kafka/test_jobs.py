@@ -409,6 +409,7 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
     assert len(set(ids(spark, landing))) == len(ids(spark, landing)) == 193
 
 
+@pytest.mark.fault
 def test_a_loss_is_kept_once_though_the_run_that_accepted_it_was_killed(
     spark, broker, topic, tmp_path, land, landing, admin
 ):
@@ -428,6 +429,7 @@ def test_a_loss_is_kept_once_though_the_run_that_accepted_it_was_killed(
     assert [loss["run"] for loss in read_losses(landing / "lost.jsonl")] == ["night"]
 
 
+@pytest.mark.matrix
 def test_partitions_that_are_added_are_landed_whole(spark, broker, topic, tmp_path, land, admin):
     from kafka.admin import NewPartitions
 

@@ -367,6 +367,7 @@ def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
     assert failed <= {True}
 
 
+@pytest.mark.matrix
 def test_lines_without_a_day_stay_on_the_day_that_is_the_first_to_stay(data, land, maintain, rows):
     land(range(2))
     later = (date.today() + timedelta(2)).isoformat()

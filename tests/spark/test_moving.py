@@ -60,6 +60,7 @@ def test_a_moved_lake_is_told_its_new_place_and_lands_nothing_twice(tmp_path, ru
     assert summary["provenance"]["landing"].startswith(f"{new}/lake/")
 
 
+@pytest.mark.matrix
 def test_to_a_folder_inside_the_old_one_and_back(tmp_path, run):
     old, new = tmp_path / "var", tmp_path / "var" / "deeper"
     write(old, "a.log", a_line())

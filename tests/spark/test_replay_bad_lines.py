@@ -71,6 +71,7 @@ def counted(read, good, bad):
     return {"read": read, "good": good, "bad": bad, "repeated": 0}
 
 
+@pytest.mark.matrix
 def test_a_look_says_what_could_be_read_now_and_changes_nothing(lake, tmp_path):
     before = lake.days()
     told = lake.replay("--look", "--log-format", FORMAT)

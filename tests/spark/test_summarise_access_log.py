@@ -188,6 +188,7 @@ def test_a_producer_that_was_alive_was_so_in_every_minute_of_the_day(spark, day,
     assert alive(spark, day, "Europe/Paris") == {"minutes": minutes, "of": minutes, "gaps": []}
 
 
+@pytest.mark.matrix
 def test_where_no_heartbeat_came_for_more_than_three_minutes_the_producer_was_silent(spark):
     silent = {*range(10), 100, 101, *range(200, 260), *range(1435, 1440)}
     told = alive(spark, "2026-01-15", "UTC", silent)

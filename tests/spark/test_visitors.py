@@ -251,6 +251,7 @@ def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
             list(places_of(str(file), ["192.0.2.1"]))
 
 
+@pytest.mark.matrix
 def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     """In several batches, in which lines come late; the last lines only move the watermark on."""
     times = sorted(n * 37 % 9000 for n in range(300))

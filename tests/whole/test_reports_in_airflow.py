@@ -37,6 +37,7 @@ def page(first_demo, settings, browser):
     context.close()
 
 
+@pytest.mark.browser
 def test_a_day_is_three_clicks_away_and_its_csv_can_be_downloaded(page, tmp_path):
     page.get_by_role("link", name="Reports", exact=True).click()
     frame = page.frame_locator("iframe[title=Reports]")
