@@ -1,8 +1,8 @@
-"""The loops that producers are compared with: each line a message, nothing else done.
+"""Bare send loops to compare the producers with: one message per line and nothing else.
 
     python -m bench.bare kafka-python 127.0.0.1:9092 topic access.log
 
-Settings as ours: idempotent, all replicas, lz4. Prints `N lines/s`.
+The settings are those of our producer: idempotent, all replicas, lz4. It prints `N lines/s`.
 """
 
 import sys
@@ -10,13 +10,17 @@ import time
 from pathlib import Path
 
 
-def kafka_python(servers: str, topic: str, path: str) -> int:
+def send_with_kafka_python(servers: str, topic: str, path: str) -> int:
     from kafka import KafkaProducer
 
     producer = KafkaProducer(
-        bootstrap_servers=servers, enable_idempotence=True, acks="all", compression_type="lz4",
-        linger_ms=20, batch_size=256 * 1024,
-    )  # fmt: skip
+        bootstrap_servers=servers,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        linger_ms=20,
+        batch_size=256 * 1024,
+    )
     sent = 0
     with Path(path).open("rb") as log:
         for line in log:
@@ -27,13 +31,19 @@ def kafka_python(servers: str, topic: str, path: str) -> int:
     return sent
 
 
-def librdkafka(servers: str, topic: str, path: str) -> int:
+def send_with_librdkafka(servers: str, topic: str, path: str) -> int:
     from confluent_kafka import Producer
 
-    producer = Producer({
-        "bootstrap.servers": servers, "enable.idempotence": True, "acks": "all",
-        "compression.type": "lz4", "linger.ms": 20, "batch.size": 256 * 1024,
-    })  # fmt: skip
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            "batch.size": 256 * 1024,
+        }
+    )
     sent = 0
     with Path(path).open("rb") as log:
         for line in log:
@@ -50,6 +60,8 @@ def librdkafka(servers: str, topic: str, path: str) -> int:
 
 if __name__ == "__main__":
     name, servers, topic, path = sys.argv[1:]
-    begun = time.monotonic()
-    sent = {"kafka-python": kafka_python, "librdkafka": librdkafka}[name](servers, topic, path)
-    print(f"{sent / (time.monotonic() - begun):,.0f} lines/s")
+    started = time.monotonic()
+    sent = {"kafka-python": send_with_kafka_python, "librdkafka": send_with_librdkafka}[name](
+        servers, topic, path
+    )
+    print(f"{sent / (time.monotonic() - started):,.0f} lines/s")

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its plots, from what the benchmarks measured."""
+"""Write docs/benchmarks.md and its plots from the results of the benchmarks."""
 
 import os
 import platform
@@ -13,32 +13,39 @@ PAGE = PROJECT / "docs" / "benchmarks.md"
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`, or a part by `bench-speed`, `bench-bulk`, `bench-latency`; every number here is of
-one run on one machine, so compare numbers of a run with each other, not with another machine's.
+`make bench` writes this page; `make bench-speed`, `bench-bulk` and `bench-latency` write one section each.
+All numbers of a section come from one run on one machine: compare them with each other, not across machines.
 """
 COLOURS = {"micro-batch": "#a8480f", "continuous": "#56666f", "real-time": "#0b6e8a"}
 
 
-def write_page(name: str, found: Any) -> None:
-    """Put the section `name`, made of what was `found`, into the page; the others stay."""
+def write_page(name: str, results: Any) -> None:
+    """Write one section of the page and keep the others.
+
+    Args:
+        name: `speed`, `latency`, `bulk` or `cluster`.
+        results: What the benchmark's `measure` returns.
+    """
     text = PAGE.read_text() if PAGE.is_file() else ""
     text = HEAD + text[text.index("\n<!-- ") :] if "\n<!-- " in text else HEAD
     sections: dict[str, Callable[[Any], str]] = {
-        "speed": speed_section, "latency": latency_section, "bulk": bulk_section,
+        "speed": speed_section,
+        "latency": latency_section,
+        "bulk": bulk_section,
         "cluster": cluster_section,
-    }  # fmt: skip
-    made = sections[name](found)
+    }
+    section = sections[name](results)
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
     if begin in text:
-        before, _, rest = text.partition(begin)
-        text = before + begin + made + end + rest.partition(end)[2]
+        before, _, after = text.partition(begin)
+        text = before + begin + section + end + after.partition(end)[2]
     else:
-        text = f"{text}\n{begin}{made}{end}"
+        text = f"{text}\n{begin}{section}{end}"
     PAGE.write_text(text)
 
 
 def latency_section(rows: list[dict[str, Any]]) -> str:
-    """A table, a plot, and the verdict on what was to be reached."""
+    """Build the section on latency: a table, a plot, and the targets with verdicts."""
     picture = PROJECT / "docs" / "images" / "latency.svg"
     picture.write_text(latency_plot(rows))
     lines = [
@@ -46,13 +53,13 @@ def latency_section(rows: list[dict[str, Any]]) -> str:
         "",
         f"`make bench-latency`, {date.today().isoformat()}, {os.cpu_count()} cores, "
         f"{platform.machine()}, broker and clients on the same machine. "
-        "`route_errors` on one partition, every line routed; milliseconds from the producer's call "
-        "to the line's arrival at a consumer. Micro-batch is `every 1 millisecond`: a batch as soon "
-        "as the last is done.",
+        "The job is `route_errors` on one partition; every line is routed. Latency is the time in "
+        "milliseconds from the producer's call to the line's arrival at a consumer. Micro-batch is "
+        "the trigger `every 1 millisecond`: a batch starts as soon as the last one is done.",
         "",
         "![Latency by engine and rate](images/latency.svg)",
         "",
-        "| Engine | Lines a second | Lines | p50 ms | p95 ms | p99 ms |",
+        "| Engine | Lines per second | Lines | p50 ms | p95 ms | p99 ms |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
@@ -60,14 +67,21 @@ def latency_section(rows: list[dict[str, Any]]) -> str:
             f"| {row['engine']} | {row['rate']:,} | {row['messages']:,} | {row['p50_ms']:,.0f} | "
             f"{row['p95_ms']:,.0f} | {row['p99_ms']:,.0f} |"
         )
-    of = {(row["engine"], row["rate"]): row for row in rows}
+    by_engine_and_rate = {(row["engine"], row["rate"]): row for row in rows}
     rates = sorted({row["rate"] for row in rows})
-    lines += ["", f"| To reach | {' | '.join(f'{rate:,}/s' for rate in rates)} |",
-              "|---" + "|--:" * len(rates) + "|"]  # fmt: skip
+    lines += [
+        "",
+        f"| Target | {' | '.join(f'{rate:,}/s' for rate in rates)} |",
+        "|---" + "|--:" * len(rates) + "|",
+    ]
     for engine in [name for name in dict.fromkeys(row["engine"] for row in rows) if "real" in name]:
-        fast = [of[engine, rate] for rate in rates]
-        shares = [of[engine, r]["p50_ms"] / of["micro-batch", r]["p50_ms"] for r in rates]
-        p50, p99 = [r["p50_ms"] for r in fast], [r["p99_ms"] for r in fast]
+        engine_rows = [by_engine_and_rate[engine, rate] for rate in rates]
+        micro_batch_rows = [by_engine_and_rate["micro-batch", rate] for rate in rates]
+        p50, p99 = [row["p50_ms"] for row in engine_rows], [row["p99_ms"] for row in engine_rows]
+        shares = [
+            row["p50_ms"] / other["p50_ms"]
+            for row, other in zip(engine_rows, micro_batch_rows, strict=True)
+        ]
         lines.append(f"| {engine}: p50 at most 80 ms | {_verdicts(p50, 80)} |")
         lines.append(f"| {engine}: p99 at most 250 ms | {_verdicts(p99, 250)} |")
         lines.append(
@@ -75,162 +89,189 @@ def latency_section(rows: list[dict[str, Any]]) -> str:
         )
     lines += [
         "",
-        "The seconds of real-time are how often the position is kept. Between two such batches a line "
-        "waits for a tenth to a quarter of a second (planning, two log files, new tasks): of 5 seconds "
-        "that is more than one line in a hundred, of 30 seconds less.",
+        "The seconds of a real-time trigger are the time between two checkpoints. At each checkpoint, "
+        "lines wait 0.1 to 0.25 s (planning, two log files, new tasks). With 5 s between checkpoints "
+        "this affects more than one line in a hundred, with 30 s fewer.",
     ]
     return "\n".join(lines) + "\n\n"
 
 
-def speed_section(found: dict[str, Any]) -> str:
-    """Tables of every part, a plot, and the verdicts."""
-    sizes: list[int] = found["sizes"]
+def speed_section(results: dict[str, Any]) -> str:
+    """Build the section on speed: tables of every part, a plot, and the targets with verdicts."""
+    sizes: list[int] = results["sizes"]
     rows: dict[str, dict[int, dict[str, Any]]] = {}
-    for row in found["rows"]:
+    for row in results["rows"]:
         rows.setdefault(row["what"], {})[row["lines"]] = row
     picture = PROJECT / "docs" / "images" / "speed.svg"
-    if not found["quick"]:
+    if not results["quick"]:
         picture.write_text(speed_plot(rows, sizes[-1]))
     lines = [
         "## Speed",
         "",
         f"`make bench-speed SIZES='{' '.join(map(str, sizes))}'`, {date.today().isoformat()}, "
         f"{os.cpu_count()} cores, {platform.machine()}. "
-        "A log is one generated day, combined format. Whole processes, the start of Spark included; "
-        "seconds. Fixed and a million lines are fitted over the sizes; memory is the peak of a process "
-        "and its children, at the largest size.",
+        "A log is one generated day in combined format. Times are in seconds, for whole processes "
+        "including the start of Spark. Fixed seconds and seconds per million lines are fitted over the "
+        "sizes. Memory is the peak of a process and its children at the largest size. *look at the "
+        "file* is the inspection of the inbox; *night from text* is a whole daily run from a text file.",
         "",
         f"![Seconds for {sizes[-1]:,} lines](images/speed.svg)",
         "",
-        f"| | {' | '.join(f'{n:,}' for n in sizes)} | fixed s | s a million | MiB |",
+        f"| | {' | '.join(f'{n:,}' for n in sizes)} | fixed s | s per million | MiB |",
         "|---|" + "--:|" * (len(sizes) + 3),
     ]
     for what, by_size in rows.items():
         cells = [f"{by_size[n]['seconds']:,.1f}" if n in by_size else "" for n in sizes]
-        line = fit({n: row["seconds"] for n, row in by_size.items()})
-        told = [f"{round(number, 1) + 0:,.1f}" for number in line] if line else ["", ""]  # no -0.0
+        line = fit_line({n: row["seconds"] for n, row in by_size.items()})
+        # + 0 turns -0.0 into 0.0.
+        fit = [f"{round(number, 1) + 0:,.1f}" for number in line] if line else ["", ""]
         peak = by_size[max(by_size)]["mib"]
-        lines.append(f"| {' | '.join([what, *cells, *told, f'{peak:,}' if peak else ''])} |")
+        lines.append(f"| {' | '.join([what, *cells, *fit, f'{peak:,}' if peak else ''])} |")
     lines += [
         "",
-        "DuckDB and Polars read the fields by one regular expression and count nine panels, in one "
-        "process that writes no report; GoAccess counts its panels and writes its page; AWStats gets "
-        "the smallest log only. What we do beyond them: every line kept as a row of Parquet with its "
-        "reason if it is bad, 26 panels each for all and for people alone, visits, attacks, a sketch "
-        "of visitors, and nothing lost by a kill.",
+        "DuckDB and Polars read the fields with one regular expression and count nine panels, in one "
+        "process that writes no report. GoAccess counts its panels and writes its page. AWStats gets "
+        "only the smallest log. Tidemark does more: every line is stored as a row of Parquet, with its "
+        "reason if it is bad; 26 panels for all visitors and for humans only; visits, attacks, a sketch "
+        "of visitors; and a killed process loses nothing.",
         "",
-        "Parse: text -> Parquet, in a warm JVM.",
+        "Parsing: text to Parquet, seconds in a warm JVM.",
         "",
         f"| | {' | '.join(f'{n:,}' for n in sizes)} |",
         "|---|" + "--:|" * len(sizes),
     ]
-    parse = {(row["what"], row["lines"]): row["seconds"] for row in found["parse"]}
-    for what in dict.fromkeys(row["what"] for row in found["parse"]):
+    parse = {(row["what"], row["lines"]): row["seconds"] for row in results["parse"]}
+    for what in dict.fromkeys(row["what"] for row in results["parse"]):
         lines.append(f"| {what} | {' | '.join(f'{parse[what, n]:,.2f}' for n in sizes)} |")
     lines += [
         "",
-        "Producers, one partition leader on the same machine.",
+        "Producers, with one partition leader on the same machine.",
         "",
-        "| | lines a second | MiB |",
+        "| | lines per second | MiB |",
         "|---|--:|--:|",
     ]
-    for what, rate in found["producers"].items():
+    for what, rate in results["producers"].items():
         peak = f"{rate['mib']:,}" if rate["mib"] else ""
         lines.append(f"| {what} | {rate['lines']:,.0f} | {peak} |")
-    lines += ["", *_night_lines(found["night"])]
-    lines += ["", "| To reach | Measured | |", "|---|--:|---|", *_reached(found, rows, parse), "",
-              "Why what falls short does, and what it would need: "
-              "[decision 16](decisions/0016-where-the-time-goes.md)."]  # fmt: skip
+    lines += ["", *_daily_run_lines(results["night"])]
+    lines += [
+        "",
+        "| Target | Measured | |",
+        "|---|--:|---|",
+        *_target_lines(results, rows, parse),
+        "",
+        "[Decision 16](decisions/0016-where-the-time-goes.md) explains the targets that are missed and "
+        "what would be needed to reach them.",
+    ]
     return "\n".join(lines) + "\n\n"
 
 
-def _night_lines(night: dict[str, Any]) -> list[str]:
-    """The night through Airflow, by its tasks."""
+def _daily_run_lines(daily_run: dict[str, Any]) -> list[str]:
+    """Build the table of a daily run through Airflow, by task."""
     parts = {
-        **night["tasks"],
-        "between tasks (scheduler)": night["seconds"] - sum(night["tasks"].values()),
-        "of the summary: start of Spark": night["steps"].get("start of Spark", 0),
+        **daily_run["tasks"],
+        "between tasks (scheduler)": daily_run["seconds"] - sum(daily_run["tasks"].values()),
+        "of the summary: start of Spark": daily_run["steps"].get("start of Spark", 0),
     }
     lines = [
-        f"The night through Airflow: {night['lines']:,} lines from a file, from the trigger to the "
-        f"report's file {night['seconds']:,.0f} s.",
+        f"A daily run through Airflow with {daily_run['lines']:,} lines from a file takes "
+        f"{daily_run['seconds']:,.0f} s from the trigger to the report's file.",
         "",
         "| | s | share |",
         "|---|--:|--:|",
     ]
     for what, seconds in parts.items():
-        lines.append(f"| {what} | {seconds:,.1f} | {seconds / night['seconds']:.0%} |")
-    idle = night["idle_cpu"]
+        lines.append(f"| {what} | {seconds:,.1f} | {seconds / daily_run['seconds']:.0%} |")
+    idle = daily_run["idle_cpu"]
     return [
         *lines,
         "",
-        f"With nothing to do, Airflow takes {idle['airflow']:.0%} of a core and the broker "
-        f"{idle['kafka']:.0%}.",
+        f"When idle, Airflow takes {idle['airflow']:.0%} of a core and the broker {idle['kafka']:.0%}.",
     ]
 
 
-def _reached(
-    found: dict[str, Any], rows: dict[str, dict[int, dict[str, Any]]],
+def _target_lines(
+    results: dict[str, Any],
+    rows: dict[str, dict[int, dict[str, Any]]],
     parse: dict[tuple[str, int], float],
-) -> list[str]:  # fmt: skip
-    """What was to be reached, each with its figure and verdict."""
-    most, night = found["sizes"][-1], rows["night from text"]
-    sent, start, dags = found["producers"], found["start"], found["dags"]
+) -> list[str]:
+    """Build the table of the targets, each with its measured value and verdict."""
+    largest, daily_runs = results["sizes"][-1], rows["night from text"]
+    producers, start, dags = results["producers"], results["start"], results["dags"]
 
     def slope(what: str) -> float | None:
-        line = fit({n: row["seconds"] for n, row in rows[what].items()})
+        line = fit_line({n: row["seconds"] for n, row in rows[what].items()})
         return line[1] if line else None
 
-    def share(one: float | None, other: float | None) -> float | None:
-        return one / other if one is not None and other else None
+    def ratio(value: float | None, other: float | None) -> float | None:
+        return value / other if value is not None and other else None
 
     raw, seven, ours = (
-        parse[what, most] for what in ("raw copy", "seven regexp_extract", "landed row")
+        parse[what, largest] for what in ("raw copy", "seven regexp_extract", "landed row")
     )
-    bare = sent["bare kafka-python"]["lines"]
-    batch = sent["500 lines a message"]["lines"]
-    peaks = [row["mib"] for name, of in rows.items() if name.startswith(("land", "summ"))
-             for row in of.values()]  # fmt: skip
-    goal: list[tuple[str, float | None, str, float]] = [
-        ("Start of a submit, of a stock one's", start["ours"] / start["stock"], "<=", 0.55),
-        ("Parse, of a raw copy's time", ours / raw, "<=", 4),
-        ("Parse, times as fast as seven `regexp_extract`", seven / ours, ">=", 2.5),
-        ("Landing from Kafka, s a million lines", slope("land Kafka"), "<=", 2),
-        ("Row by row, of a bare kafka-python loop", sent["row by row"]["lines"] / bare, ">=", 0.9),
-        ("500 lines a message, times a bare loop", batch / bare, ">=", 4),
+    bare = producers["bare kafka-python"]["lines"]
+    batch = producers["500 lines a message"]["lines"]
+    peaks = [
+        row["mib"]
+        for name, by_size in rows.items()
+        if name.startswith(("land", "summ"))
+        for row in by_size.values()
+    ]
+    targets: list[tuple[str, float | None, str, float]] = [
+        ("Start of a submit / plain submit", start["ours"] / start["stock"], "<=", 0.55),
+        ("Parse time / raw copy", ours / raw, "<=", 4),
+        ("Parse speed / seven `regexp_extract`", seven / ours, ">=", 2.5),
+        ("Landing from Kafka, s per million lines", slope("land Kafka"), "<=", 2),
+        ("Row by row / bare kafka-python loop", producers["row by row"]["lines"] / bare, ">=", 0.9),
+        ("500 lines a message / bare kafka-python loop", batch / bare, ">=", 4),
         (
-            "Two processes, times one",
-            sent["two processes, 500 lines a message"]["lines"] / batch,
+            "Two processes / one process",
+            producers["two processes, 500 lines a message"]["lines"] / batch,
             ">=",
             1.6,
         ),
-        ("A driver's memory, MiB", max(peaks), "<=", 2048),
-        ("A producer's memory, MiB", max(rate["mib"] for rate in sent.values()), "<=", 200),
-        ("All DAG files, s beyond Airflow's import", dags["ours"], "<=", 1),
+        ("Memory of a driver, MiB", max(peaks), "<=", 2048),
+        ("Memory of a producer, MiB", max(rate["mib"] for rate in producers.values()), "<=", 200),
+        ("Import of all DAG files without Airflow, s", dags["ours"], "<=", 1),
     ]
     if "GoAccess" in rows:
-        other = rows["GoAccess"]
-        sizes = set(night) & set(other)
+        goaccess = rows["GoAccess"]
+        sizes = set(daily_runs) & set(goaccess)
         size = 5_000_000 if 5_000_000 in sizes else max(sizes)
-        goal[3:3] = [
-            (f"The night of {size:,} lines, times as fast as GoAccess",
-             other[size]["seconds"] / night[size]["seconds"], ">=", 2),
-            ("The night's s a million lines, of GoAccess's",
-             share(slope("night from text"), slope("GoAccess")), "<=", 0.25),
-        ]  # fmt: skip
+        targets[3:3] = [
+            (
+                f"Daily run of {size:,} lines, speed / GoAccess",
+                goaccess[size]["seconds"] / daily_runs[size]["seconds"],
+                ">=",
+                2,
+            ),
+            (
+                "Daily run, s per million lines / GoAccess",
+                ratio(slope("night from text"), slope("GoAccess")),
+                "<=",
+                0.25,
+            ),
+        ]
     lines = []
-    for what, value, sign, bound in goal:
+    for what, value, sign, bound in targets:
         if value is None:
             continue
-        good = value <= bound if sign == "<=" else value >= bound
-        told = f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
-        at = "at most" if sign == "<=" else "at least"
-        lines.append(f"| {what}: {at} {bound:,} | {told} | {'✓' if good else '✗'} |")
+        is_reached = value <= bound if sign == "<=" else value >= bound
+        figure = f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+        limit = "at most" if sign == "<=" else "at least"
+        lines.append(f"| {what}: {limit} {bound:,} | {figure} | {'✓' if is_reached else '✗'} |")
     return lines
 
 
-def fit(seconds: dict[int, float]) -> tuple[float, float] | None:
-    """Lines -> seconds, as fixed seconds and seconds a million lines; None for a single size."""
+def fit_line(seconds: dict[int, float]) -> tuple[float, float] | None:
+    """Fit a line to the seconds of several log sizes.
+
+    Args:
+        seconds: Number of lines -> seconds.
+
+    Returns:
+        Fixed seconds and seconds per million lines; None for a single size.
+    """
     if len(seconds) < 2:
         return None
     line = statistics.linear_regression([n / 1e6 for n in seconds], list(seconds.values()))
@@ -238,14 +279,15 @@ def fit(seconds: dict[int, float]) -> tuple[float, float] | None:
 
 
 def speed_plot(rows: dict[str, dict[int, dict[str, Any]]], lines: int) -> str:
-    """An SVG: seconds for a log of so many lines, ours in its steps, others beside it."""
+    """Draw an SVG: seconds for a log of `lines` lines, our steps and other tools as bars."""
     steps = ("look at the file", "land text", "summarise", "report")
     shades = ("#bcd9e2", "#6fb0c4", "#0b6e8a", "#084f63")
-    bars = [("the night", [(step, rows[step][lines]["seconds"]) for step in steps])]
+    bars = [("daily run", [(step, rows[step][lines]["seconds"]) for step in steps])]
     bars += [
         (name, [(name, rows[name][lines]["seconds"])])
-        for name in ("GoAccess", "DuckDB", "Polars") if lines in rows.get(name, {})
-    ]  # fmt: skip
+        for name in ("GoAccess", "DuckDB", "Polars")
+        if lines in rows.get(name, {})
+    ]
     width, left, row_height = 760, 110, 40
     longest = max(sum(seconds for _, seconds in parts) for _, parts in bars)
     scale = (width - left - 70) / longest
@@ -262,8 +304,8 @@ def speed_plot(rows: dict[str, dict[int, dict[str, Any]]], lines: int) -> str:
         out.append(
             f'<text x="{left - 10}" y="{y + 19}" text-anchor="end" fill="#16232b">{name}</text>'
         )
-        for place, (_, seconds) in enumerate(parts):
-            colour = shades[place] if len(parts) > 1 else "#a8480f"
+        for index, (_, seconds) in enumerate(parts):
+            colour = shades[index] if len(parts) > 1 else "#a8480f"
             out.append(
                 f'<rect x="{x:.1f}" y="{y + 4}" width="{seconds * scale:.1f}" height="22" fill="{colour}"/>'
             )
@@ -281,13 +323,14 @@ def speed_plot(rows: dict[str, dict[int, dict[str, Any]]], lines: int) -> str:
 
 
 def bulk_section(rows: list[dict[str, Any]]) -> str:
-    """A table of the cases, the cost as fixed and a million lines, and the memory's verdict."""
+    """Build the section on bulk backfills: the cases, the fitted cost, and the verdict on memory."""
     lines = [
         "## A backfill in bulk",
         "",
         f"`make bench-bulk`, {date.today().isoformat()}, {os.cpu_count()} cores, {platform.machine()}. "
-        "Archives (gz) of generated traffic; the steps of `backfill_access_logs` without Airflow's own "
-        "time, Spark jobs as whole processes; seconds. Memory is the peak of JVM and Python together, MiB.",
+        "The archives (gzip) contain generated traffic. Times are in seconds, for the steps of "
+        "`backfill_access_logs` without Airflow's own time, Spark jobs as whole processes. Memory is the "
+        "peak of JVM and Python together, in MiB.",
         "",
         "| Days | Files | Lines | MB | inventory | land | MiB | summarise | MiB | validate | publish | s |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -301,32 +344,36 @@ def bulk_section(rows: list[dict[str, Any]]) -> str:
             f"{row['summarise']:,.0f} | {row['summarise_mib']:,.0f} | {row['validate']:,.1f} | "
             f"{row['publish']:,.0f} | {total:,.0f} |"
         )
-    most, least = rows[0], rows[-1]
-    seconds = [sum(row[step] for step in steps) for row in (most, least)]
-    million = (seconds[0] - seconds[1]) / (most["lines"] - least["lines"]) * 1e6
-    fixed = seconds[1] - million * least["lines"] / 1e6
+    largest, smallest = rows[0], rows[-1]
+    seconds = [sum(row[step] for step in steps) for row in (largest, smallest)]
+    per_million = (seconds[0] - seconds[1]) / (largest["lines"] - smallest["lines"]) * 1e6
+    fixed = seconds[1] - per_million * smallest["lines"] / 1e6
     peak = max(row[f"{step}_mib"] for row in rows for step in ("land", "summarise"))
-    if night := most.get("night"):
-        share = most["days"] * night / seconds[0]
-        lines += ["", f"{most['days']} nights of as many lines each take {night:,.0f} s each: at least 8 "
-                  f"times as fast as they: {share:,.1f} {'✓' if share >= 8 else '✗'}."]  # fmt: skip
+    if daily_run := largest.get("night"):
+        speed = largest["days"] * daily_run / seconds[0]
+        lines += [
+            "",
+            f"{largest['days']} daily runs with as many lines per day take {daily_run:,.0f} s each. "
+            f"Target: bulk is at least 8 times as fast: {speed:,.1f} {'✓' if speed >= 8 else '✗'}.",
+        ]
     lines += [
         "",
-        f"So about {fixed:,.0f} s fixed and {million:,.0f} s a million lines, and "
-        f"{most['bytes_a_line']:,.0f} bytes on disk a line beside the archives. "
-        f"Memory at most 2 GiB: {peak:,.0f} MiB {'✓' if peak <= 2048 else '✗'}.",
+        f"This is about {fixed:,.0f} s fixed and {per_million:,.0f} s per million lines, and "
+        f"{largest['bytes_a_line']:,.0f} bytes per line on disk besides the archives. "
+        f"Target: memory at most 2 GiB: {peak:,.0f} MiB {'✓' if peak <= 2048 else '✗'}.",
     ]
     return "\n".join(lines) + "\n\n"
 
 
 def cluster_section(rows: list[dict[str, Any]]) -> str:
-    """A table of seconds by size and cores, and what the second core brings for a million lines."""
+    """Build the section on workers: seconds by size and cores, and the gain of the second core."""
     lines = [
         "## One worker and two",
         "",
         f"`python -m bench.cluster`, {date.today().isoformat()}, {os.cpu_count()} cores, "
-        f"{platform.machine()}, on `make cluster-up`: landing from text and summary as whole processes, on "
-        "one core of one worker and on one of each. Driver, brokers and Airflow share the machine's cores.",
+        f"{platform.machine()}, on `make cluster-up`. Landing from text and the summary run as whole "
+        "processes, on one core of one worker and on one core of each worker. Driver, brokers and Airflow "
+        "share the machine's cores.",
         "",
         "| Lines | Cores | land s | summarise s |",
         "|--:|--:|--:|--:|",
@@ -335,22 +382,31 @@ def cluster_section(rows: list[dict[str, Any]]) -> str:
         lines.append(
             f"| {row['lines']:,} | {row['cores']} | {row['land']:,.1f} | {row['summarise']:,.1f} |"
         )
-    of = {(row["lines"], row["cores"]): row for row in rows}
-    least, most = min(row["lines"] for row in rows), max(row["lines"] for row in rows)
+    seconds = {
+        (row["lines"], row["cores"], step): row[step]
+        for row in rows
+        for step in ("land", "summarise")
+    }
+    smallest, largest = min(row["lines"] for row in rows), max(row["lines"] for row in rows)
     for step in ("land", "summarise"):
-        whole = of[most, 1][step] / of[most, 2][step]
-        slopes = [of[most, cores][step] - of[least, cores][step] for cores in (1, 2)]
-        lines += ["", f"{step}: {whole:.2f} times as fast on two, of {most:,} lines; "
-                  f"{slopes[0] / slopes[1]:.2f} times without what {least:,} lines take."]  # fmt: skip
+        speed = seconds[largest, 1, step] / seconds[largest, 2, step]
+        differences = [
+            seconds[largest, cores, step] - seconds[smallest, cores, step] for cores in (1, 2)
+        ]
+        lines += [
+            "",
+            f"{step}: {speed:.2f} times as fast on two cores with {largest:,} lines; "
+            f"{differences[0] / differences[1]:.2f} times without the time for {smallest:,} lines.",
+        ]
     return "\n".join(lines) + "\n\n"
 
 
-def _verdicts(values: list[float], most: float, digits: int = 0) -> str:
-    return " | ".join(f"{v:.{digits}f} {'✓' if v <= most else '✗'}" for v in values)
+def _verdicts(values: list[float], limit: float, digits: int = 0) -> str:
+    return " | ".join(f"{v:.{digits}f} {'✓' if v <= limit else '✗'}" for v in values)
 
 
 def latency_plot(rows: list[dict[str, Any]]) -> str:
-    """An SVG: for each engine and rate a line from p50 to p99, with a mark at p95; log scale."""
+    """Draw an SVG: for each engine and rate a line from p50 to p99 with a mark at p95, log scale."""
     import math
 
     width, left, right, step = 760, 190, 40, 34

@@ -1,65 +1,86 @@
-"""What others do with the same log: the same fields and nine panels, by DuckDB or by Polars.
+"""Count the same log with DuckDB or Polars alone: the same fields and nine panels.
 
     python -m bench.peers duckdb access.log
 
-Each panel has hits, exact visitors (address and user agent) and bytes; it prints how many rows.
+Each panel has hits, exact visitors (address and user agent) and bytes. It prints the number of rows.
 """
 
 import sys
 
-SHAPE = (
+PATTERN = (
     r'^(?P<host>\S+) \S+ (?P<user>\S+) \[(?P<time>[^\]]+)\] "(?P<method>[A-Z]+) '
     r'(?P<target>[^" ]*) (?P<protocol>[^"]*)" (?P<status>\d{3}) (?P<bytes>\d+|-) '
     r'"(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<user_agent>(?:[^"\\]|\\.)*)"'
 )
-NAMES = ("host", "user", "time", "method", "target", "protocol", "status", "bytes", "referrer",
-         "user_agent")  # fmt: skip
+FIELDS = (
+    "host",
+    "user",
+    "time",
+    "method",
+    "target",
+    "protocol",
+    "status",
+    "bytes",
+    "referrer",
+    "user_agent",
+)
 PANELS = ("target", "host", "status", "method", "protocol", "referrer", "user_agent", "hour", "day")
 
 
-def duckdb(path: str) -> int:
+def count_with_duckdb(path: str) -> int:
     import duckdb
 
-    base = duckdb.connect()
-    shape = SHAPE
-    for name in NAMES:
-        shape = shape.replace(f"(?P<{name}>", "(")
-    base.execute(
+    connection = duckdb.connect()
+    pattern = PATTERN
+    for name in FIELDS:
+        pattern = pattern.replace(f"(?P<{name}>", "(")
+    connection.execute(
         "CREATE TABLE rows AS SELECT f.* EXCLUDE (bytes), coalesce(try_cast(f.bytes AS BIGINT), 0) AS bytes, "
         "hash(f.host, f.user_agent) AS visitor, f.time[13:14] AS hour, f.time[1:11] AS day, "
         "try_strptime(f.time, '%d/%b/%Y:%H:%M:%S %z') AS timestamp "
         "FROM (SELECT regexp_extract(line, ?, ?) AS f FROM read_csv(?, columns={'line': 'VARCHAR'}, "
         "delim='\\x02', quote='', escape='', header=false, auto_detect=false, strict_mode=false)) "
         "WHERE f.host <> ''",
-        [shape, list(NAMES), path],
+        [pattern, list(FIELDS), path],
     )
-    found = 0
+    row_count = 0
     for panel in PANELS:
-        found += len(base.execute(
-            f"SELECT {panel}, count(*), count(DISTINCT visitor), sum(bytes) FROM rows GROUP BY 1"
-        ).fetchall())  # fmt: skip
-    return found
+        row_count += len(
+            connection.execute(
+                f"SELECT {panel}, count(*), count(DISTINCT visitor), sum(bytes) FROM rows GROUP BY 1"
+            ).fetchall()
+        )
+    return row_count
 
 
-def polars(path: str) -> int:
+def count_with_polars(path: str) -> int:
     import polars as pl
 
     rows = (
-        pl.scan_csv(path, has_header=False, separator="\x02", quote_char=None, new_columns=["line"],
-                    encoding="utf8-lossy", truncate_ragged_lines=True)
-        .select(pl.col("line").str.extract_groups(SHAPE).alias("f")).unnest("f")
+        pl.scan_csv(
+            path,
+            has_header=False,
+            separator="\x02",
+            quote_char=None,
+            new_columns=["line"],
+            encoding="utf8-lossy",
+            truncate_ragged_lines=True,
+        )
+        .select(pl.col("line").str.extract_groups(PATTERN).alias("f"))
+        .unnest("f")
         .filter(pl.col("host").is_not_null())
         .with_columns(
             pl.col("bytes").cast(pl.Int64, strict=False).fill_null(0),
             pl.struct("host", "user_agent").hash().alias("visitor"),
-            pl.col("time").str.slice(12, 2).alias("hour"), pl.col("time").str.slice(0, 11).alias("day"),
+            pl.col("time").str.slice(12, 2).alias("hour"),
+            pl.col("time").str.slice(0, 11).alias("day"),
             pl.col("time").str.to_datetime("%d/%b/%Y:%H:%M:%S %z", strict=False).alias("timestamp"),
         )
         .collect()
-    )  # fmt: skip
+    )
     numbers = [pl.len(), pl.col("visitor").n_unique(), pl.col("bytes").sum()]
     return sum(rows.group_by(panel).agg(*numbers).height for panel in PANELS)
 
 
 if __name__ == "__main__":
-    print({"duckdb": duckdb, "polars": polars}[sys.argv[1]](sys.argv[2]))
+    print({"duckdb": count_with_duckdb, "polars": count_with_polars}[sys.argv[1]](sys.argv[2]))

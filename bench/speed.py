@@ -1,12 +1,12 @@
-"""How fast all of it is, beside others on the same file in the same run.
+"""Measure the speed of every part, and of other tools on the same file in the same run.
 
     python -m bench.speed                 (part of make bench)
     python -m bench.speed 100000 1000000  (logs of these sizes only)
-    python -m bench.speed producers night (these parts only; the others stay as they were measured)
-    python -m bench.speed --quick         (make bench-quick: small, to see that it works)
+    python -m bench.speed producers night (these parts only; the results of the others are kept)
+    python -m bench.speed --quick         (make bench-quick: small, to check that it works)
 
-Each log is one generated day. What is told as fixed seconds and seconds a million lines is fitted
-over the sizes (least squares), so the second is what a warm JVM takes.
+Each log is one generated day. Fixed seconds and seconds per million lines are fitted over the sizes
+(least squares), so the latter is the time of a warm JVM.
 """
 
 import gzip
@@ -29,72 +29,92 @@ from rich.console import Console
 from bench.pages import speed_section, write_page
 from bench.stack import (
     Cost,
-    command_cost,
+    build_submit_command,
     fresh_broker,
     fresh_lake,
-    job_cost,
-    spark_submit,
-    submit,
-    timed,
+    measure_command,
+    measure_job,
+    measure_seconds,
+    spark_submit_path,
 )
-from include.lake import inbox, landing, ready, summaries
-from include.local_stack.demo import follow
+from include.lake.paths import inbox_path, landing_path, ready_path, summaries_path
+from include.local_stack.demo import follow_run
 from include.local_stack.processes import Service
 from include.local_stack.up import bring_up
-from include.nights import take_files
-from include.package import package_jobs
-from include.publishing import publish_days
+from include.orchestration.package import package_jobs
+from include.orchestration.run_scope import take_inbox_files
+from include.reporting.publishing import publish_days
 from include.settings import PROJECT, Settings
-from producers.access_log.generator import generate
+from producers.access_log.generator import generate_lines
 from producers.kafka_client import ensure_topics
 
 SIZES = [100_000, 1_000_000, 5_000_000, 10_000_000]
-QUICK = [2_000]
+QUICK_SIZES = [2_000]
 PARTS = ["start", "parse", "rows", "producers", "night", "dags"]
 DAY = date(2026, 1, 15)
 LOGS = Path("var/bench")
-MOST_PRODUCED = 1_000_000  # lines that producers send, one process after the other
-SLOW = 100_000  # lines that AWStats gets: it takes minutes for a million
-says = Console(stderr=True, highlight=False)
+MAX_PRODUCER_LINES = 1_000_000  # producers run one after the other, on the largest log up to this
+MAX_AWSTATS_LINES = 100_000  # AWStats takes minutes for a million lines
+console = Console(stderr=True, highlight=False)
 
 
-def measure(sizes: list[int], parts: list[str], kept: Path, *, quick: bool) -> dict[str, Any]:
-    """The figures of `parts`, and in the file `kept` those of the others: as `speed_section` takes them."""
-    found: dict[str, Any] = {"quick": quick, "sizes": sizes}
-    if kept.is_file() and set(parts) != set(PARTS):
-        found = json.loads(kept.read_text())
-        sizes = found["sizes"]
-    logs = {lines: made_log(lines) for lines in sizes}
-    ways: dict[str, Callable[[], Any]] = {
-        "start": lambda: starts(1 if quick else 5),
-        "parse": lambda: parses(logs),
-        "rows": lambda: nights(logs) + from_kafka(logs) + peers(logs),
-        "producers": lambda: producers(logs[max(n for n in sizes if n <= MOST_PRODUCED)]),
-        "night": lambda: airflow_night(logs[sizes[0]], 2 if quick else 60),
-        "dags": dag_files,
+def measure(
+    sizes: list[int], parts: list[str], results_file: Path, *, quick: bool
+) -> dict[str, Any]:
+    """Measure parts of the benchmark and write all results to a file.
+
+    Args:
+        sizes: Lines of each log. If only some parts are measured, the file's sizes are used instead.
+        parts: The parts to measure, from PARTS.
+        results_file: A JSON file. Its results of the other parts are kept.
+        quick: Measure fewer times and for a shorter time.
+
+    Returns:
+        The results of all parts, as `speed_section` needs them.
+    """
+    results: dict[str, Any] = {"quick": quick, "sizes": sizes}
+    if results_file.is_file() and set(parts) != set(PARTS):
+        results = json.loads(results_file.read_text())
+        sizes = results["sizes"]
+    logs = {lines: make_log(lines) for lines in sizes}
+    functions: dict[str, Callable[[], Any]] = {
+        "start": lambda: measure_start(1 if quick else 5),
+        "parse": lambda: measure_parse(logs),
+        "rows": lambda: (
+            measure_daily_runs(logs) + measure_kafka_landing(logs) + measure_peers(logs)
+        ),
+        "producers": lambda: measure_producers(
+            logs[max(n for n in sizes if n <= MAX_PRODUCER_LINES)]
+        ),
+        "night": lambda: measure_airflow_run(logs[sizes[0]], 2 if quick else 60),
+        "dags": measure_dag_files,
     }
     for name in parts:
-        says.print(f"[bold]{name}[/]")
-        seconds, found[name] = timed(ways[name])
-        says.print(f"{name}: {seconds:.0f} s; {found[name]}")
-        kept.write_text(json.dumps(found, indent=1))
-    return found
+        console.print(f"[bold]{name}[/]")
+        seconds, results[name] = measure_seconds(functions[name])
+        console.print(f"{name}: {seconds:.0f} s; {results[name]}")
+        results_file.write_text(json.dumps(results, indent=1))
+    return results
 
 
-def made_log(lines: int) -> Path:
-    """One generated day of so many lines, kept for the next run."""
+def make_log(lines: int) -> Path:
+    """Generate a log of one day unless it exists from an earlier run, and return its path."""
     path = LOGS / f"access-{lines}.log"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         with part.open("wb") as out:
-            out.writelines(line.text + b"\n" for line in generate(lines, 1, DAY))
+            out.writelines(line.text + b"\n" for line in generate_lines(lines, 1, DAY))
         part.replace(path)
     return path.absolute()
 
 
-def starts(times: int) -> dict[str, float]:
-    """Median seconds of a `spark-submit` that counts one row: stock, and as every job is submitted."""
+def measure_start(times: int) -> dict[str, float]:
+    """Measure a `spark-submit` that counts one row.
+
+    Returns:
+        Median seconds: `stock` for a plain submit, `ours` for one like that of every job.
+    """
     with fresh_lake() as settings:
         job = settings.home / "one.py"
         job.write_text(
@@ -103,97 +123,117 @@ def starts(times: int) -> dict[str, float]:
             "assert spark.range(1).count() == 1\nspark.stop()\n"
         )
         package_jobs(settings.job_zip)
-        ways = {
-            "stock": [spark_submit(), "--master=local[*]", str(job)],
-            "ours": submit(settings, str(job)),
+        commands = {
+            "stock": [spark_submit_path(), "--master=local[*]", str(job)],
+            "ours": build_submit_command(settings, str(job)),
         }
-        found: dict[str, list[float]] = {name: [] for name in ways}
+        results: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(times):
-            for name, command in ways.items():
-                found[name].append(command_cost(settings, command).seconds)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+            for name, command in commands.items():
+                results[name].append(measure_command(settings, command).seconds)
+    return {name: statistics.median(seconds) for name, seconds in results.items()}
 
 
-def parses(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """`what`, `lines` and warm `seconds` of bench/parse.py."""
+def measure_parse(logs: dict[int, Path]) -> list[dict[str, Any]]:
+    """Run bench/parse.py and return its rows: `what`, `lines`, warm `seconds`, and `mib`."""
     with fresh_lake() as settings:
-        command = submit(settings, "bench/parse.py", settings.home, *logs.values(), lines=max(logs))
-        cost = command_cost(settings, command)
-        found: list[dict[str, Any]] = json.loads((settings.home / "parse.json").read_text())
-    return [row | {"mib": cost.mib} for row in found]
+        command = build_submit_command(
+            settings, "bench/parse.py", settings.home, *logs.values(), lines=max(logs)
+        )
+        cost = measure_command(settings, command)
+        rows: list[dict[str, Any]] = json.loads((settings.home / "parse.json").read_text())
+    return [row | {"mib": cost.peak_mib} for row in rows]
 
 
-def row(what: str, lines: int, cost: Cost) -> dict[str, Any]:
-    says.print(f"  {what}, {lines:,} lines: {cost.seconds:.1f} s, {cost.mib:,.0f} MiB")
-    return {"what": what, "lines": lines, "seconds": cost.seconds, "mib": cost.mib}
+def build_row(name: str, lines: int, cost: Cost) -> dict[str, Any]:
+    """Print a result and return it as a row: `what`, `lines`, `seconds`, peak memory in `mib`."""
+    console.print(f"  {name}, {lines:,} lines: {cost.seconds:.1f} s, {cost.peak_mib:,.0f} MiB")
+    return {"what": name, "lines": lines, "seconds": cost.seconds, "mib": cost.peak_mib}
 
 
-def nights(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """The night's steps from a text file, whole processes, and landing the same from gz."""
+def measure_daily_runs(logs: dict[int, Path]) -> list[dict[str, Any]]:
+    """Measure the steps of a daily run from a text file, and landing the same log from gzip."""
     rows = []
     for lines, log in logs.items():
         with fresh_lake() as settings:
-            packed = settings.home / "packed"
-            packed.mkdir()
-            with log.open("rb") as text, gzip.open(packed / "access.gz", "wb", 1) as out:
+            archives = settings.home / "packed"
+            archives.mkdir()
+            with log.open("rb") as text, gzip.open(archives / "access.gz", "wb", 1) as out:
                 shutil.copyfileobj(text, out, 1 << 20)
             data = settings.home / "gz" / "data"
-            cost = job_cost(
-                settings, "land_access_log", *_landing(f"text:{packed}", data), lines=lines
+            cost = measure_job(
+                settings, "land_access_log", *_landing_flags(f"text:{archives}", data), lines=lines
             )
-            rows.append(row("land gz", lines, cost))
-            shutil.rmtree(packed)
+            rows.append(build_row("land gz", lines, cost))
+            shutil.rmtree(archives)
         with fresh_lake() as settings:
-            folder = inbox(settings, "access_log")
+            folder = inbox_path(settings, "access_log")
             folder.mkdir(parents=True)
             shutil.copyfile(log, folder / "access.log")
-            time.sleep(2)  # a file that was just written is not taken yet
-            taken, _ = timed(lambda s=settings: take_files(s))
-            data = landing(settings, "access_log", "files") / "data"
-            source = f"text:{ready(settings, 'access_log')}"
-            land = job_cost(settings, "land_access_log", *_landing(source, data), lines=lines)
-            made = job_cost(
-                settings, "summarise_access_log", "--source", f"parquet:{data}", "--source-kind", "files",
-                "--sink", f"summary:{summaries(settings, 'access_log')}", "--days", DAY.isoformat(),
-                lines=lines,
-            )  # fmt: skip
-            shown, told = timed(
-                lambda s=settings: publish_days(s, [DAY.isoformat()], "bench", anyway=True)
+            time.sleep(2)  # the inbox does not take a file that was just written
+            inbox_seconds, _ = measure_seconds(lambda s=settings: take_inbox_files(s))
+            data = landing_path(settings, "access_log", "files") / "data"
+            source = f"text:{ready_path(settings, 'access_log')}"
+            land = measure_job(
+                settings, "land_access_log", *_landing_flags(source, data), lines=lines
             )
-            assert told[DAY.isoformat()]["requests"] > 0.99 * lines
-            whole = taken + land.seconds + made.seconds + shown
+            summary = measure_job(
+                settings,
+                "summarise_access_log",
+                "--source",
+                f"parquet:{data}",
+                "--source-kind",
+                "files",
+                "--sink",
+                f"summary:{summaries_path(settings, 'access_log')}",
+                "--days",
+                DAY.isoformat(),
+                lines=lines,
+            )
+            report_seconds, reports = measure_seconds(
+                lambda s=settings: publish_days(s, [DAY.isoformat()], "bench", publish_anyway=True)
+            )
+            assert reports[DAY.isoformat()]["requests"] > 0.99 * lines
+            total = inbox_seconds + land.seconds + summary.seconds + report_seconds
+            peak = max(land.peak_mib, summary.peak_mib)
             rows += [
-                row("look at the file", lines, Cost(taken, 0)), row("land text", lines, land),
-                row("summarise", lines, made), row("report", lines, Cost(shown, 0)),
-                row("night from text", lines, Cost(whole, max(land.mib, made.mib))),
-            ]  # fmt: skip
+                build_row("look at the file", lines, Cost(inbox_seconds, 0)),
+                build_row("land text", lines, land),
+                build_row("summarise", lines, summary),
+                build_row("report", lines, Cost(report_seconds, 0)),
+                build_row("night from text", lines, Cost(total, peak)),
+            ]
     return rows
 
 
-def _landing(source: str, data: Path) -> list[str]:
+def _landing_flags(source: str, data: Path) -> list[str]:
     return ["--source", source, "--sink", f"parquet:{data}"]
 
 
-def from_kafka(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """Landing from a topic, 500 lines a message."""
+def measure_kafka_landing(logs: dict[int, Path]) -> list[dict[str, Any]]:
+    """Measure landing from a topic with 500 lines per message."""
     rows = []
     with fresh_broker() as settings:
         for lines, log in logs.items():
             topic = f"access-log-{lines}"
             ensure_topics(settings.kafka_servers, [topic], partitions=2, replication=1)
-            sent(settings, log, topic, 500)
+            send_log(settings, log, topic, 500)
             data = settings.home / f"kafka-{lines}" / "data"
-            cost = job_cost(
-                settings, "land_access_log", *_landing(f"kafka:{topic}", data),
-                "--servers", settings.kafka_servers, lines=lines,
-            )  # fmt: skip
-            assert f"read {lines:,} lines" in cost.printed, cost.printed[-500:]
-            rows.append(row("land Kafka", lines, cost))
+            cost = measure_job(
+                settings,
+                "land_access_log",
+                *_landing_flags(f"kafka:{topic}", data),
+                "--servers",
+                settings.kafka_servers,
+                lines=lines,
+            )
+            assert f"read {lines:,} lines" in cost.output, cost.output[-500:]
+            rows.append(build_row("land Kafka", lines, cost))
     return rows
 
 
-def peers(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """Others on the same files, as far as they are installed."""
+def measure_peers(logs: dict[int, Path]) -> list[dict[str, Any]]:
+    """Measure other tools on the same files: DuckDB, Polars, and GoAccess and AWStats if installed."""
     rows = []
     with fresh_lake() as settings:
         for lines, log in logs.items():
@@ -203,19 +243,24 @@ def peers(logs: dict[int, Path]) -> list[dict[str, Any]]:
             }
             if shutil.which("goaccess"):
                 commands["GoAccess"] = [
-                    "goaccess", str(log), "--log-format=COMBINED", "--no-global-config",
-                    "-o", str(settings.home / "goaccess.html"),
-                ]  # fmt: skip
-            if AWSTATS.is_file() and lines <= SLOW:
-                commands["AWStats"] = awstats(settings, log)
-            rows += [row(n, lines, command_cost(settings, c)) for n, c in commands.items()]
+                    "goaccess",
+                    str(log),
+                    "--log-format=COMBINED",
+                    "--no-global-config",
+                    "-o",
+                    str(settings.home / "goaccess.html"),
+                ]
+            if AWSTATS.is_file() and lines <= MAX_AWSTATS_LINES:
+                commands["AWStats"] = awstats_command(settings, log)
+            rows += [build_row(n, lines, measure_command(settings, c)) for n, c in commands.items()]
     return rows
 
 
 AWSTATS = Path("/usr/lib/cgi-bin/awstats.pl")
 
 
-def awstats(settings: Settings, log: Path) -> list[str]:
+def awstats_command(settings: Settings, log: Path) -> list[str]:
+    """Write a configuration of AWStats and return the command that reads the log with it."""
     (settings.home / "awstats.bench.conf").write_text(
         f'LogFile="{log}"\nLogType=W\nLogFormat=1\nSiteDomain="bench"\nDNSLookup=0\n'
         f'DirData="{settings.home}"\nHostAliases="localhost"\nAllowFullYearView=3\n'
@@ -223,9 +268,13 @@ def awstats(settings: Settings, log: Path) -> list[str]:
     return ["perl", str(AWSTATS), "-config=bench", f"-configdir={settings.home}", "-update"]
 
 
-def producers(log: Path) -> dict[str, dict[str, float]]:
-    """Lines a second that are acknowledged, and the peak memory of a process, by way of sending."""
-    found: dict[str, dict[str, float]] = {}
+def measure_producers(log: Path) -> dict[str, dict[str, float]]:
+    """Measure ways of sending a log.
+
+    Returns:
+        For each way, the acknowledged `lines` per second and the peak memory in `mib`.
+    """
+    results: dict[str, dict[str, float]] = {}
     with fresh_broker() as settings:
         topics = ("bare", "rdkafka", "rows", "batches", "two-a", "two-b")
         ensure_topics(settings.kafka_servers, topics, partitions=2, replication=1)
@@ -239,94 +288,123 @@ def producers(log: Path) -> dict[str, dict[str, float]]:
                 topic,
                 str(log),
             ]
-            found[f"bare {name}"] = _rate(command_cost(settings, command))
-        found["row by row"] = _rate(sent(settings, log, "rows", 1))
-        found["500 lines a message"] = _rate(sent(settings, log, "batches", 500))
-        both = [
-            subprocess.Popen(_produce(settings, log, topic, 500), stderr=subprocess.PIPE, text=True,
-                             env=_produce_env(settings))
+            results[f"bare {name}"] = _parse_rate(measure_command(settings, command))
+        results["row by row"] = _parse_rate(send_log(settings, log, "rows", 1))
+        results["500 lines a message"] = _parse_rate(send_log(settings, log, "batches", 500))
+        processes = [
+            subprocess.Popen(
+                _produce_command(settings, log, topic, 500),
+                stderr=subprocess.PIPE,
+                text=True,
+                env=_produce_environment(settings),
+            )
             for topic in ("two-a", "two-b")
-        ]  # fmt: skip
-        rates = [_rate(Cost(0, 0, process.communicate()[1]))["lines"] for process in both]
-        found["two processes, 500 lines a message"] = {"lines": sum(rates), "mib": 0}
-    return found
+        ]
+        rates = [
+            _parse_rate(Cost(0, 0, process.communicate()[1]))["lines"] for process in processes
+        ]
+        results["two processes, 500 lines a message"] = {"lines": sum(rates), "mib": 0}
+    return results
 
 
-def sent(settings: Settings, log: Path, topic: str, per_message: int) -> Cost:
-    command = ["env", *[f"{k}={v}" for k, v in _told(settings).items()]]
-    return command_cost(settings, command + _produce(settings, log, topic, per_message))
+def send_log(settings: Settings, log: Path, topic: str, lines_per_message: int) -> Cost:
+    """Measure the producer when it sends a log to a topic."""
+    prefix = ["env", *[f"{k}={v}" for k, v in _environment_changes(settings).items()]]
+    return measure_command(
+        settings, prefix + _produce_command(settings, log, topic, lines_per_message)
+    )
 
 
-def _produce(settings: Settings, log: Path, topic: str, per_message: int) -> list[str]:
+def _produce_command(
+    settings: Settings, log: Path, topic: str, lines_per_message: int
+) -> list[str]:
     return [
-        sys.executable, "-m", "producers.access_log", "replay", str(log), "--to", f"kafka:{topic}",
-        "--servers", settings.kafka_servers, "--lines-per-message", str(per_message),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "producers.access_log",
+        "send",
+        str(log),
+        "--to",
+        f"kafka:{topic}",
+        "--servers",
+        settings.kafka_servers,
+        "--lines-per-message",
+        str(lines_per_message),
+    ]
 
 
-def _told(settings: Settings) -> dict[str, str]:
+def _environment_changes(settings: Settings) -> dict[str, str]:
     return {"TIDEMARK_HOME": str(settings.home), "PYTHONPATH": str(PROJECT)}
 
 
-def _produce_env(settings: Settings) -> dict[str, str]:
-    return dict(os.environ) | _told(settings)
+def _produce_environment(settings: Settings) -> dict[str, str]:
+    return dict(os.environ) | _environment_changes(settings)
 
 
-def _rate(cost: Cost) -> dict[str, float]:
-    printed = re.search(r"([\d,]+)\s+lines/s", cost.printed)
-    assert printed, cost.printed
-    return {"lines": float(printed[1].replace(",", "")), "mib": cost.mib}
+def _parse_rate(cost: Cost) -> dict[str, float]:
+    rate = re.search(r"([\d,]+)\s+lines/s", cost.output)
+    assert rate, cost.output
+    return {"lines": float(rate[1].replace(",", "")), "mib": cost.peak_mib}
 
 
-def airflow_night(log: Path, idle: int) -> dict[str, Any]:
-    """A night through Airflow, from its trigger to the report's file; and what it takes when idle.
+def measure_airflow_run(log: Path, idle_seconds: int) -> dict[str, Any]:
+    """Measure a daily run through Airflow and what the stack uses when it is idle.
 
-    Seconds of each task, and of what lies between them; CPU seconds a second over `idle` seconds.
+    Args:
+        log: The day's log.
+        idle_seconds: For how long the idle stack is measured.
+
+    Returns:
+        Lines, seconds from the trigger to the report's file, seconds of each task and of each step
+        of the summary, and CPU seconds per second of the idle stack.
     """
     with fresh_lake() as settings:
         ports = {f"TIDEMARK_{name.upper()}": str(port) for name, port in settings.ports.items()}
         os.environ |= ports
         try:
-            api = bring_up(settings, says)
-            folder = inbox(settings, "access_log")
+            api = bring_up(settings, console)
+            folder = inbox_path(settings, "access_log")
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(log, folder / "access.log")
             time.sleep(2)
-            begun = time.time()
-            run = api.trigger("analyse_access_log", {"source": "files", "day": DAY.isoformat()})
-            follow(api, "analyse_access_log", run, says)
+            started = time.time()
+            run_id = api.trigger("analyse_access_log", {"source": "files", "day": DAY.isoformat()})
+            follow_run(api, "analyse_access_log", run_id, console)
             page = settings.lake / "reports" / "access_log" / DAY.isoformat() / "index.html"
-            whole = page.stat().st_mtime - begun
-            path = f"/dags/analyse_access_log/dagRuns/{run}/taskInstances"
+            total_seconds = page.stat().st_mtime - started
+            path = f"/dags/analyse_access_log/dagRuns/{run_id}/taskInstances"
             tasks = sorted(
                 api.call("GET", path)["task_instances"], key=lambda task: str(task["start_date"])
             )
-            seconds = {task["task_id"]: round(_seconds(task), 1) for task in tasks}
-            summary = summaries(settings, "access_log") / DAY.isoformat() / "summary.json"
+            task_seconds = {task["task_id"]: round(_task_seconds(task), 1) for task in tasks}
+            summary = summaries_path(settings, "access_log") / DAY.isoformat() / "summary.json"
             steps = json.loads(summary.read_text())["provenance"]["steps"]
-            used = _idle_cpu(settings, idle)
+            idle_cpu = _measure_idle_cpu(settings, idle_seconds)
         finally:
             for name in ("airflow", "kafka"):
                 Service(name, settings.home).stop()
             for name in ports:
                 os.environ.pop(name, None)
     return {
-        "lines": sum(1 for _ in log.open("rb")), "seconds": round(whole, 1), "tasks": seconds,
-        "steps": steps, "idle_cpu": used,
-    }  # fmt: skip
+        "lines": sum(1 for _ in log.open("rb")),
+        "seconds": round(total_seconds, 1),
+        "tasks": task_seconds,
+        "steps": steps,
+        "idle_cpu": idle_cpu,
+    }
 
 
-def _seconds(task: dict[str, Any]) -> float:
+def _task_seconds(task: dict[str, Any]) -> float:
     if not task["start_date"] or not task["end_date"]:
         return 0.0
-    begin, end = (datetime.fromisoformat(task[f"{at}_date"]) for at in ("start", "end"))
-    return (end - begin).total_seconds()
+    start, end = (datetime.fromisoformat(task[f"{name}_date"]) for name in ("start", "end"))
+    return (end - start).total_seconds()
 
 
-def _idle_cpu(settings: Settings, seconds: int) -> dict[str, float]:
-    """CPU seconds a second of Airflow and of Kafka, with nothing to do."""
+def _measure_idle_cpu(settings: Settings, seconds: int) -> dict[str, float]:
+    """Return the CPU seconds per second of the idle `airflow` and `kafka`."""
 
-    def used(name: str) -> float:
+    def cpu_seconds(name: str) -> float:
         process = Service(name, settings.home).process()
         assert process is not None, f"{name} does not run"
         total = 0.0
@@ -338,15 +416,19 @@ def _idle_cpu(settings: Settings, seconds: int) -> dict[str, float]:
                 continue
         return total
 
-    before, begun = {name: used(name) for name in ("airflow", "kafka")}, time.monotonic()
+    before, started = {name: cpu_seconds(name) for name in ("airflow", "kafka")}, time.monotonic()
     time.sleep(seconds)
-    over = time.monotonic() - begun
-    return {name: round((used(name) - was) / over, 2) for name, was in before.items()}
+    elapsed = time.monotonic() - started
+    return {name: round((cpu_seconds(name) - was) / elapsed, 2) for name, was in before.items()}
 
 
-def dag_files() -> dict[str, float]:
-    """Seconds that all DAG files take beyond what they need of Airflow, and that alone."""
-    text = (
+def measure_dag_files() -> dict[str, float]:
+    """Measure the import of all DAG files.
+
+    Returns:
+        Seconds of the imports from Airflow (`airflow`), and of the DAG files after them (`ours`).
+    """
+    script = (
         "import time; begun = time.monotonic()\n"
         "import airflow.sdk, airflow.providers.apache.spark.operators.spark_submit\n"
         "import airflow.providers.standard.operators.hitl\n"
@@ -357,24 +439,29 @@ def dag_files() -> dict[str, float]:
         "print(needed - begun, time.monotonic() - needed)\n"
     )
     with fresh_lake() as settings:
-        printed = command_cost(settings, [sys.executable, "-c", text]).printed
-    airflow, ours = map(float, printed.split()[-2:])
+        output = measure_command(settings, [sys.executable, "-c", script]).output
+    airflow, ours = map(float, output.split()[-2:])
     return {"airflow": round(airflow, 2), "ours": round(ours, 2)}
 
 
 def main() -> None:
-    given, quick = [text for text in sys.argv[1:] if text != "--quick"], "--quick" in sys.argv
-    sizes = [int(text) for text in given if text.isdigit()]
-    parts = [text for text in given if not text.isdigit()]
+    arguments = [text for text in sys.argv[1:] if text != "--quick"]
+    quick = "--quick" in sys.argv
+    sizes = [int(text) for text in arguments if text.isdigit()]
+    parts = [text for text in arguments if not text.isdigit()]
     if unknown := set(parts) - set(PARTS):
-        raise SystemExit(f"bench.speed: {', '.join(unknown)}? The parts are {', '.join(PARTS)}")
+        raise SystemExit(
+            f"bench.speed: unknown part {', '.join(sorted(unknown))}; use {', '.join(PARTS)}"
+        )
     LOGS.mkdir(parents=True, exist_ok=True)
-    kept = LOGS / ("quick.json" if quick else "speed.json")
-    found = measure(sizes or (QUICK if quick else SIZES), parts or PARTS, kept, quick=quick)
+    results_file = LOGS / ("quick.json" if quick else "speed.json")
+    results = measure(
+        sizes or (QUICK_SIZES if quick else SIZES), parts or PARTS, results_file, quick=quick
+    )
     if quick:
-        says.print(speed_section(found), markup=False)
+        console.print(speed_section(results), markup=False)
     else:
-        write_page("speed", found)
+        write_page("speed", results)
 
 
 if __name__ == "__main__":

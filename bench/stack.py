@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a broker and jobs of its own, on free ports, in a folder that goes."""
+"""Set up what a benchmark runs on: an empty lake, a broker and jobs, in a temporary folder."""
 
 import os
 import subprocess
@@ -16,40 +16,46 @@ import psutil
 
 from include.local_stack import broker as local_broker
 from include.local_stack.airflow import environment
-from include.local_stack.doctor import free_port
-from include.local_stack.jars import connector_jars, ensure_jars
-from include.package import package_jobs
+from include.local_stack.doctor import find_free_port
+from include.orchestration.jars import ensure_jars, list_connector_jars
+from include.orchestration.package import package_jobs
+from include.orchestration.spark_conf import build_spark_conf
 from include.settings import Settings, load_settings
-from include.spark_conf import spark_conf
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a whole process took: seconds, and the peak memory of it and its children in MiB."""
+    """What a whole process used.
+
+    Attributes:
+        seconds: Duration.
+        peak_mib: Peak memory of the process and its children, in MiB.
+        output: What the process printed.
+    """
 
     seconds: float
-    mib: float
-    printed: str = ""
+    peak_mib: float
+    output: str = ""
 
 
 @contextmanager
 def fresh_lake() -> Iterator[Settings]:
-    """Settings of a lake with nothing in it, on free ports; its folder goes afterwards."""
-    here = load_settings()
-    jars = here.jars
+    """Yield the settings of an empty lake on free ports, and delete its folder afterwards."""
+    own_settings = load_settings()
+    jars = own_settings.jars
     ensure_jars(jars)
     with tempfile.TemporaryDirectory(prefix="tidemark-bench-") as folder:
         (Path(folder) / "jars").symlink_to(jars)
-        told, port = {"TIDEMARK_HOME": folder}, 31092
-        for name in here.ports:
-            port = free_port(port + 1)
-            told[f"TIDEMARK_{name.upper()}"] = str(port)
-        yield load_settings(told)
+        env, port = {"TIDEMARK_HOME": folder}, 31092
+        for name in own_settings.ports:
+            port = find_free_port(port + 1)
+            env[f"TIDEMARK_{name.upper()}"] = str(port)
+        yield load_settings(env)
 
 
 @contextmanager
 def fresh_broker() -> Iterator[Settings]:
-    """A Kafka broker with nothing in it; settings that name it. It and its folder go afterwards."""
+    """Start an empty Kafka broker and yield its settings; stop it and delete its folder afterwards."""
     with fresh_lake() as settings:
         local_broker.start(settings)
         try:
@@ -61,75 +67,100 @@ def fresh_broker() -> Iterator[Settings]:
 def start_job(
     settings: Settings, job: str, *flags: object, output: Path, lines: int = 0
 ) -> subprocess.Popen[bytes]:
-    """Submit a job as Airflow does; what it prints goes to `output`."""
-    return start(settings, submit(settings, f"spark_jobs/{job}.py", *flags, lines=lines), output)
+    """Submit a job like Airflow does. Its output goes to the file `output`."""
+    return start_process(
+        settings,
+        build_submit_command(settings, f"spark_jobs/{job}.py", *flags, lines=lines),
+        output,
+    )
 
 
-def submit(settings: Settings, application: str, *flags: object, lines: int = 0) -> list[str]:
-    """The command by which Airflow submits an application that will read so many lines.
+def build_submit_command(
+    settings: Settings, application: str, *flags: object, lines: int = 0
+) -> list[str]:
+    """Return the command with which Airflow submits an application.
 
-    Kafka's jars are with it, unless its flags say that it reads something else.
+    It includes Kafka's jars unless the flags name another source.
+
+    Args:
+        settings: The lake's settings.
+        application: Path of the application.
+        flags: Flags of the application.
+        lines: Number of lines that it will read, which decides the Spark configuration.
     """
-    conf = [f"--conf={name}={value}" for name, value in spark_conf(settings, str(lines)).items()]
+    conf = [
+        f"--conf={name}={value}" for name, value in build_spark_conf(settings, str(lines)).items()
+    ]
     source = next((str(flag) for flag in flags if ":" in str(flag)), "kafka:")
-    jars = ",".join(map(str, connector_jars(settings.jars)))
-    of_kafka = [f"--jars={jars}"] if source.startswith("kafka:") else []
+    jars = ",".join(map(str, list_connector_jars(settings.jars)))
+    jar_flags = [f"--jars={jars}"] if source.startswith("kafka:") else []
     return [
-        spark_submit(), "--master=local[*]", *conf, f"--driver-memory={settings.driver_memory}",
-        *of_kafka, f"--py-files={package_jobs(settings.job_zip)}", application, *map(str, flags),
-    ]  # fmt: skip
+        spark_submit_path(),
+        "--master=local[*]",
+        *conf,
+        f"--driver-memory={settings.driver_memory}",
+        *jar_flags,
+        f"--py-files={package_jobs(settings.job_zip)}",
+        application,
+        *map(str, flags),
+    ]
 
 
-def spark_submit() -> str:
+def spark_submit_path() -> str:
     return str(Path(sys.executable).with_name("spark-submit"))
 
 
-def start(settings: Settings, command: list[str], output: Path) -> subprocess.Popen[bytes]:
-    """Start a process in Airflow's environment; what it prints goes to `output`."""
+def start_process(settings: Settings, command: list[str], output: Path) -> subprocess.Popen[bytes]:
+    """Start a process in Airflow's environment. Its output goes to the file `output`."""
     env = os.environ | environment(settings)
     with output.open("wb") as out:
         return subprocess.Popen(command, env=env, stdout=out, stderr=subprocess.STDOUT)
 
 
-def cost_of(started: subprocess.Popen[bytes], output: Path) -> Cost:
-    """Wait for a process that was just started. Raises SystemExit with its last words if it fails."""
-    begun, peak, over = time.monotonic(), 0, threading.Event()
+def measure_process(process: subprocess.Popen[bytes], output: Path) -> Cost:
+    """Wait for a process that was just started, and measure it.
 
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.2):
+    Raises:
+        SystemExit: The process failed; with the end of its output.
+    """
+    started, peak_bytes, ended = time.monotonic(), 0, threading.Event()
+
+    def watch_memory() -> None:
+        nonlocal peak_bytes
+        while not ended.wait(0.2):
             try:
-                process = psutil.Process(started.pid)
-                family = [process, *process.children(recursive=True)]
-                peak = max(peak, sum(member.memory_info().rss for member in family))
+                root = psutil.Process(process.pid)
+                tree = [root, *root.children(recursive=True)]
+                peak_bytes = max(peak_bytes, sum(member.memory_info().rss for member in tree))
             except psutil.NoSuchProcess:
                 continue
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    code = started.wait()
-    seconds = time.monotonic() - begun
-    over.set()
-    watching.join()
-    printed = output.read_text(errors="replace")
+    watcher = threading.Thread(target=watch_memory)
+    watcher.start()
+    code = process.wait()
+    seconds = time.monotonic() - started
+    ended.set()
+    watcher.join()
+    text = output.read_text(errors="replace")
     if code:
-        raise SystemExit(f"{started.args} ended with {code}:\n{printed[-2000:]}")
-    return Cost(round(seconds, 2), round(peak / 2**20), printed)
+        raise SystemExit(f"{process.args} failed with exit code {code}:\n{text[-2000:]}")
+    return Cost(round(seconds, 2), round(peak_bytes / 2**20), text)
 
 
-def job_cost(settings: Settings, job: str, *flags: object, lines: int) -> Cost:
-    """What a whole `spark-submit` of the job takes, on so many lines."""
+def measure_job(settings: Settings, job: str, *flags: object, lines: int) -> Cost:
+    """Measure a whole `spark-submit` of a job that reads `lines` lines."""
     output = settings.home / f"{job}.out"
-    return cost_of(start_job(settings, job, *flags, output=output, lines=lines), output)
+    return measure_process(start_job(settings, job, *flags, output=output, lines=lines), output)
 
 
-def command_cost(settings: Settings, command: list[str]) -> Cost:
-    """What a whole process takes."""
+def measure_command(settings: Settings, command: list[str]) -> Cost:
+    """Measure a whole process."""
     output = settings.home / "command.out"
-    return cost_of(start(settings, command, output), output)
+    return measure_process(start_process(settings, command, output), output)
 
 
-def timed(step: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.monotonic()
-    found = step()
-    return round(time.monotonic() - begun, 2), found
+def measure_seconds(step: Callable[[], Any]) -> tuple[float, Any]:
+    """Run a function and return its seconds and its result."""
+    started = time.monotonic()
+    result = step()
+    return round(time.monotonic() - started, 2), result

@@ -1,19 +1,29 @@
 """
 ### Analyse the clickstream
 
-Lands the click events that are new and refreshes one report: impressions, clicks and click-through
-rate by minute, hour and campaign over the last day, the last hour against the one before. When
-nothing new has come, the run ends after its first task.
-Safe to run again: each message is landed once, and the report is replaced only by a whole one.
+Lands new click events and refreshes one report: impressions, clicks and click-through rate of the last day
+by minute, hour and campaign, and the last hour compared with the hour before. Without new events the run
+ends after its first task. You can repeat a run: each message is landed once, and the report is replaced
+only by a complete one.
 
 **When** every 10 minutes; when you trigger it.
+
 **Reads** the topic `clickstream`.
+
 **Writes** `var/lake/landing/clickstream/`, `summary/clickstream/`, `reports/clickstream/`.
+
 **Then** open *Reports*, or the run's tab *Report*.
 
-*If it fails*: the log of the red task ends with what to do. `look`: something is missing or down.
-`land_clickstream`: it goes on from its checkpoint; if Kafka has dropped what was not landed, produce it
-again, or run with accept_loss. Fix it and clear the task.
+**Params**
+
+- `accept_data_loss` (boolean, default false): continue although Kafka expired messages before they were
+  landed.
+
+**Example conf** `{"accept_data_loss": true}`
+
+*If it fails*: the end of the failed task's log says what to do. Fix the cause and clear the task. `look`:
+something is missing or not running. `land_clickstream`: it continues from its checkpoint; if Kafka expired
+messages before they were landed, produce them again, or run with `accept_data_loss`.
 """
 
 from datetime import datetime, timedelta
@@ -21,92 +31,98 @@ from datetime import datetime, timedelta
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION
-from include.lake import (
-    data_at,
-    is_reported,
-    landed_offsets,
-    landing,
-    reports,
-    run_manifest,
-    summaries,
-)
-from include.reporting.report_task import report_task
+from include.lake import paths
+from include.orchestration.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
+from include.orchestration.report_task import report_task
+from include.orchestration.spark_submit import spark_job
 from include.settings import load_settings
-from include.spark_submit import spark_job
 
 SETTINGS = load_settings()
-DATASET = "clickstream"
-POOL = {"pool": "landing_clickstream"}
-LANDED = "parquet:" + str(landing(SETTINGS, DATASET, "kafka") / "data")
+DATASET, POOL = "clickstream", "landing_clickstream"
+LANDED_DATA = f"parquet:{paths.landing_path(SETTINGS, DATASET, 'kafka')}/data"
 
 
 @dag(
     schedule=CronTriggerTimetable("*/10 * * * *", timezone="UTC"),
-    start_date=datetime(*SETTINGS.first_night.timetuple()[:3], tzinfo=SETTINGS.zone),
+    start_date=datetime(*SETTINGS.first_scheduled_day.timetuple()[:3], tzinfo=SETTINGS.zone),
     catchup=False,
     doc_md=__doc__,
     tags=["clickstream", "spark", "report"],
-    max_active_runs=1,  # two runs would fight over one checkpoint
+    max_active_runs=1,  # a second run would write to the same checkpoint
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
-        "accept_loss": Param(False, type="boolean", title="Go on although Kafka has lost messages")
+        "accept_data_loss": Param(False, type="boolean", title="Continue after data loss in Kafka")
     },
 )
 def analyse_clickstream():
     @task.short_circuit(inlets=[CLICKSTREAM_TOPIC])
     def look() -> bool:
-        from include.preflight import check
+        from include.orchestration.preflight import check_prerequisites
         from producers.kafka_client import end_offsets
 
         settings = load_settings()
-        check(settings, "kafka")
-        topic, folder = settings.clickstream_topic, landing(settings, DATASET, "kafka")
+        check_prerequisites(settings, "kafka")
+        topic, folder = settings.clickstream_topic, paths.landing_path(settings, DATASET, "kafka")
         ends = end_offsets(settings.kafka_servers, topic)
         if ends is None:
             raise AirflowFailException(
-                f"there is no topic {topic}; trigger produce_clickstream, or `make up` makes it"
+                f"the topic {topic!r} does not exist; run `make up` or trigger produce_clickstream"
             )
-        landed = landed_offsets(folder, topic)
+        landed = paths.read_landed_offsets(folder, topic)
         new = sum(end - landed.get(partition, 0) for partition, end in ends.items())
-        print(f"topic {topic}: {new:,} messages that are not landed")  # noqa: T201
-        return bool(new) or (bool(landed) and not is_reported(folder, reports(settings, DATASET)))
+        print(f"topic {topic}: {new:,} messages to land")  # noqa: T201
+        reports = paths.reports_path(settings, DATASET)
+        return bool(new) or (bool(landed) and not paths.is_reported(folder, reports))
 
     land = spark_job(
-        "land_clickstream", kafka=True, source=f"kafka:{SETTINGS.clickstream_topic}",
-        sink=LANDED, **data_at(SETTINGS, DATASET, "kafka"), trigger="available-now",
-        time_zone=SETTINGS.time_zone, run_id="{{ run_id }}", accept_loss="{{ params.accept_loss }}",
-        manifest=run_manifest(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
-        operator=POOL | {"outlets": [CLICKSTREAM_LANDED]},
-    )  # fmt: skip
+        "land_clickstream",
+        has_kafka=True,
+        flags={
+            "source": f"kafka:{SETTINGS.clickstream_topic}",
+            "sink": LANDED_DATA,
+            **paths.data_location(SETTINGS, DATASET, "kafka"),
+            "trigger": "available-now",
+            "time_zone": SETTINGS.time_zone,
+            "run_id": "{{ run_id }}",
+            "accept_data_loss": "{{ params.accept_data_loss }}",
+            "manifest": paths.run_manifest_path(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
+        },
+        pool=POOL,
+        outlets=[CLICKSTREAM_LANDED],
+    )
 
     summarise = spark_job(
-        "summarise_clickstream", source=LANDED, time_zone=SETTINGS.time_zone,
-        sink="summary:" + str(summaries(SETTINGS, DATASET)), run_id="{{ run_id }}", operator=POOL,
-    )  # fmt: skip
+        "summarise_clickstream",
+        flags={
+            "source": LANDED_DATA,
+            "time_zone": SETTINGS.time_zone,
+            "sink": f"summary:{paths.summaries_path(SETTINGS, DATASET)}",
+            "run_id": "{{ run_id }}",
+        },
+        pool=POOL,
+    )
 
     @report_task(outlets=[CLICKSTREAM_REPORT])
     def report() -> dict[str, int]:
         from include.reporting.clickstream import write_clickstream_report
-        from include.reporting.published import address, record_page
-        from include.reporting.report import SummaryError, read_summary
+        from include.reporting.report import UnusableSummary, read_summary
+        from include.reporting.run_pages import build_page_url, record_page
 
         settings = load_settings()
         try:
-            summary = read_summary(
-                summaries(settings, DATASET) / "summary.json",
-                "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION,
-            )  # fmt: skip
-        except SummaryError as refused:
-            raise AirflowFailException(str(refused)) from None
-        page = write_clickstream_report(summary, reports(settings, DATASET))
-        told = {name: summary[name] for name in ("events", "impressions", "clicks")}
+            file = paths.summaries_path(settings, DATASET) / "summary.json"
+            summary = read_summary(file, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
+        except UnusableSummary as error:
+            raise AirflowFailException(str(error)) from None
+        page = write_clickstream_report(summary, paths.reports_path(settings, DATASET))
+        totals = {name: summary[name] for name in ("events", "impressions", "clicks")}
         context = get_current_context()
         record_page(settings, "analyse_clickstream", context["run_id"], DATASET)
-        context["outlet_events"][CLICKSTREAM_REPORT].extra = told | {"page": address(DATASET)}
-        print(f"{page}: {told}")  # noqa: T201
-        return told
+        event = context["outlet_events"][CLICKSTREAM_REPORT]
+        event.extra = totals | {"page": build_page_url(DATASET)}
+        print(f"report written to {page}: {totals}")  # noqa: T201
+        return totals
 
     chain(look(), land, summarise, report())
 

@@ -1,16 +1,30 @@
 """
 ### Backfill access logs
 
-Months of rotated logs in one go: land every file once, summarise all days in one Spark application, check
-everything, then replace the reports. A dry run, the default, says what is there, and time and disk for it.
+Processes months of rotated logs in one run: lands every file once, summarises all days in one Spark
+application, checks everything, and only then replaces the reports. By default this is a dry run: it lists
+the files, the time and the disk space that the run would need, and changes nothing.
 
-**When** you trigger it; first as it is, then without `dry_run`.
+**When** you trigger it: first as a dry run, then with `dry_run` off.
+
 **Reads** the files in `var/lake/inbox/access_log/`.
-**Writes** the landing, each day's summary and report; `make restore RUN=<run>` puts back what it replaced.
-**Then** open the run's tab *Report*. Days that would get fewer lines wait under *Required Actions*.
 
-*If it fails*: the log of the red task ends with what to do. Until `validate` is green nothing is replaced.
-Clear the red task, or run it again: what was landed is not landed again.
+**Writes** the landing, and each day's summary and report. `make restore RUN=<run>` restores what it
+replaced.
+
+**Then** open the run's tab *Report*. Days that would get fewer lines wait for you under *Required Actions*.
+
+**Params**
+
+- `dry_run` (boolean, default true): list files, time and disk space; change nothing.
+- `first_day` (date or null, default null): first day to report. Null: the first day of the files.
+- `last_day` (date or null, default null): last day to report. Null: the last day of the files.
+- `publish_anyway` (boolean, default false): publish days that fail a check.
+
+**Example conf** `{"dry_run": false, "first_day": "2025-10-01", "last_day": "2025-12-31"}`
+
+*If it fails*: the end of the failed task's log says what to do. Nothing is replaced before `validate` has
+succeeded. Clear the failed task, or trigger the DAG again: lines that are landed are not landed twice.
 """
 
 from datetime import timedelta
@@ -20,19 +34,19 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
-from include.backfill import run_folder
-from include.lake import data_at, landing, ready, run_manifest
-from include.reporting.report_task import report_task
+from include.lake.paths import data_location, landing_path, ready_path, run_manifest_path
+from include.orchestration.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
+from include.orchestration.backfill_plan import run_folder
+from include.orchestration.report_task import report_task
+from include.orchestration.spark_submit import build_parsing_flags, spark_job, summarise_days
 from include.settings import load_settings
-from include.spark_submit import parsing, spark_job, summarise_days
 
 SETTINGS = load_settings()
-DATASET, POOL = "access_log", {"pool": "landing_access_log"}
-FILES = f"parquet:{landing(SETTINGS, DATASET, 'files')}/data"
-STAGED = "{{ ti.xcom_pull(task_ids='inventory') }}"
-LINES = "ti.xcom_pull(task_ids='inventory', key='lines')"
-DAY = {"type": ["null", "string"], "format": "date"}
+DATASET, POOL = "access_log", "landing_access_log"
+LANDED_DATA = f"parquet:{landing_path(SETTINGS, DATASET, 'files')}/data"
+RUN_FOLDER = "{{ ti.xcom_pull(task_ids='inventory') }}"
+NEW_LINES = "ti.xcom_pull(task_ids='inventory', key='lines')"
+OPTIONAL_DATE = {"type": ["null", "string"], "format": "date"}
 
 
 @dag(
@@ -42,23 +56,27 @@ DAY = {"type": ["null", "string"], "format": "date"}
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
-        "dry_run": Param(True, type="boolean", title="Only look",
-                         description="Say what is there and what it will cost; change nothing"),
-        "first_day": Param(None, **DAY, description="Nothing: from the first day of the files"),
-        "last_day": Param(None, **DAY, description="Nothing: to their last day"),
+        "dry_run": Param(
+            True,
+            type="boolean",
+            title="Dry run",
+            description="List files, time and disk space; change nothing",
+        ),
+        "first_day": Param(None, **OPTIONAL_DATE, description="Empty: the first day of the files"),
+        "last_day": Param(None, **OPTIONAL_DATE, description="Empty: the last day of the files"),
         "publish_anyway": Param(False, type="boolean", title="Publish days that fail a check"),
     },
-)  # fmt: skip
+)
 def backfill_access_logs():
     @task(pool="landing_access_log")
     def inventory(params: dict[str, Any]) -> str:
-        from include.backfill import inventory
-        from include.preflight import check
+        from include.orchestration.backfill_plan import take_inventory
+        from include.orchestration.preflight import check_prerequisites
 
         settings, context = load_settings(), get_current_context()
-        check(settings, "files")
-        told = inventory(settings, context["run_id"], only_look=params["dry_run"])
-        context["ti"].xcom_push("lines", told["lines"])
+        check_prerequisites(settings, "files")
+        files = take_inventory(settings, context["run_id"], dry_run=params["dry_run"])
+        context["ti"].xcom_push("lines", files["lines"])
         return str(run_folder(settings, context["run_id"]))
 
     @task.short_circuit
@@ -66,48 +84,63 @@ def backfill_access_logs():
         return not params["dry_run"]
 
     land = spark_job(
-        "land_access_log", source=f"text:{ready(SETTINGS, DATASET)}", sink=FILES, lines=LINES,
-        **data_at(SETTINGS, DATASET, "files"), trigger="available-now", run_id="{{ run_id }}",
-        **parsing(SETTINGS),
-        manifest=run_manifest(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
-        operator=POOL | {"outlets": [ACCESS_LOG_LANDED]},
-    )  # fmt: skip
+        "land_access_log",
+        flags={
+            "source": f"text:{ready_path(SETTINGS, DATASET)}",
+            "sink": LANDED_DATA,
+            **data_location(SETTINGS, DATASET, "files"),
+            "trigger": "available-now",
+            "run_id": "{{ run_id }}",
+            **build_parsing_flags(SETTINGS),
+            "manifest": run_manifest_path(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
+        },
+        line_count=NEW_LINES,
+        pool=POOL,
+        outlets=[ACCESS_LOG_LANDED],
+    )
 
     @task
     def choose_days(params: dict[str, Any]) -> list[str]:
-        from include.backfill import days_to_do
+        from include.orchestration.backfill_plan import list_backfill_days
 
-        days = days_to_do(load_settings(), params["first_day"], params["last_day"])
+        days = list_backfill_days(load_settings(), params["first_day"], params["last_day"])
         if not days:
-            raise AirflowSkipException("no day of the files is new: every report has seen them")
+            raise AirflowSkipException(
+                "no day to report: the reports already contain all lines of the files"
+            )
         return days
 
     summarise = summarise_days(
-        SETTINGS, "files", "{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
-        sink=f"{STAGED}/summary", by_file=f"{STAGED}/by_file.json", lines=LINES, operator=POOL,
-    )  # fmt: skip
+        SETTINGS,
+        "files",
+        "{{ ti.xcom_pull(task_ids='choose_days') | join(',') }}",
+        sink=f"{RUN_FOLDER}/summary",
+        flags={"by_file": f"{RUN_FOLDER}/by_file.json"},
+        line_count=NEW_LINES,
+        pool=POOL,
+    )
 
     @task
     def validate(days: list[str]) -> list[str]:
-        from include.backfill import validate
+        from include.orchestration.backfill_plan import validate_backfill
 
         context = get_current_context()
-        found = validate(load_settings(), context["run_id"], days)
+        result = validate_backfill(load_settings(), context["run_id"], days)
         for key in ("fewer", "table"):
-            context["ti"].xcom_push(key, found[key])
-        return found["publish"]
+            context["ti"].xcom_push(key, result[key])
+        return result["publish"]
 
     @report_task(outlets=[ACCESS_LOG_REPORT], map_index_template="{{ day }}")
     def publish(day: str, params: dict[str, Any]) -> dict[str, dict[str, int]]:
-        from include.publishing import publish_in_task
+        from include.orchestration.publish_task import publish_reports
 
         (context := get_current_context())["day"] = day
         staged = run_folder(load_settings(), context["run_id"]) / "summary"
-        return publish_in_task([day], anyway=params["publish_anyway"], staged=staged)
+        return publish_reports([day], publish_anyway=params["publish_anyway"], staged_folder=staged)
 
     @task(trigger_rule="none_failed")
     def publish_periods(days: list[str] | None) -> None:
-        from include.publishing import write_periods
+        from include.reporting.publishing import write_periods
 
         write_periods(load_settings(), days or [])
 
@@ -116,9 +149,10 @@ def backfill_access_logs():
         return get_current_context()["ti"].xcom_pull(task_ids="validate", key="fewer")
 
     approve_fewer_lines = ApprovalOperator(
-        task_id="approve_fewer_lines", subject="Replace published days with fewer lines?",
+        task_id="approve_fewer_lines",
+        subject="Replace published days with fewer lines?",
         body="{{ ti.xcom_pull(task_ids='validate', key='table') }}",
-    )  # fmt: skip
+    )
     days, fewer = choose_days(), has_fewer()
     checked = validate(days)
     chain(inventory(), is_for_real(), land, days, summarise, checked, fewer, approve_fewer_lines)

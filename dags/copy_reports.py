@@ -1,17 +1,24 @@
 """
 ### Copy the reports
 
-Copies the published reports to another place, such as a bucket or the folder of a web server, by the
-setting `TIDEMARK_REPORT_COPY`: an address as Airflow's object storage takes it. Files that are new or
-have changed are written, each whole; what was removed here is removed there. Nothing is read back.
+Copies the published reports to another storage location, such as a bucket or the folder of a web server.
+The setting `TIDEMARK_REPORT_COPY` names it, as a URL that Airflow's object storage accepts. New and changed
+files are written, each one completely or not at all. Files that were removed here are removed there.
+Nothing is read back.
 
-**When** after each published report, if the setting names a place; when you trigger it.
+**When** after each published report, if the setting names a location; when you trigger it.
+
 **Reads** `var/lake/reports/`.
-**Writes** the place that `TIDEMARK_REPORT_COPY` names, and `var/lake/runs/copy_reports.json`, what is there.
-**Then** open `index.html` there.
 
-*If it fails*: the log of the red task says which address could not be written and why; what was copied
-stays. Clear the task: it goes on with the rest.
+**Writes** the location in `TIDEMARK_REPORT_COPY`, and `var/lake/runs/copy_reports.json`, the list of copied
+files.
+
+**Then** open `index.html` at that location.
+
+**Params** none. **Example conf** `{}`
+
+*If it fails*: the failed task's log names the URL that could not be written, and the reason. Files that
+were copied stay. Clear the task: it copies the rest.
 """
 
 from datetime import timedelta
@@ -19,7 +26,7 @@ from datetime import timedelta
 from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.assets import ACCESS_LOG_REPORT, CLICKSTREAM_REPORT
+from include.orchestration.assets import ACCESS_LOG_REPORT, CLICKSTREAM_REPORT
 from include.settings import load_settings
 
 SETTINGS = load_settings()
@@ -35,21 +42,21 @@ SETTINGS = load_settings()
 def copy_reports():
     @task
     def copy() -> dict[str, int]:
-        from include.copying import copy_reports
+        from include.reporting.sync_reports import copy_reports
 
         settings = load_settings()
         if not settings.report_copy:
             raise AirflowFailException(
-                "TIDEMARK_REPORT_COPY names no place; add it to .env, such as "
+                "TIDEMARK_REPORT_COPY is not set; add it to .env, for example "
                 "TIDEMARK_REPORT_COPY=file:///srv/www/reports, and restart with `make down up`"
             )
         try:
+            state_file = settings.lake / "runs" / "copy_reports.json"
             written, removed = copy_reports(
-                settings.lake / "reports", settings.report_copy,
-                settings.lake / "runs" / "copy_reports.json",
-            )  # fmt: skip
-        except ValueError as refused:
-            raise AirflowFailException(str(refused)) from None
+                settings.lake / "reports", settings.report_copy, state_file
+            )
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
         print(f"{settings.report_copy}: {written} files written, {removed} removed")  # noqa: T201
         return {"written": written, "removed": removed}
 

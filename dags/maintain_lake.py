@@ -1,21 +1,30 @@
 """
 ### Maintain the lake
 
-Merges the many small files of landed days into few, and removes what is older than it is to be kept:
-landed lines and events, summaries, reports, each by its setting `TIDEMARK_KEEP_…_DAYS` (0, the default:
-for ever). A dry run changes nothing, and lists what would be done. A day with lines that no summary
-has seen stays, and is named. Safe to run again: readers see the same rows before, during and after.
+Merges the small files of each landed day into fewer, and removes what is older than its retention: landed
+lines and events, summaries and reports, each by its setting `TIDEMARK_KEEP_…_DAYS` (0, the default: for
+ever). A dry run lists what would be done and changes nothing. A day with lines that no summary contains is
+kept and listed. You can repeat a run: readers see the same rows before, during and after it.
 
-**When** every Sunday at 03:30 of the site; when you trigger it, at first as a dry run. On Sundays it acts
-once a dry run has shown what goes by the same settings, and is a dry run until then.
+**When** every Sunday at 03:30 in the site's time zone; when you trigger it, first as a dry run. A scheduled
+run is a dry run until one dry run with the same settings has completed.
+
 **Reads** `var/lake/landing/`, `summary/`, `reports/`.
-**Writes** the same folders, and `var/lake/runs/maintain_lake/<run>.json`: of each day its files, bytes and
-rows, before and after.
-**Then** read that file, or the log of the task `finish`; trigger it with `dry_run` off.
 
-*If it fails*: the log of the red task ends with what to do. `plan`: something is missing, or the settings
-contradict each other. `maintain_…`: the rows of that landing are
-what they were, whenever it was ended; a job may hold it, or must count its last batch first. Clear the task.
+**Writes** the same folders, and `var/lake/runs/maintain_lake/<run>.json`: files, bytes and rows of each
+day, before and after.
+
+**Then** read that file, or the log of the task `finish`; then trigger the DAG with `dry_run` off.
+
+**Params**
+
+- `dry_run` (boolean, default true): list what would be done; change nothing. Scheduled runs ignore it.
+
+**Example conf** `{"dry_run": false}`
+
+*If it fails*: the end of the failed task's log says what to do. `plan`: something is missing, or the
+settings contradict each other. `maintain_…`: the rows of that landing are unchanged, whenever the task was
+stopped. Another job may hold the lock, or must first count its last batch. Clear the task.
 """
 
 from datetime import datetime, timedelta
@@ -24,71 +33,78 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.lake import landing
-from include.maintenance import LANDINGS, landing_manifest
+from include.lake.paths import landing_path
+from include.lake.retention import LANDINGS, landing_manifest_path
+from include.orchestration.spark_submit import spark_job
 from include.settings import load_settings
-from include.spark_submit import spark_job
 
 SETTINGS = load_settings()
 
 
-def planned(name: str, what: str, then: str = "") -> str:
-    """A template for what the task `plan` has found for a landing."""
-    return f"{{{{ ti.xcom_pull(task_ids='plan')['landings']['{name}']['{what}'] {then} }}}}"
+def build_plan_template(landing_name: str, key: str, suffix: str = "") -> str:
+    """Return a template that reads a value of a landing from the result of the task `plan`."""
+    return (
+        f"{{{{ ti.xcom_pull(task_ids='plan')['landings']['{landing_name}']['{key}'] {suffix} }}}}"
+    )
 
 
 @dag(
     schedule=CronTriggerTimetable("30 3 * * 0", timezone=SETTINGS.time_zone),
-    start_date=datetime(*SETTINGS.first_night.timetuple()[:3], tzinfo=SETTINGS.zone),
+    start_date=datetime(*SETTINGS.first_scheduled_day.timetuple()[:3], tzinfo=SETTINGS.zone),
     catchup=False,
     doc_md=__doc__,
     tags=["lake", "spark"],
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    params={"dry_run": Param(True, type="boolean", title="Only list what would be done")},
+    params={"dry_run": Param(True, type="boolean", title="Dry run: list, change nothing")},
 )
 def maintain_lake():
     @task
     def plan(params: dict[str, Any]) -> dict[str, Any]:
-        from include import maintenance
-        from include.preflight import check
+        from include.lake import retention
+        from include.orchestration.preflight import check_prerequisites
 
         settings, run = load_settings(), get_current_context()["dag_run"]
-        check(settings, "files")
+        check_prerequisites(settings, "files")
         try:
-            found = maintenance.plan(settings, datetime.now(settings.zone).date())
-        except ValueError as refused:
-            raise AirflowFailException(str(refused)) from None
-        shown = maintenance.is_shown(settings, found["keep"], run.run_id)
-        dry = params["dry_run"] if run.run_type == "manual" else not shown
-        print("a dry run" if dry else "no dry run", found, sep=": ")  # noqa: T201
-        return found | {"dry_run": dry}
+            removal = retention.plan_removal(settings, datetime.now(settings.zone).date())
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
+        has_dry_run = retention.has_dry_run(settings, removal["keep"], run.run_id)
+        dry_run = params["dry_run"] if run.run_type == "manual" else not has_dry_run
+        print(f"plan ({'dry run' if dry_run else 'removing'}): {removal}")  # noqa: T201
+        return removal | {"dry_run": dry_run}
 
     jobs = []
     for dataset, kind in LANDINGS:
         name = f"{dataset}_{kind}"
         job = spark_job(
-            "maintain_landing", task_id=f"maintain_{name}", run_id="{{ run_id }}",
-            source="parquet:" + str(landing(SETTINGS, dataset, kind) / "data"),
-            remove_days=planned(name, "remove_days", "| join(',') or 'none'"),
-            undated_before=planned(name, "undated_before", "or 'none'"),
-            through_batch=planned(name, "through_batch"),
-            dry_run="{{ ti.xcom_pull(task_ids='plan')['dry_run'] | lower }}",
-            manifest=landing_manifest(SETTINGS, "{{ run_id }}", name),
-            operator={"pool": f"landing_{dataset}"},
-        )  # fmt: skip
+            "maintain_landing",
+            task_id=f"maintain_{name}",
+            flags={
+                "run_id": "{{ run_id }}",
+                "source": "parquet:" + str(landing_path(SETTINGS, dataset, kind) / "data"),
+                "remove_days": build_plan_template(name, "remove_days", "| join(',') or 'none'"),
+                "undated_before": build_plan_template(name, "undated_before", "or 'none'"),
+                "through_batch": build_plan_template(name, "through_batch"),
+                "dry_run": "{{ ti.xcom_pull(task_ids='plan')['dry_run'] | lower }}",
+                "manifest": landing_manifest_path(SETTINGS, "{{ run_id }}", name),
+            },
+            pool=f"landing_{dataset}",
+        )
         jobs.append(job)
 
     @task
     def finish(plan: dict[str, Any]) -> None:
-        from include.maintenance import finish as remove_and_record
-        from include.maintenance import sentences
+        from include.lake.retention import apply_removal_plan, format_record
+        from include.reporting.report import write_index
 
-        record = remove_and_record(load_settings(), get_current_context()["run_id"], plan)
-        print("\n".join(sentences(record)) or "nothing to remove")  # noqa: T201
+        run_id = get_current_context()["run_id"]
+        record = apply_removal_plan(load_settings(), run_id, plan, write_index)
+        print("\n".join(format_record(record)) or "nothing to remove")  # noqa: T201
 
-    found = plan()
-    chain(found, jobs, finish(found))
+    removal = plan()
+    chain(removal, jobs, finish(removal))
 
 
 maintain_lake()

@@ -66,7 +66,7 @@ class Format:
     def template(self) -> str:
         return SEPARATOR.join(self.groups.get(name, "") for name in FIELDS)
 
-    def read(self, line: str) -> dict[str, str] | None:
+    def parse(self, line: str) -> dict[str, str] | None:
         """The FIELDS of a line, as Spark gets them; None if it does not fit."""
         found = re.match(self.pattern, line, re.ASCII)
         if found is None:
@@ -97,7 +97,7 @@ APACHE = Format(
 )  # fmt: skip
 # AWS Application Load Balancer. The client asked for a path; the load balancer writes a whole
 # address, whose server is the virtual host here. A time of -1 says that there is none.
-ALB_BEGINS = r"^(?:https?|h2|grpcs|wss?) \d{4}-"
+ALB_PREFIX = r"^(?:https?|h2|grpcs|wss?) \d{4}-"
 ALB = Format(
     rf"(?s)^(?:https?|h2|grpcs|wss?) {ISO_TIME}"
     r" \S++ \[?([^\s\[\]]{1,60}?)\]?:\d{1,5} \S++"
@@ -137,7 +137,7 @@ JSON_NAMES = {
 JSON_HEADERS = {"referrer": "Referer", "user_agent": "User-Agent"}  # Caddy's lists
 # Caddy writes the number that stands in the handshake (RFC 8446, section 4.1.2).
 TLS_NUMBERS = {"769": "TLSv1", "770": "TLSv1.1", "771": "TLSv1.2", "772": "TLSv1.3"}
-JSON_NEEDS = ["time", "host", "status"]
+JSON_REQUIRED = ["time", "host", "status"]
 EPOCH = r"^\d{1,19}(?:\.\d{1,20})?(?:E\d{1,2})?$"
 
 
@@ -156,37 +156,39 @@ def read_json(line: str) -> dict[str, str] | None:
             (str(place[key]) for key in JSON_NAMES[name] for place in places
              if place.get(key) not in (None, "", "-")), "",
         )
-        for name in JSON_NEEDS
+        for name in JSON_REQUIRED
     }  # fmt: skip
     return values if all(values.values()) else None
 
 
-def recognise(line: str, given: Format | None = None) -> tuple[str, datetime | None] | None:
+def detect_format(
+    line: str, custom_format: Format | None = None
+) -> tuple[str, datetime | None] | None:
     """The name of the line's format and its time; None if it is in none. W3C is known by file."""
-    if given is not None and (fields := given.read(line)):
-        return "log-format", instant(fields)
-    if fields := APACHE.read(line):
+    if custom_format is not None and (fields := custom_format.parse(line)):
+        return "log-format", build_instant(fields)
+    if fields := APACHE.parse(line):
         name = "combined" if fields["format"] else "common"
-        return f"vhost_{name}" if fields["vhost"] else name, instant(fields)
+        return f"vhost_{name}" if fields["vhost"] else name, build_instant(fields)
     if line.startswith("{"):
         values = read_json(line)
-        return ("json", text_instant(values["time"])) if values else None
-    if fields := ALB.read(line):
-        return "alb", instant(fields)
+        return ("json", parse_instant(values["time"])) if values else None
+    if fields := ALB.parse(line):
+        return "alb", build_instant(fields)
     return None
 
 
-def text_instant(text: str) -> datetime | None:
+def parse_instant(text: str) -> datetime | None:
     """A time as JSON lines write it."""
     if re.match(EPOCH, text, re.ASCII):
-        return instant({"epoch": text})
+        return build_instant({"epoch": text})
     for pattern, groups in ((ISO_TIME, ISO_GROUPS), (TIME, TIME_GROUPS)):
-        if fields := Format(rf"^{pattern}$", groups).read(text):
-            return instant(fields)
+        if fields := Format(rf"^{pattern}$", groups).parse(text):
+            return build_instant(fields)
     return None
 
 
-def instant(fields: dict[str, str]) -> datetime | None:
+def build_instant(fields: dict[str, str]) -> datetime | None:
     """The time in FIELDS; None for a day that the calendar lacks."""
     try:
         if fields.get("epoch"):
@@ -227,7 +229,7 @@ W3C_NAMES = {
 }
 
 
-def w3c_fields(directive: str, software: str) -> str:
+def normalise_w3c_fields(directive: str, software: str) -> str:
     """What stands behind `#Fields:`, in one form; `time-taken(ms)` says what IIS means by it.
 
     The draft has seconds there, Microsoft's servers write milliseconds.
@@ -306,7 +308,7 @@ KINDS = (
 )  # fmt: skip
 SHAPES = {NUMBER: r"(?:\d++|-)", STATUS: r"(?:\d{3}|-)"}
 # What gives a field: (its directives, best first). Headers in small letters.
-GIVES = {
+FIELD_DIRECTIVES = {
     "vhost": ["v", "V", "{host}i"],
     "host": ["h", "a", "{c}a", "{c}h"],
     "user": ["u"],
@@ -326,7 +328,7 @@ GIVES = {
     "port": ["p"],
 }
 UNITS = {"D": "1000000", "{us}T": "1000000", "{ms}T": "1000", "T": "1", "{s}T": "1"}
-CLOCK = {  # strftime's, as (pattern, the field of each group)
+STRFTIME_PATTERNS = {  # strftime's, as (pattern, the field of each group)
     "d": (DAY, ["day"]), "e": (r" ?(\d{1,2})", ["day"]), "m": (MONTH, ["month"]),
     "b": (MONTH_NAME, ["month"]), "h": (MONTH_NAME, ["month"]),
     "B": (MONTH_NAME + "[a-z]*+", ["month"]), "Y": (YEAR, ["year"]),
@@ -334,8 +336,8 @@ CLOCK = {  # strftime's, as (pattern, the field of each group)
     "z": (ZONE, ["sign", "zone_hours", "zone_minutes"]), "Z": ("(?:UTC|GMT)", []),
     "a": ("[A-Za-z]++", []), "A": ("[A-Za-z]++", []), "s": (r"(\d++)", ["epoch"]), "%": ("%", []),
 }  # fmt: skip
-SHORT = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
-TICKS = {
+STRFTIME_SHORTHANDS = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M"}
+TIME_TOKENS = {
     "sec": (r"(\d++)", ["epoch"]), "msec": (r"(\d++)", ["epoch"]), "usec": (r"(\d++)", ["epoch"]),
     "msec_frac": (r"(\d{3})", ["fraction"]), "usec_frac": (r"(\d{6})", ["fraction"]),
 }  # fmt: skip
@@ -447,16 +449,16 @@ def _time_parts(name: str | None, directive: str) -> list[tuple[str, list[str]]]
     if name is None:
         return [(rf"\[{TIME}\]", TIME_FIELDS[:9])]
     text = re.sub(r"^(?:begin|end):", "", name)
-    if text in TICKS:
-        return [TICKS[text]]
-    for short, long in SHORT.items():
+    if text in TIME_TOKENS:
+        return [TIME_TOKENS[text]]
+    for short, long in STRFTIME_SHORTHANDS.items():
         text = text.replace(f"%{short}", long)
     parts: list[tuple[str, list[str]]] = []
     for found in re.finditer(r"%(.?)|[^%]+", text, re.DOTALL):
         if found[1] is None:
             parts.append((re.escape(found[0]), []))
-        elif found[1] in CLOCK:
-            parts.append(CLOCK[found[1]])
+        elif found[1] in STRFTIME_PATTERNS:
+            parts.append(STRFTIME_PATTERNS[found[1]])
         else:
             raise ValueError(
                 f"LogFormat: {found[0]} in {directive} cannot be read; write the time as %t, or with "
@@ -496,7 +498,7 @@ def _class(is_word: bool, end: str) -> str:
 def _owners(pieces: list[_Piece]) -> dict[int, str]:
     """Which piece gives which field, by its place; of several the best."""
     owner = {}
-    for name, keys in GIVES.items():
+    for name, keys in FIELD_DIRECTIVES.items():
         places = [(keys.index(p.key), at) for at, p in enumerate(pieces) if p.key in keys]
         if places:
             owner[min(places)[1]] = name

@@ -1,7 +1,7 @@
-"""Every knob of the project, in one place.
+"""Every setting of the project.
 
-Standard library only: DAG files, producers and tests import it, and DAG files are parsed often.
-Spark jobs do not import it; they are told everything on their command line.
+This module imports the standard library only: DAG files, producers and tests import it, and Airflow
+parses DAG files often. Spark jobs do not import it; they take everything as command-line flags.
 """
 
 import ipaddress
@@ -15,134 +15,203 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-# Without keys, which commands would show, and without `..`.
-STORE = r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+(/|$))[\w.=-]+)*/?"
+# No access keys in the address, because commands would show them, and no `..`.
+STORAGE_LOCATION = r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+(/|$))[\w.=-]+)*/?"
 HOST_NAME = r"([A-Za-z0-9_-]{1,63}\.)*(?=[^.]*[A-Za-z])[A-Za-z0-9_-]{1,63}"
 QUERY_NAMES = r"[^\s,=&;?#]+(,[^\s,=&;?#]+)*"
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def _setting(default: Any, says: str, low: int = 1, high: int = 65535) -> Any:
-    """A field() with its line of the documentation and, for an int, its bounds."""
-    return field(default=default, metadata={"says": says, "low": low, "high": high})
+def _setting(default: Any, description: str, low: int = 1, high: int = 65535) -> Any:
+    """Return a dataclass field with its description and, for an int, its lowest and highest value."""
+    return field(default=default, metadata={"description": description, "low": low, "high": high})
+
+
+RENAMED = {  # old name -> new name
+    "TIDEMARK_FIRST_NIGHT": "TIDEMARK_FIRST_SCHEDULED_DAY",
+    "TIDEMARK_LANDING_DATA": "TIDEMARK_DATA_LOCATION",
+    **{
+        f"TIDEMARK_REPEAT_SHARE_{level}": f"TIDEMARK_DUPLICATE_SHARE_{level}"
+        for level in ("WARN", "QUARANTINE", "FAIL")
+    },
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Read from environment variables `TIDEMARK_<NAME>`, or from `.env` beside the Makefile."""
+    """All settings, each read from `TIDEMARK_<NAME>` in the environment or in `.env`.
 
-    home: Path = _setting(PROJECT / "var", "folder of everything that the project writes")
-    time_zone: str = _setting("UTC", "the site's time zone: a report's day begins at its midnight")
-    first_night: date = _setting(
-        date(2020, 1, 1), "first day that the schedule reports; `make up` sets it to its own day"
+    `.env` lies beside the Makefile.
+    """
+
+    home: Path = _setting(PROJECT / "var", "folder for everything that the project writes")
+    time_zone: str = _setting(
+        "UTC", "time zone of the site; a report's day begins at midnight in it"
     )
-    kafka_servers: str = _setting("", "bootstrap servers; empty: the local broker on `kafka_port`")
+    first_scheduled_day: date = _setting(
+        date(2020, 1, 1),
+        "first day that the schedule reports; `make up` sets it to the day of the first start",
+    )
+    kafka_servers: str = _setting(
+        "", "Kafka bootstrap servers; empty: the local broker on `kafka_port`"
+    )
     kafka_producer_login: str = _setting(
-        "", "file of Kafka client properties (mode 0600) by which producers log in; empty: no login"
+        "",
+        "file of Kafka client properties (mode 0600) that producers log in with; empty: no login",
     )
-    kafka_spark_login: str = _setting("", "the same for Spark jobs")
+    kafka_spark_login: str = _setting(
+        "",
+        "file of Kafka client properties (mode 0600) that Spark jobs log in with; empty: no login",
+    )
     access_log_topic: str = _setting("access-log", "topic of the raw access-log lines")
-    clickstream_topic: str = _setting("clickstream", "topic of click events, one a message")
+    clickstream_topic: str = _setting("clickstream", "topic of click events, one event per message")
     clickstream_batches_topic: str = _setting(
-        "clickstream-batches", "topic of click events, arrays of them in a message"
+        "clickstream-batches", "topic of click events, an array of events per message"
     )
     access_log_errors_topic: str = _setting("access-log-errors", "topic of lines with status 5xx")
-    partitions: int = _setting(2, "partitions of a topic that the project makes")
-    replication: int = _setting(1, "replicas of a topic that the project makes")
+    partitions: int = _setting(2, "number of partitions of each topic that the project creates")
+    replication: int = _setting(1, "number of replicas of each topic that the project creates")
     spark_master: str = _setting(
-        "local[*]", "host that `make up` gives the connection spark_default"
+        "local[*]", "Spark master that `make up` sets as the host of the connection `spark_default`"
     )
     spark_conf_dir: str = _setting(
         "",
-        "folder with a spark-defaults.conf for all jobs, such as a cluster's secret; empty: none",
+        "folder with a `spark-defaults.conf` for all jobs, for example with a cluster's secret; empty: none",
     )
-    landing_data: str = _setting(
-        "", "address below which landed data lie: s3a://bucket/tidemark, hdfs://namenode:8020/tidemark; "
-        "empty: in the lake",
-    )  # fmt: skip
-    driver_memory: str = _setting("1g", "heap of a Spark driver")
+    data_location: str = _setting(
+        "",
+        "storage location of landed data, such as s3a://bucket/tidemark or "
+        "hdfs://namenode:8020/tidemark; empty: the lake",
+    )
+    driver_memory: str = _setting("1g", "heap size of a Spark driver")
     log_format: str = _setting(
-        "", "Apache LogFormat string of the log, if it is none of those that are recognised"
+        "", "Apache LogFormat string of the log, if its format is not one that is detected"
     )
-    bad_share_warn: float = _setting(0.01, "share of bad lines from which a report warns")
+    bad_share_warn: float = _setting(
+        0.01, "share of bad lines, from 0 to 1, at which a report warns; 0: never"
+    )
     bad_share_quarantine: float = _setting(
-        0.25, "share of bad lines from which a day is not published, and the run stays green"
+        0.25, "share of bad lines at which a day is not published and the run succeeds; 0: never"
     )
     bad_share_fail: float = _setting(
-        0.5, "share of bad lines from which a day is not published, and the run is red"
+        0.5, "share of bad lines at which a day is not published and the run fails; 0: never"
     )
-    repeat_share_warn: float = _setting(0.5, "share of lines that came again, to warn; 0: never")
-    repeat_share_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
-    repeat_share_fail: float = _setting(0.0, "the same, to fail; 0: never")
+    duplicate_share_warn: float = _setting(
+        0.5, "share of duplicate lines, from 0 to 1, at which a report warns; 0: never"
+    )
+    duplicate_share_quarantine: float = _setting(
+        0.0,
+        "share of duplicate lines at which a day is not published and the run succeeds; 0: never",
+    )
+    duplicate_share_fail: float = _setting(
+        0.0, "share of duplicate lines at which a day is not published and the run fails; 0: never"
+    )
     volume_change_warn: float = _setting(
-        0.5, "change of a day's requests against the same weekday of the last four weeks, to warn"
+        0.5,
+        "change of a day's requests from the median of the same weekday in the last four weeks, as a "
+        "share of it, at which a report warns; 0: never",
     )
-    volume_change_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
-    volume_change_fail: float = _setting(0.0, "the same, to fail; 0: never")
-    silent_hours_warn: float = _setting(2.0, "hours in a row without a request, to warn; 0: never")
-    silent_hours_quarantine: float = _setting(0.0, "the same, to quarantine; 0: never")
-    silent_hours_fail: float = _setting(0.0, "the same, to fail; 0: never")
+    volume_change_quarantine: float = _setting(
+        0.0,
+        "change, as for `TIDEMARK_VOLUME_CHANGE_WARN`, at which a day is not published and the run succeeds; "
+        "0: never",
+    )
+    volume_change_fail: float = _setting(
+        0.0,
+        "change, as for `TIDEMARK_VOLUME_CHANGE_WARN`, at which a day is not published and the run fails; "
+        "0: never",
+    )
+    silent_hours_warn: float = _setting(
+        2.0, "hours in a row without a request at which a report warns; 0: never"
+    )
+    silent_hours_quarantine: float = _setting(
+        0.0,
+        "hours in a row without a request at which a day is not published and the run succeeds; "
+        "0: never",
+    )
+    silent_hours_fail: float = _setting(
+        0.0,
+        "hours in a row without a request at which a day is not published and the run fails; 0: never",
+    )
     future_hours: int = _setting(
-        24, "a line whose time is further ahead of its arrival is bad, and of no day"
+        24,
+        "hours that a line's time may lie ahead of its arrival; a line with a later time is bad and "
+        "belongs to no day",
     )
     ancient_days_warn: float = _setting(
-        30.0, "age of a day, from which a night that changes it warns; backfills do not; 0: never"
+        30.0,
+        "age of a day, in days, at which a scheduled run that changes it warns; backfills do not warn; "
+        "0: never",
     )
     report_deadline_minutes: int = _setting(
-        120, "minutes from the start of a night, after which its missing report is late"
+        120, "minutes after the start of a scheduled run at which a missing report is late"
     )
     anonymise_addresses: int = _setting(
         0,
-        "hide the last bits of addresses that are landed or watched: 0 nothing, 1 to 3 as GoAccess's levels",
+        "hide the last bits of addresses that are landed or watched: 0: none, 1 to 3: GoAccess's levels",
         0,
         3,
     )
     drop_query_names: str = _setting(
-        "", "parameters of queries that are not landed, such as `token,email`; `*`: all"
+        "", "query parameters that are not landed, such as `token,email`; `*`: all"
     )
     site_name: str = _setting(
-        "", "the site's own name, such as www.example.org, where the log names no virtual host"
+        "", "name of the site, such as www.example.org, used where the log names no virtual host"
     )
     maxmind_files: str = _setting(
-        "", "MaxMind databases (.mmdb), commas between: countries, cities and networks of addresses"
+        "",
+        "MaxMind databases (.mmdb), separated by commas, for the countries, cities and networks of "
+        "addresses; empty: none",
     )
     report_copy: str = _setting(
-        "", "address that published reports are copied to, by `copy_reports`: file:///srv/www/reports, "
+        "",
+        "address that `copy_reports` copies published reports to, such as file:///srv/www/reports or "
         "s3://CONNECTION@bucket/reports; empty: nowhere",
-    )  # fmt: skip
+    )
     stream_hosts: str = _setting(
         "localhost,127.0.0.0/8,::1",
         "hosts that `run_stream` may read lines from (`socket:`) and post rows to (`foreach:http:`): "
-        "names as they are typed, addresses and networks, commas between",
+        "host names as you type them in the form, addresses and networks, separated by commas",
     )
     keep_landing_days: int = _setting(
-        0, "days that landed lines and events are kept, by `maintain_lake`; 0: for ever", 0, 36500
+        0, "days that `maintain_lake` keeps landed lines and events; 0: forever", 0, 36500
     )
     keep_summary_days: int = _setting(
-        0, "days that summaries are kept, not fewer than landed lines; 0: for ever", 0, 36500
+        0, "days that summaries are kept, at least as many as landed lines; 0: forever", 0, 36500
     )
-    keep_report_days: int = _setting(0, "days that reports are kept; 0: for ever", 0, 36500)
+    keep_report_days: int = _setting(0, "days that reports are kept; 0: forever", 0, 36500)
     airflow_database: str = _setting(
         "", "file with the SQLAlchemy URL of Airflow's database; empty: SQLite in `home`"
     )
     metrics_endpoint: str = _setting(
-        "", "URL that Airflow's metrics are sent to by OTLP, such as Prometheus' "
+        "",
+        "URL that Airflow sends its metrics to by OTLP, such as Prometheus' "
         "http://127.0.0.1:9090/api/v1/otlp/v1/metrics; empty: nowhere",
-    )  # fmt: skip
+    )
     cluster_ports: int = _setting(
-        17000, "the number from which on the ports of `make cluster-up` lie", 1024, 65000
+        17000,
+        "base number of the ports of `make cluster-up`: each port is this number plus an offset",
+        1024,
+        65000,
     )
     cluster_secured: int = _setting(
-        0, "1: `make cluster-up` has Kafka ask for a login, by TLS, and keep rights (ACLs)", 0, 1
+        0,
+        "1: Kafka of `make cluster-up` requires TLS and a login, and enforces ACLs; 0: it does not",
+        0,
+        1,
     )
-    kafka_port: int = _setting(9092, "local broker")
-    kafka_controller_port: int = _setting(9093, "local broker's controller")
-    airflow_port: int = _setting(8080, "Airflow's web page and API")
+    kafka_port: int = _setting(9092, "port of the local broker")
+    kafka_controller_port: int = _setting(9093, "port of the local broker's controller")
+    airflow_port: int = _setting(8080, "port of Airflow's web page and API")
     airflow_host: str = _setting(
         "127.0.0.1", "address that Airflow's web page and its log servers listen on; 0.0.0.0: all"
     )
-    airflow_worker_log_port: int = _setting(8793, "Airflow: logs of running tasks")
-    airflow_triggerer_log_port: int = _setting(8794, "Airflow: logs of the triggerer")
+    airflow_worker_log_port: int = _setting(
+        8793, "port of Airflow's server for logs of running tasks"
+    )
+    airflow_triggerer_log_port: int = _setting(
+        8794, "port of Airflow's server for logs of the triggerer"
+    )
 
     @property
     def lake(self) -> Path:
@@ -166,11 +235,13 @@ class Settings:
 
     @property
     def topics(self) -> list[str]:
-        """The project's topics; `make up` makes them."""
+        """The project's topics; `make up` creates them."""
         return [
-            self.access_log_topic, self.access_log_errors_topic, self.clickstream_topic,
+            self.access_log_topic,
+            self.access_log_errors_topic,
+            self.clickstream_topic,
             self.clickstream_batches_topic,
-        ]  # fmt: skip
+        ]
 
     @property
     def zone(self) -> ZoneInfo:
@@ -178,60 +249,73 @@ class Settings:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Setting -> port, for all ports that the local stack listens on."""
+        """Name of the setting -> port, for all ports that the local stack listens on."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name.endswith("_port")}
 
 
 def load_settings(env: Mapping[str, str] | None = None) -> Settings:
-    """Settings from `env`; without it from `.env` and, winning over it, the environment.
+    """Read and check the settings.
 
-    Raises ValueError that names the variable, what was found and what was expected.
+    Args:
+        env: The variables to read. None reads `.env` and the environment; the environment wins.
+
+    Raises:
+        ValueError: A value is not accepted; the message names the variable, its value and what is
+            expected. Also for the old name of a renamed setting: ignored in silence, it would leave
+            the setting at its default.
     """
     if env is None:
         env = _read_env_file(PROJECT / ".env") | dict(os.environ)
+    for old, new in RENAMED.items():
+        if env.get(old):
+            raise ValueError(f"{old} is now called {new}: rename it in .env or in the environment")
     known = {f"TIDEMARK_{f.name.upper()}": f for f in fields(Settings)}
     values: dict[str, Any] = {}
     for name, f in known.items():
         if text := env.get(name, ""):
-            values[f.name] = _read(name, f, text)
+            values[f.name] = _parse_value(name, f, text)
     settings = Settings(**values)
     if not settings.kafka_servers:
-        local = f"127.0.0.1:{settings.kafka_port}"
-        settings = Settings(**(values | {"kafka_servers": local}))
+        local_broker = f"127.0.0.1:{settings.kafka_port}"
+        settings = Settings(**(values | {"kafka_servers": local_broker}))
     return settings
 
 
 def restrict_new_files() -> None:
-    """Make all files and folders that this process and its children create their owner's only.
+    """Let only the owner read files and folders that this process and its children create.
 
-    Every command that writes below `home` calls it first: logs, checkpoints and landed lines hold
+    Every command that writes below `home` calls this first: logs, checkpoints and landed lines hold
     addresses and passwords.
     """
     os.umask(0o077)
 
 
-def changed(settings: Settings) -> dict[str, str]:
-    """What of the settings a process must be told in its environment: all that it would not read."""
-    here = load_settings()
+def export_overrides(settings: Settings) -> dict[str, str]:
+    """Return the environment variables that make a child process use `settings`.
+
+    Returns:
+        Variable -> value, for each setting that differs from what `load_settings()` reads here.
+    """
+    defaults = load_settings()
     return {
         f"TIDEMARK_{f.name.upper()}": str(getattr(settings, f.name))
         for f in fields(Settings)
-        if getattr(settings, f.name) != getattr(here, f.name)
+        if getattr(settings, f.name) != getattr(defaults, f.name)
     }
 
 
-def settings_table() -> str:
-    """The table of all settings as Markdown, for the documentation."""
+def render_settings_table() -> str:
+    """Return the table of all settings as Markdown, for docs/settings.md."""
     lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
     for f in fields(Settings):
         default = "`var`" if f.name == "home" else f"`{f.default}`" if f.default != "" else ""
-        lines.append(f"| `TIDEMARK_{f.name.upper()}` | {default} | {f.metadata['says']} |")
+        lines.append(f"| `TIDEMARK_{f.name.upper()}` | {default} | {f.metadata['description']} |")
     return "\n".join(lines) + "\n"
 
 
-def _read(name: str, known: "Field[Any]", text: str) -> Any:
-    default: Any = known.default
-    low, high = known.metadata["low"], known.metadata["high"]
+def _parse_value(name: str, setting: "Field[Any]", text: str) -> Any:
+    default: Any = setting.default
+    low, high = setting.metadata["low"], setting.metadata["high"]
     try:
         if name == "TIDEMARK_TIME_ZONE":
             ZoneInfo(text)
@@ -240,7 +324,7 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
             raise ValueError
         if name == "TIDEMARK_STREAM_HOSTS" and not all(map(_is_host, text.split(","))):
             raise ValueError
-        if name == "TIDEMARK_LANDING_DATA" and not re.fullmatch(STORE, text):
+        if name == "TIDEMARK_DATA_LOCATION" and not re.fullmatch(STORAGE_LOCATION, text):
             raise ValueError
         if isinstance(default, Path):
             return (PROJECT / text).resolve()
@@ -255,14 +339,14 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
     except (ValueError, OSError, KeyError):
         expected = {
             "TIDEMARK_TIME_ZONE": "the name of a time zone, such as Europe/Paris",
-            "TIDEMARK_FIRST_NIGHT": "a date, such as 2026-01-31",
-            "TIDEMARK_LANDING_DATA": "an address such as s3a://bucket/tidemark or hdfs://namenode:8020/tidemark",
+            "TIDEMARK_FIRST_SCHEDULED_DAY": "a date, such as 2026-01-31",
+            "TIDEMARK_DATA_LOCATION": "an address such as s3a://bucket/tidemark or hdfs://namenode:8020/tidemark",
             "TIDEMARK_STREAM_HOSTS": "host names, addresses or networks without spaces, such as "
             "localhost,127.0.0.0/8,::1",
             "TIDEMARK_DROP_QUERY_NAMES": "names without spaces, such as token,email, or *",
         }.get(
             name,
-            "a number from 0 on, such as 0.5"
+            "a number not below 0, such as 0.5"
             if isinstance(default, float)
             else f"a number from {low} to {high}",
         )
@@ -270,7 +354,7 @@ def _read(name: str, known: "Field[Any]", text: str) -> Any:
 
 
 def _is_host(text: str) -> bool:
-    """Whether it is a host's name, an address, or a network without bits of a host."""
+    """Whether the text is a host name, an address, or a network without host bits."""
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -279,7 +363,7 @@ def _is_host(text: str) -> bool:
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; `#` begins a comment line."""
+    """Read `NAME=value` lines; a line that begins with `#` is a comment."""
     if not path.is_file():
         return {}
     pairs = {}
@@ -290,7 +374,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
         if not equals:
             raise ValueError(f"{path}, line {number}: expected NAME=value, found {line!r}")
         value = value.strip()
-        # A pair around it, and no other: a LogFormat may well end with a quote of its own.
+        # Remove only a pair of quotes around the value: a LogFormat may end with its own quote.
         if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
             value = value[1:-1]
         pairs[name.strip()] = value

@@ -1,6 +1,6 @@
-"""Makes what a run's tasks have left (include/notes.py) the run's note, when it ends.
+"""Set the note of a run, when it ends, to the text that its tasks wrote (include/lake/run_notes.py).
 
-Runs in the scheduler, which saves the run right after.
+Runs in the scheduler, which saves the run right after it.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from include.notes import SIGN, note_file
+from include.lake.run_notes import NOTE_PREFIX, note_path
 from include.settings import load_settings
 
 
@@ -24,9 +24,10 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
 
 
 def _set_note(dag_run: Any) -> None:
-    left = note_file(load_settings(), dag_run.dag_id, dag_run.run_id)
-    if left.is_file() and (not dag_run.note or dag_run.note.startswith(SIGN)):
-        dag_run.note = left.read_text()
+    file = note_path(load_settings(), dag_run.dag_id, dag_run.run_id)
+    # A note without the prefix was written by a person and is not changed.
+    if file.is_file() and (not dag_run.note or dag_run.note.startswith(NOTE_PREFIX)):
+        dag_run.note = file.read_text()
 
 
 class RunNotes(AirflowPlugin):

@@ -1,4 +1,4 @@
-"""The only module that talks to Kafka: publish with every acknowledgement checked, make topics."""
+"""The only module that talks to Kafka: publish messages, create topics and users, grant rights."""
 
 import logging
 import ssl
@@ -20,51 +20,76 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from include.kafka_login import read_login, user_of
+from include.kafka_login import parse_credentials, read_login
 from include.settings import load_settings
 
-LATEST = -1  # Kafka's own code for "the offset after the last message"
-IN_FLIGHT = 5000  # messages sent and not yet acknowledged: bounds memory
-PATIENCE = 120.0  # seconds that a message is tried for
-# Bytes that a partition gets in a row: few, full batches (as KIP-480 for messages without a key).
-AT_A_TIME = 256 * 1024
+LATEST = -1  # Kafka's code for the offset after the last message
+MAX_IN_FLIGHT = 5000  # messages sent but not yet acknowledged: bounds memory
+DELIVERY_TIMEOUT_SECONDS = 120.0  # a message that is not acknowledged by then has failed
+# Bytes sent to one partition before the next: few, full batches (as KIP-480 for keyless messages).
+STICKY_BATCH_BYTES = 256 * 1024
 
 
-class ProducerError(Exception):
-    """Something a person can mend; the message says what and how."""
+class KafkaRequestFailed(Exception):
+    """A request to Kafka failed. The message names the cause and the remedy."""
 
 
-class Acknowledged(NamedTuple):
-    """A message that the broker has: where it lies, and what the caller gave with it."""
+class Acknowledgement(NamedTuple):
+    """A message that the broker has acknowledged.
 
-    about: Any
+    Attributes:
+        context: What the caller passed to `Publisher.send` with the message.
+        partition: Partition of the message.
+        offset: Offset of the message in its partition.
+    """
+
+    context: Any
     partition: int
     offset: int
 
 
 class Publisher:
-    """Sends messages to one topic and gives `acknowledged` each one that the broker confirmed.
+    """Sends messages to one topic: idempotent, acknowledged by all replicas, compressed with lz4.
 
-    Idempotent, all replicas, lz4. Leaving the `with` block waits for every acknowledgement and
-    raises ProducerError if one failed: a producer that ends without an error has lost nothing.
-    A key decides the partition, as everywhere; `by_turns` each partition gets AT_A_TIME bytes in a
-    row, for keys that occur once: kafka-python hashes a key in Python, a fifth of what a send takes.
+    Leaving the `with` block waits for every acknowledgement and raises KafkaRequestFailed if one
+    failed: a producer that ends without an error has lost nothing.
+
+    Args:
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        topic: An existing topic.
+        on_delivery: Called with each acknowledgement.
+        sticky_partitions: By default the key decides the partition. Set this for keys that occur
+            only once: each partition then gets STICKY_BATCH_BYTES in turn. kafka-python hashes keys
+            in Python, which takes a fifth of the time of a send.
+        delivery_timeout_seconds: How long Kafka may take to acknowledge a message.
+
+    Raises:
+        KafkaRequestFailed: No broker answers.
     """
 
     def __init__(
-        self, servers: str, topic: str, acknowledged: Callable[[Acknowledged], None], *,
-        by_turns: bool = False, patience: float = PATIENCE,
-    ) -> None:  # fmt: skip
-        self._topic, self._acknowledged = topic, acknowledged
-        self._waiting: list[tuple[Any, Any]] = []
-        self._by_turns, self._sent, self._patience = by_turns, 0, patience
+        self,
+        servers: str,
+        topic: str,
+        on_delivery: Callable[[Acknowledgement], None],
+        *,
+        sticky_partitions: bool = False,
+        delivery_timeout_seconds: float = DELIVERY_TIMEOUT_SECONDS,
+    ) -> None:
+        self._topic, self._on_delivery = topic, on_delivery
+        self._pending: list[tuple[Any, Any]] = []
+        self._sticky_partitions, self._sent_bytes, self._delivery_timeout_seconds = (
+            sticky_partitions,
+            0,
+            delivery_timeout_seconds,
+        )
         self._partitions: list[int] = []
-        self._producer = connected(
+        self._producer = connect_client(
             servers,
             lambda login: KafkaProducer(
                 bootstrap_servers=servers.split(","),
                 **login,
-                # Said out loud: a setting that conflicts would otherwise switch it off silently.
+                # Set explicitly: otherwise a conflicting setting would switch it off silently.
                 enable_idempotence=True,
                 acks="all",
                 compression_type="lz4",
@@ -73,191 +98,265 @@ class Publisher:
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=5_000,
                 max_block_ms=15_000,
-                delivery_timeout_ms=int(patience * 1000),
-                request_timeout_ms=int(min(30, patience / 2) * 1000),
+                delivery_timeout_ms=int(delivery_timeout_seconds * 1000),
+                request_timeout_ms=int(min(30, delivery_timeout_seconds / 2) * 1000),
             ),
         )
 
-    def send(self, key: bytes | None, value: bytes | None, about: Any = None) -> None:
-        """Hand a message over. `about` comes back with its acknowledgement."""
+    def send(self, key: bytes | None, value: bytes | None, context: Any = None) -> None:
+        """Send a message without waiting for its acknowledgement, which will carry `context`.
+
+        Raises KafkaRequestFailed, also for an earlier message.
+        """
         try:
             future = self._producer.send(
-                self._topic, value, key, partition=self._turn(value) if self._by_turns else None
+                self._topic,
+                value,
+                key,
+                partition=self._next_partition(value) if self._sticky_partitions else None,
             )
-            self._waiting.append((about, future))
+            self._pending.append((context, future))
         except KafkaError as error:
-            raise ProducerError(self._says(error)) from error
-        if len(self._waiting) >= IN_FLIGHT:
-            self._collect(len(self._waiting) // 2)
+            raise KafkaRequestFailed(self._describe_error(error)) from error
+        if len(self._pending) >= MAX_IN_FLIGHT:
+            self._await_acknowledgements(len(self._pending) // 2)
 
     def flush(self) -> None:
-        """Wait until every message sent so far is acknowledged."""
+        """Wait until every message sent so far is acknowledged. Raises KafkaRequestFailed."""
         try:
             self._producer.flush()
         except KafkaError as error:
-            raise ProducerError(self._says(error)) from error
-        self._collect(len(self._waiting))
+            raise KafkaRequestFailed(self._describe_error(error)) from error
+        self._await_acknowledgements(len(self._pending))
 
-    def _turn(self, value: bytes | None) -> int:
-        """The partition whose turn it is."""
+    def _next_partition(self, value: bytes | None) -> int:
+        """Return the current partition, which changes every STICKY_BATCH_BYTES."""
         if not self._partitions:
             self._partitions = sorted(self._producer.partitions_for(self._topic))
-        self._sent += len(value or b"")
-        return self._partitions[self._sent // AT_A_TIME % len(self._partitions)]
+        self._sent_bytes += len(value or b"")
+        return self._partitions[self._sent_bytes // STICKY_BATCH_BYTES % len(self._partitions)]
 
-    def _collect(self, count: int) -> None:
-        done, self._waiting = self._waiting[:count], self._waiting[count:]
-        for about, future in done:
+    def _await_acknowledgements(self, count: int) -> None:
+        done, self._pending = self._pending[:count], self._pending[count:]
+        for context, future in done:
             try:
-                place = (
-                    future.value if future.succeeded() else future.get(timeout=self._patience + 10)
+                metadata = (
+                    future.value
+                    if future.succeeded()
+                    else future.get(timeout=self._delivery_timeout_seconds + 10)
                 )
             except KafkaError as error:
-                raise ProducerError(self._says(error)) from error
-            self._acknowledged(Acknowledged(about, place.partition, place.offset))
+                raise KafkaRequestFailed(self._describe_error(error)) from error
+            self._on_delivery(Acknowledgement(context, metadata.partition, metadata.offset))
 
-    def _says(self, error: Exception) -> str:
+    def _describe_error(self, error: Exception) -> str:
         return (
             f"topic {self._topic!r}: a message was not acknowledged ({error!r}); "
-            f"see whether the broker runs and has the topic (`make status`), then run this again: "
-            f"it goes on where it stopped"
+            f"check that the broker runs (`make status`) and has the topic, then run this command "
+            f"again: it continues where it stopped"
         )
 
     def __enter__(self) -> "Publisher":
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if kind is None:
             try:
                 self.flush()
             finally:
                 self._producer.close(timeout=5)
             return
-        # Interrupted or failed: what the broker has by now, it has; say so before leaving.
+        # Interrupted or failed: report the messages that the broker has acknowledged by now.
         with suppress(KafkaError):
             self._producer.close(timeout=5)
-        for about, future in self._waiting:
+        for context, future in self._pending:
             if future.succeeded():
-                place = future.value
-                self._acknowledged(Acknowledged(about, place.partition, place.offset))
+                metadata = future.value
+                self._on_delivery(Acknowledgement(context, metadata.partition, metadata.offset))
 
 
 def ensure_topics(servers: str, topics: Iterable[str], partitions: int, replication: int) -> None:
-    """Make the topics that are not there yet. Those that are stay as they are."""
-    with _asking(servers, "the topics could not be made") as admin:
+    """Create the topics that do not exist. Existing topics are not changed.
+
+    Args:
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        topics: Topic names.
+        partitions: Number of partitions of a new topic.
+        replication: Replication factor of a new topic.
+
+    Raises:
+        KafkaRequestFailed: No broker answers, or a topic cannot be created.
+    """
+    with _open_admin_client(servers, "the topics could not be created") as admin:
         for topic in sorted(set(topics) - set(admin.list_topics())):
             shape = {"num_partitions": partitions, "replication_factor": replication}
-            with suppress(TopicAlreadyExistsError):  # somebody else made it in between
+            with suppress(TopicAlreadyExistsError):  # another client created it in the meantime
                 admin.create_topics({topic: shape}, wait_for_metadata=True)
 
 
 def end_offsets(servers: str, topic: str) -> dict[int, int] | None:
-    """Partition -> the offset after its last message; None if there is no such topic."""
-    with _asking(servers, f"the brokers do not say where topic {topic} ends") as admin:
+    """Return the offset after the last message of each partition, or None if there is no such topic.
+
+    Raises:
+        KafkaRequestFailed: No broker answers, or the brokers refuse the request.
+    """
+    with _open_admin_client(
+        servers, f"the brokers do not return the end offsets of topic {topic}"
+    ) as admin:
         if topic not in admin.list_topics():
             return None
-        (described,) = admin.describe_topics([topic])
-        asked = {
+        (description,) = admin.describe_topics([topic])
+        request = {
             TopicPartition(topic, partition["partition_index"]): LATEST
-            for partition in described["partitions"]
+            for partition in description["partitions"]
         }
-        return {at.partition: end.offset for at, end in admin.list_partition_offsets(asked).items()}
+        offsets = admin.list_partition_offsets(request)
+        return {partition.partition: end.offset for partition, end in offsets.items()}
 
 
-def connected(servers: str, connect: Callable[[dict[str, Any]], Any]) -> Any:
-    """What `connect` gives for the login that the settings name.
+def connect_client(servers: str, create_client: Callable[[dict[str, Any]], Any]) -> Any:
+    """Create a kafka-python client with the login of TIDEMARK_KAFKA_PRODUCER_LOGIN.
 
-    Raises ProducerError with the remedy when no broker answers. kafka-python does not say why one
-    hung up, so that a wrong password, or none, cannot be told from a broker that is away.
+    kafka-python does not report why a broker closed the connection, so a wrong or missing password
+    looks the same as a broker that is down.
+
+    Args:
+        servers: Kafka bootstrap servers, named in the error message.
+        create_client: Creates the client from kafka-python's options of the login; called with an
+            empty dict if the settings name no login.
+
+    Raises:
+        KafkaRequestFailed: No broker answers, or the login file cannot be used.
     """
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     path = load_settings().kafka_producer_login
     try:
-        return connect(login_options(Path(path)) if path else {})
+        return create_client(read_login_options(Path(path)) if path else {})
     except KafkaError as error:
         remedy = (
-            f"or correct the login (TIDEMARK_KAFKA_PRODUCER_LOGIN={path}): a broker hangs up on a "
-            f"wrong user, password or certificate"
+            f"or correct the login (TIDEMARK_KAFKA_PRODUCER_LOGIN={path}): a broker closes the "
+            f"connection on a wrong user, password or certificate"
             if path
-            else "one that asks for a login gets it by TIDEMARK_KAFKA_PRODUCER_LOGIN"
+            else "if the broker requires a login, set TIDEMARK_KAFKA_PRODUCER_LOGIN"
         )
-        raise ProducerError(
+        raise KafkaRequestFailed(
             f"no Kafka broker answers at {servers} ({type(error).__name__}); start it with `make up`, "
-            f"or give another with --servers or TIDEMARK_KAFKA_SERVERS; {remedy}"
+            f"or name another with --servers or TIDEMARK_KAFKA_SERVERS; {remedy}"
         ) from error
 
 
 def make_user(servers: str, login: Path) -> str:
-    """Let the user of a login file in, by its password (SCRAM-SHA-512), or change it; give its name."""
-    name, password = user_of(_read(login))
+    """Create the user of a login file with its password (SCRAM-SHA-512), or change the password.
+
+    Args:
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        login: A file of Kafka client properties; `sasl.jaas.config` has the user name and password.
+
+    Returns:
+        The user's name.
+
+    Raises:
+        KafkaRequestFailed: The file has no user name or password, or the brokers refuse the user.
+    """
+    name, password = parse_credentials(_read_login(login))
     if not name or not password:
-        raise ProducerError(f"{login}: sasl.jaas.config has no username and password")
-    failed = f"the brokers do not make user {name}"
-    with _asking(servers, failed) as admin:
-        made = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
-        (refused,) = admin.alter_user_scram_credentials([made]).values()
-    if refused:
-        raise ProducerError(f"{failed}: {refused}")
+        raise KafkaRequestFailed(
+            f'{login}: sasl.jaas.config must contain username="…" and password="…"'
+        )
+    failure_message = f"the brokers did not create user {name}"
+    with _open_admin_client(servers, failure_message) as admin:
+        upsertion = UserScramCredentialUpsertion(name, "SCRAM-SHA-512", password)
+        (error,) = admin.alter_user_scram_credentials([upsertion]).values()
+    if error:
+        raise KafkaRequestFailed(f"{failure_message}: {error}")
     return name
 
 
-def allow(servers: str, user: str, operations: Iterable[str], topics: Iterable[str]) -> None:
-    """Let `user` do `operations` (READ, WRITE, DESCRIBE: Kafka's words) with `topics`."""
-    wanted = [
-        ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW,
-            ResourcePattern(ResourceType.TOPIC, topic))
-        for operation in operations for topic in topics
-    ]  # fmt: skip
-    failed = f"the brokers do not keep the rights of {user}"
-    with _asking(servers, failed) as admin:
-        refused = admin.create_acls(wanted)["failed"]
+def grant_rights(servers: str, user: str, operations: Iterable[str], topics: Iterable[str]) -> None:
+    """Allow a user operations on topics.
+
+    Args:
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        user: The user's name.
+        operations: Kafka's names of operations, such as READ, WRITE or DESCRIBE.
+        topics: Topic names.
+
+    Raises:
+        KafkaRequestFailed: No broker answers, or the brokers refuse.
+    """
+    acls = [
+        ACL(
+            f"User:{user}",
+            "*",
+            ACLOperation[operation],
+            ACLPermissionType.ALLOW,
+            ResourcePattern(ResourceType.TOPIC, topic),
+        )
+        for operation in operations
+        for topic in topics
+    ]
+    failure_message = f"the brokers did not grant the rights of user {user}"
+    with _open_admin_client(servers, failure_message) as admin:
+        refused = admin.create_acls(acls)["failed"]
     if refused:
-        raise ProducerError(f"{failed}: {refused}")
+        raise KafkaRequestFailed(f"{failure_message}: {refused}")
 
 
-def login_options(path: Path) -> dict[str, Any]:
-    """What kafka-python is told of a login file. Raises ProducerError."""
-    login = _read(path, by_python=True)
-    user, password = user_of(login)
-    told = {"security_protocol": login["security.protocol"],
-            "sasl_mechanism": login.get("sasl.mechanism"),
-            "sasl_plain_username": user or None, "sasl_plain_password": password or None}  # fmt: skip
+def read_login_options(path: Path) -> dict[str, Any]:
+    """Read a login file into kafka-python's options. Raises KafkaRequestFailed."""
+    login = _read_login(path, is_for_python=True)
+    user, password = parse_credentials(login)
+    options = {
+        "security_protocol": login["security.protocol"],
+        "sasl_mechanism": login.get("sasl.mechanism"),
+        "sasl_plain_username": user or None,
+        "sasl_plain_password": password or None,
+    }
     if "SSL" not in login["security.protocol"]:
-        return told
+        return options
     try:
-        return told | {"ssl_context": _tls(login)}
-    except ssl.SSLError as why:
-        raise ProducerError(f"{path}: its certificates or key cannot be used: {why}") from None
+        return options | {"ssl_context": _create_tls_context(login)}
+    except ssl.SSLError as error:
+        raise KafkaRequestFailed(
+            f"{path}: its certificates or key cannot be used: {error}"
+        ) from None
 
 
-def _tls(login: dict[str, str]) -> ssl.SSLContext:
-    # Without certificates to trust: those of the machine.
+def _create_tls_context(login: dict[str, str]) -> ssl.SSLContext:
+    # Without trusted certificates in the login file, those of the machine are used.
     context = ssl.create_default_context(cadata=login.get("ssl.truststore.certificates"))
     if login.get("ssl.endpoint.identification.algorithm") == "":
         context.check_hostname = False
     if key := login.get("ssl.keystore.key"):
-        with NamedTemporaryFile("w") as both:  # readable by its owner alone
-            both.write(key + login["ssl.keystore.certificate.chain"])
-            both.flush()
-            # An empty one: without any, OpenSSL would ask for it on the terminal.
-            context.load_cert_chain(both.name, password=login.get("ssl.key.password", ""))
+        with NamedTemporaryFile("w") as key_file:  # only its owner may read it
+            key_file.write(key + login["ssl.keystore.certificate.chain"])
+            key_file.flush()
+            # Empty by default: without a password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(key_file.name, password=login.get("ssl.key.password", ""))
     return context
 
 
-def _read(login: Path, *, by_python: bool = False) -> dict[str, str]:
+def _read_login(login: Path, *, is_for_python: bool = False) -> dict[str, str]:
     try:
-        return read_login(login, by_python=by_python)
-    except ValueError as why:
-        raise ProducerError(str(why)) from None
+        return read_login(login, is_for_python=is_for_python)
+    except ValueError as error:
+        raise KafkaRequestFailed(str(error)) from None
 
 
 @contextmanager
-def _asking(servers: str, failed: str) -> Iterator[KafkaAdminClient]:
-    """An admin client, closed afterwards. Raises ProducerError, which begins with what `failed`."""
-    admin = connected(
+def _open_admin_client(servers: str, failure_message: str) -> Iterator[KafkaAdminClient]:
+    """Open an admin client and close it afterwards. Errors become KafkaRequestFailed.
+
+    Args:
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        failure_message: Start of the message if a request fails.
+    """
+    admin = connect_client(
         servers,
         lambda login: KafkaAdminClient(
             bootstrap_servers=servers.split(","), bootstrap_timeout_ms=5_000, **login
@@ -266,6 +365,6 @@ def _asking(servers: str, failed: str) -> Iterator[KafkaAdminClient]:
     try:
         yield admin
     except KafkaError as error:
-        raise ProducerError(f"{failed}: {error!r}") from error
+        raise KafkaRequestFailed(f"{failure_message}: {error!r}") from error
     finally:
         admin.close()

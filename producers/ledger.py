@@ -1,23 +1,23 @@
-"""What Kafka has acknowledged of one log, a line a message, so that a second run goes on from there.
+"""The ledger of a log: a CSV file of acknowledged messages, so that a second run continues after them.
 
     start,bytes,lines,partition,offset
     0,48210,200,1,0
 
-`start` is the byte offset of the message's first line in the log, `bytes` what the message covers
-of it (newlines included), `partition` and `offset` where Kafka keeps it.
+One line per message. `start` is the byte offset of its first line in the log, `bytes` the size of its
+lines in the log (newlines included), `lines` their number; `partition` and `offset` locate it in Kafka.
 """
 
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 
-from producers.kafka_client import Acknowledged
+from producers.kafka_client import Acknowledgement
 
 HEADER = "start,bytes,lines,partition,offset\n"
 
 
 class Ledger:
-    """Reads what was acknowledged before; as a context, appends what is acknowledged now."""
+    """The ledger of one log in one topic. Use it as a context manager to append messages."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,64 +25,71 @@ class Ledger:
 
     def __enter__(self) -> "Ledger":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = _whole_lines(self.path)
-        # A line that a killed run left torn is cut off, or the next one would continue it.
-        if self.path.is_file() and self.path.stat().st_size > whole:
+        complete_size = _complete_lines_size(self.path)
+        # Remove an incomplete line of a killed run: the next line would be appended to it.
+        if self.path.is_file() and self.path.stat().st_size > complete_size:
             with self.path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(complete_size)
         self._file = self.path.open("a", buffering=64 * 1024)
-        if not whole:
+        if not complete_size:
             self._file.write(HEADER)
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if self._file:
             self._file.close()
 
-    def write(self, message: Acknowledged) -> None:
-        """`message.about` is (start, bytes, lines)."""
-        start, size, lines = message.about
+    def write(self, message: Acknowledgement) -> None:
+        """Append a message. Its `context` is (start, bytes, lines)."""
+        start, size, lines = message.context
         assert self._file is not None
         self._file.write(f"{start},{size},{lines},{message.partition},{message.offset}\n")
 
     def flush(self) -> None:
-        """Let a kill forget nothing of what was written."""
+        """Write buffered lines to the file, so that a kill does not lose them."""
         if self._file:
             self._file.flush()
 
-    def acknowledged(self, ends: dict[int, int] | None) -> tuple[int, int]:
-        """(bytes, lines) of the log's beginning that Kafka has without a gap.
+    def resume_position(self, end_offsets: dict[int, int] | None) -> tuple[int, int]:
+        """Return how much of the log's start Kafka has without a gap.
 
-        `ends` are the topic's end offsets: a topic that ends before a message of the ledger was
-        made anew since, and has nothing of this log; so has one that is not there (None).
+        Args:
+            end_offsets: End offset of each partition of the topic; None if there is no topic. A
+                topic that ends before a message of the ledger was created again since then, so it
+                has nothing of this log.
+
+        Returns:
+            Bytes and lines of the log from its start; (0, 0) if the topic has nothing of it.
         """
-        if not self.path.is_file() or ends is None:
+        if not self.path.is_file() or end_offsets is None:
             return 0, 0
         entries = []
         with self.path.open() as file:
             for line in file:
                 if line != HEADER and line.endswith("\n"):
                     entries.append(tuple(int(number) for number in line.split(",")))
-        if any(offset >= ends.get(partition, 0) for *_, partition, offset in entries):
+        if any(offset >= end_offsets.get(partition, 0) for *_, partition, offset in entries):
             return 0, 0
-        reached = total = 0
+        position = total_lines = 0
         for start, size, lines, *_ in sorted(entries):
-            if start > reached:
+            if start > position:
                 break
-            if start + size > reached:
-                reached, total = start + size, total + lines
-        return reached, total
+            if start + size > position:
+                position, total_lines = start + size, total_lines + lines
+        return position, total_lines
 
-    def forget(self) -> None:
-        """Begin anew, as for a topic that was made anew."""
+    def reset(self) -> None:
+        """Delete the ledger, because the topic was created again or has nothing of the log."""
         self.path.unlink(missing_ok=True)
 
 
-def _whole_lines(path: Path) -> int:
-    """Bytes of the file up to its last newline."""
+def _complete_lines_size(path: Path) -> int:
+    """Return the size of the file up to its last newline, in bytes."""
     if not path.is_file():
         return 0
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""Make the users of two login files, and let each do what it must: `python -m producers.rights`.
+"""Create the Kafka users of producers and Spark, and grant their rights: `python -m producers.rights`.
 
-For brokers that ask for a login (SASL with SCRAM, and an authorizer). It is run by a login that may
-change users and rights: TIDEMARK_KAFKA_PRODUCER_LOGIN=<that one's file>.
+For brokers that require a login (SASL with SCRAM, and an authorizer). Run it with a login that may
+change users and rights: TIDEMARK_KAFKA_PRODUCER_LOGIN=<file of that login>.
 """
 
 from pathlib import Path
@@ -10,25 +10,29 @@ from typing import Annotated
 import typer
 
 from include.settings import load_settings
-from producers.kafka_client import ProducerError, allow, ensure_topics, make_user
+from producers.kafka_client import KafkaRequestFailed, ensure_topics, grant_rights, make_user
 
 
 def main(
     producer: Annotated[Path, typer.Option(help="login file of producers")],
     spark: Annotated[Path, typer.Option(help="login file of Spark jobs")],
-    servers: Annotated[str, typer.Option(help="bootstrap servers; default from settings")] = "",
+    servers: Annotated[
+        str, typer.Option(help="Kafka bootstrap servers; default: TIDEMARK_KAFKA_SERVERS")
+    ] = "",
 ) -> None:
-    """Producers may write the topics of events; Spark may read all, and write those of its own."""
+    """Create both users. Producers may write event topics; Spark may read all and write its own."""
     settings = load_settings()
-    at, of_spark = servers or settings.kafka_servers, [settings.access_log_errors_topic]
-    of_producers = [topic for topic in settings.topics if topic not in of_spark]
+    servers = servers or settings.kafka_servers
+    spark_topics = [settings.access_log_errors_topic]
+    producer_topics = [topic for topic in settings.topics if topic not in spark_topics]
     try:
-        ensure_topics(at, settings.topics, settings.partitions, settings.replication)
-        allow(at, make_user(at, producer), ["WRITE", "DESCRIBE"], of_producers)
-        user = make_user(at, spark)
-        allow(at, user, ["READ", "DESCRIBE"], settings.topics)
-        allow(at, user, ["WRITE"], of_spark)
-    except ProducerError as error:
+        ensure_topics(servers, settings.topics, settings.partitions, settings.replication)
+        producer_user = make_user(servers, producer)
+        grant_rights(servers, producer_user, ["WRITE", "DESCRIBE"], producer_topics)
+        spark_user = make_user(servers, spark)
+        grant_rights(servers, spark_user, ["READ", "DESCRIBE"], settings.topics)
+        grant_rights(servers, spark_user, ["WRITE"], spark_topics)
+    except KafkaRequestFailed as error:
         typer.echo(f"rights: {error}", err=True)
         raise typer.Exit(1) from None
 

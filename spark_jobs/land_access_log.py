@@ -1,41 +1,49 @@
-"""Land the access log: lines from Kafka or files -> files, good and bad lines together.
+"""Land the access log: read lines from Kafka or files, write good and bad lines to files.
 
-Reads   raw access-log lines in any format of docs/formats.md, one or more a Kafka message; from
-        csv, json, orc and parquet the column `value`, or what this job has landed
-Writes  <sink>/event_date=YYYY-MM-DD/*, each line once, and heartbeats of producers; beside it
-        checkpoint and progress
+Reads   raw access-log lines in any format of docs/formats.md, one or more per Kafka message; from
+        csv, json, orc and parquet the column `value`, or rows that this job landed
+Writes  <sink>/event_date=YYYY-MM-DD/*, each line once, and the producers' heartbeats; checkpoint
+        and progress next to the sink
 Run     ./tidemark run land_access_log --source kafka:access-log \\
             --sink parquet:var/lake/landing/access_log/kafka/data --trigger available-now
 """
 
 from include.contracts import ACCESS_LOG_DDL
-from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import stream_arguments
-from spark_jobs.runtime.combinations import FILE_SINKS, FILE_SOURCES, ROWS
-from spark_jobs.runtime.landing import land
-from spark_jobs.runtime.losses import loss_argument
-from spark_jobs.runtime.parsing import add_parsing, lines_reader
-from spark_jobs.runtime.stored import data_at_argument
-from spark_jobs.runtime.words import parse_words
-from spark_jobs.transforms.access_log import LINES, arrivals_of
+from spark_jobs.landing.data_loss import add_data_loss_flag
+from spark_jobs.landing.folder import land_stream
+from spark_jobs.landing.storage import add_data_location_flag
+from spark_jobs.streaming import session
+from spark_jobs.streaming.access_log_flags import add_line_reader_flags, build_line_reader
+from spark_jobs.streaming.arguments import build_stream_parser
+from spark_jobs.streaming.combinations import FILE_SINKS, FILE_SOURCES, ROWS
+from spark_jobs.streaming.options import parse_stream_options
+from spark_jobs.transforms.access_log import LINE_CONDITIONS, lines_with_arrival
 
 JOB = "land_access_log"
-# A socket cannot be read again after a crash, and rate is for trying things.
+# No socket: it cannot be read again after a crash. No rate: it generates test data.
 SOURCES = ("kafka", *FILE_SOURCES)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = stream_arguments(__doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS)
-    add_parsing(parser)
-    loss_argument(parser)
-    data_at_argument(parser)
+    parser = build_stream_parser(
+        __doc__, "append", "available-now", sources=SOURCES, sinks=FILE_SINKS
+    )
+    add_line_reader_flags(parser)
+    add_data_loss_flag(parser)
+    add_data_location_flag(parser)
     args = parser.parse_args(argv)
-    words = parse_words(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
-    land(
-        JOB, words, args, ACCESS_LOG_DDL, lines_reader(args), "value STRING",
-        lambda rows: arrivals_of(rows, words.source.kind), LINES,
-    )  # fmt: skip
+    options = parse_stream_options(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
+    land_stream(
+        JOB,
+        options,
+        args,
+        ACCESS_LOG_DDL,
+        build_line_reader(args),
+        "value STRING",
+        lambda rows: lines_with_arrival(rows, options.source.kind),
+        LINE_CONDITIONS,
+    )
 
 
 if __name__ == "__main__":
-    session.run(JOB, main)
+    session.run_job(JOB, main)

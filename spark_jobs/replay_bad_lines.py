@@ -1,10 +1,10 @@
-"""Read the bad lines of the access log again, with the parser and the settings of now.
+"""Re-parse the bad lines of the access log with the current parser and settings.
 
 Reads   landed access-log rows (land_access_log)
-Writes  <landing>/replayed/, the lines that can be read now; with --look only what would come:
-        <report>.json, totals by reason and day, and <report>.csv, every bad line
+Writes  <landing>/replayed/, the rows of the lines that can be parsed now (not with --dry-run);
+        <report>.json, totals by reason and the days that change; <report>.csv, every bad line
 Run     ./tidemark run replay_bad_lines --source parquet:var/lake/landing/access_log/kafka/data \\
-            --look --report var/bad-lines
+            --dry-run --report var/bad-lines
 """
 
 import csv
@@ -16,129 +16,173 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, FORMULA_BEGINS, MAX_RAW_CHARACTERS
-from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import arguments
-from spark_jobs.runtime.claims import held, replace_text
-from spark_jobs.runtime.landing import Landing, read_landing
-from spark_jobs.runtime.parsing import add_parsing, lines_reader
-from spark_jobs.runtime.replayed import IDENTITY, bad_rows, current, days_of, write_replayed
-from spark_jobs.runtime.words import Place, Refused
+from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, FORMULA_PREFIXES, MAX_RAW_CHARACTERS
+from include.errors import InvalidInput
+from spark_jobs.landing.folder import Landing, read_landing
+from spark_jobs.landing.reparsed import (
+    BAD_ROW_KEY,
+    checksum_days,
+    filter_bad_rows,
+    read_current_reparse,
+    write_reparsed_rows,
+)
+from spark_jobs.streaming import session
+from spark_jobs.streaming.access_log_flags import add_line_reader_flags, build_line_reader
+from spark_jobs.streaming.arguments import add_boolean_flag, build_parser
+from spark_jobs.streaming.locks import folder_lock, replace_text
+from spark_jobs.streaming.options import Endpoint
 
 JOB = "replay_bad_lines"
 SAMPLES = 3
-MOST_IN_CSV = 100_000
-PLACE = ("line_id", "topic", "partition", "offset", "file")
+MAX_CSV_ROWS = 100_000
+LINEAGE_COLUMNS = ("line_id", "topic", "partition", "offset", "file")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = arguments(__doc__)
+    parser = build_parser(__doc__)
     parser.add_argument("--source", required=True, help="parquet:DIR, a landing's data folder")
-    add_parsing(parser)
+    add_line_reader_flags(parser)
+    add_boolean_flag(parser, "--dry-run", "show what would be re-parsed and change nothing")
     parser.add_argument(
-        "--look", action="store_true", help="change nothing, only say what would come"
+        "--report", required=True, help="PATH: writes the report to PATH.json and PATH.csv"
     )
-    parser.add_argument("--report", required=True, help="PATH of PATH.json and PATH.csv")
     parser.add_argument("--run-id", default="by-hand", help="name of this run")
     args = parser.parse_args(argv)
     kind, _, name = args.source.partition(":")
     if kind != "parquet" or not name:
-        raise Refused(f"{args.source!r} is not understood; use parquet:DIR")
-    landing, report = Landing(Place(kind, name), ACCESS_LOG_DDL), Path(args.report).absolute()
+        raise InvalidInput(f"--source {args.source!r} is not understood; use parquet:DIR")
+    landing = Landing(Endpoint(kind, name), ACCESS_LOG_DDL)
+    report_path = Path(args.report).absolute()
 
-    spark = session.start(JOB)
+    spark = session.start_session(JOB)
     landed = read_landing(spark, landing.data, ACCESS_LOG_DDL)
-    bad = bad_rows(landed).persist()
-    readable = readable_now(bad, lines_reader(args)).persist()
+    bad = filter_bad_rows(landed).persist()
+    readable = reparse_bad_rows(bad, build_line_reader(args)).persist()
     folder = landing.folder / "replayed"
-    before, days = current(folder), days_of(readable)
-    told = told_of(bad, readable) | {
-        "landing": str(landing.folder), "run": args.run_id, "lines_before": before["lines"],
-        "days": sorted(day for day in {*days, *before["days"]}
-                       if days.get(day) != before["days"].get(day)),
-    }  # fmt: skip
-    if not args.look and told["days"]:
-        with held(landing.folder, JOB, args.run_id):
-            made = write_replayed(readable, folder, f"replay-{_next(before['name'])}")
-        if made["days"] != days:
-            raise Refused(f"{folder}: {days} were to come, {made['days']} came; please report this")
-    _write_csv(bad, readable, report.with_name(f"{report.name}.csv"))
+    previous, days = read_current_reparse(folder), checksum_days(readable)
+    report = reparse_summary(bad, readable) | {
+        "landing": str(landing.folder),
+        "run": args.run_id,
+        "lines_before": previous["lines"],
+        "days": sorted(
+            day for day in {*days, *previous["days"]} if days.get(day) != previous["days"].get(day)
+        ),
+    }
+    if not args.dry_run and report["days"]:
+        with folder_lock(landing.folder, JOB, args.run_id):
+            current = write_reparsed_rows(
+                readable, folder, f"replay-{_next_reparse_number(previous['name'])}"
+            )
+        if current["days"] != days:
+            raise InvalidInput(
+                f"{folder}: expected the re-parsed days {days}, but {current['days']} were written. "
+                "This is a bug, please report it"
+            )
+    _write_csv(bad, readable, report_path.with_name(f"{report_path.name}.csv"))
     replace_text(
-        report.with_name(f"{report.name}.json"), json.dumps(told, indent=1, ensure_ascii=False)
+        report_path.with_name(f"{report_path.name}.json"),
+        json.dumps(report, indent=1, ensure_ascii=False),
     )
-    verb = "can be read now" if args.look else "were replayed" if told["days"] else "stay replayed"
+    status = "can be re-parsed" if args.dry_run else "are re-parsed"
+    status += "" if args.dry_run or report["days"] else " (unchanged)"
     print(  # noqa: T201
-        f"{JOB}: of {told['bad']:,} bad lines {told['readable']:,} {verb} "
-        f"({before['lines']:,} before); days that change: {', '.join(told['days']) or 'none'}"
+        f"{JOB}: {report['readable']:,} of {report['bad']:,} bad lines {status}, "
+        f"{previous['lines']:,} before this run; days that change: {', '.join(report['days']) or 'none'}"
     )
 
 
-def readable_now(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFrame:
-    """Bad rows (`bad_row` beside the landed columns) -> the good rows that some of them make now.
+def reparse_bad_rows(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFrame:
+    """Parse bad rows again, and return those that are good now.
 
-    What was cut when it was landed is no line any more, and stays bad; so does what came from the
-    future: no parser mends a clock.
+    A line that was truncated when it was landed stays bad, because the rest of it is lost. A line from the
+    far future stays bad, because the fault is in a clock, not in the parser.
+
+    Args:
+        bad: Bad rows with the landed columns and `bad_row`, see `filter_bad_rows`.
+        reader: Parses a DataFrame of lines, see `build_line_reader`.
+
+    Returns:
+        The good rows, with the columns of REPARSED_DDL.
     """
     is_whole = (F.length("raw") < MAX_RAW_CHARACTERS) & (F.col("bad_reason") != "far_future")
     lines = bad.where(is_whole).select(
-        "bad_row", F.col("event_date").alias("bad_event_date"), F.col("raw").alias("line"), *PLACE
+        "bad_row",
+        F.col("event_date").alias("bad_event_date"),
+        F.col("raw").alias("line"),
+        *LINEAGE_COLUMNS,
     )
-    parsed = reader(lines, keep=("bad_row", "bad_event_date"))
+    parsed = reader(lines, extra_columns=("bad_row", "bad_event_date"))
     return parsed.where(F.col("bad_reason").isNull())
 
 
-def told_of(bad: DataFrame, readable: DataFrame) -> dict[str, Any]:
-    """Totals: `bad`, `readable`, and `reasons`: each with both numbers and samples of the rest."""
-    marked = _marked(bad, readable)
+def reparse_summary(bad: DataFrame, readable: DataFrame) -> dict[str, Any]:
+    """Count the bad rows, and how many of them can be parsed now, in total and by reason.
+
+    Args:
+        bad: All bad rows, with `bad_row`.
+        readable: The rows that can be parsed now, with `bad_row`.
+
+    Returns:
+        `bad` and `readable` (total counts), and `reasons`: a list with `bad_reason`, both counts, samples of
+        lines that can be parsed `now` and `still` cannot, and `says` (a description of the reason).
+    """
+    marked = _with_readable(bad, readable)
     rows = (
         marked.groupBy("bad_reason")
         .agg(
             F.count(F.lit(1)).alias("bad"),
             F.count_if("readable").alias("readable"),
-            F.slice(F.sort_array(F.collect_set(
-                F.when(F.col("readable"), F.substring("raw", 1, 200)))), 1, SAMPLES).alias("now"),
-            F.slice(F.sort_array(F.collect_set(
-                F.when(~F.col("readable"), F.substring("raw", 1, 200)))), 1, SAMPLES).alias("still"),
+            F.slice(
+                F.sort_array(F.collect_set(F.when(F.col("readable"), F.substring("raw", 1, 200)))),
+                1,
+                SAMPLES,
+            ).alias("now"),
+            F.slice(
+                F.sort_array(F.collect_set(F.when(~F.col("readable"), F.substring("raw", 1, 200)))),
+                1,
+                SAMPLES,
+            ).alias("still"),
         )
         .orderBy(F.desc("bad"), "bad_reason")
         .collect()
-    )  # fmt: skip
+    )
     reasons = [row.asDict() | {"says": BAD_REASONS.get(row.bad_reason, "")} for row in rows]
     return {
-        "bad": sum(row.bad for row in rows), "readable": sum(row.readable for row in rows),
+        "bad": sum(row.bad for row in rows),
+        "readable": sum(row.readable for row in rows),
         "reasons": reasons,
-    }  # fmt: skip
+    }
 
 
-def _marked(bad: DataFrame, readable: DataFrame) -> DataFrame:
-    now = readable.select("bad_row", F.lit(True).alias("readable")).distinct()
-    return bad.join(now, "bad_row", "left").withColumn(
+def _with_readable(bad: DataFrame, readable: DataFrame) -> DataFrame:
+    readable_keys = readable.select("bad_row", F.lit(True).alias("readable")).distinct()
+    return bad.join(readable_keys, "bad_row", "left").withColumn(
         "readable", F.coalesce("readable", F.lit(False))
     )
 
 
 def _write_csv(bad: DataFrame, readable: DataFrame, path: Path) -> None:
-    columns = ["event_date", "bad_reason", "readable", *IDENTITY]
-    rows = _marked(bad, readable).select(*columns).orderBy("event_date", "bad_reason", "raw")
+    columns = ["event_date", "bad_reason", "readable", *BAD_ROW_KEY]
+    rows = _with_readable(bad, readable).select(*columns).orderBy("event_date", "bad_reason", "raw")
     part = path.with_name(f".{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
-        for row in rows.limit(MOST_IN_CSV).toLocalIterator():
-            writer.writerow([_cell(value) for value in row])
+        for row in rows.limit(MAX_CSV_ROWS).toLocalIterator():
+            writer.writerow([_escape_cell(value) for value in row])
     part.replace(path)
 
 
-def _cell(value: Any) -> Any:
-    # As in the reports: no cell may be a formula for a spreadsheet.
-    text = isinstance(value, str) and value[:1] in FORMULA_BEGINS
-    return f"'{value}" if text else value
+def _escape_cell(value: Any) -> Any:
+    # As in the reports: a spreadsheet must not take a cell for a formula.
+    is_formula = isinstance(value, str) and value[:1] in FORMULA_PREFIXES
+    return f"'{value}" if is_formula else value
 
 
-def _next(name: str | None) -> int:
+def _next_reparse_number(name: str | None) -> int:
     return int(name.rpartition("-")[2]) + 1 if name else 1
 
 
 if __name__ == "__main__":
-    session.run(JOB, main)
+    session.run_job(JOB, main)

@@ -1,38 +1,39 @@
 """Route server errors as they happen: access-log lines with status 5xx -> a topic of their own.
 
-Reads   access-log lines, one or more a message
-Writes  those with status 5xx, under the key they came with; to another topic at least once
+Reads   access-log lines, one or more per message
+Writes  the lines with status 5xx, with the key of their message; to a topic at least once
 Run     ./tidemark run route_errors --source kafka:access-log --sink kafka:access-log-errors \\
             --checkpoint var/route_errors --trigger "real-time 5 seconds" --run-seconds 60
 
-continuous and real-time answer in milliseconds, and hold a core for each partition of the topic.
+With the continuous and real-time triggers a line takes milliseconds. They hold a core for each
+partition of the topic.
 A checkpoint belongs to one kind of trigger: micro-batch, continuous or real-time.
 """
 
-from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import watch_arguments
-from spark_jobs.runtime.combinations import ROWS
-from spark_jobs.runtime.parsing import known_formats, log_format_argument
-from spark_jobs.runtime.running import run_query
-from spark_jobs.runtime.streams import read
-from spark_jobs.runtime.words import parse_words
-from spark_jobs.transforms.access_log import messages_of, only_server_errors
+from spark_jobs.streaming import session
+from spark_jobs.streaming.access_log_flags import add_log_format_flag, load_log_formats
+from spark_jobs.streaming.arguments import build_watch_parser
+from spark_jobs.streaming.combinations import ROWS
+from spark_jobs.streaming.options import parse_stream_options
+from spark_jobs.streaming.query_runner import run_query
+from spark_jobs.streaming.streams import read_stream
+from spark_jobs.transforms.access_log import only_server_errors, select_messages
 
 JOB = "route_errors"
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = watch_arguments(__doc__, "update", "available-now")
-    log_format_argument(parser)
+    parser = build_watch_parser(__doc__, "update", "available-now")
+    add_log_format_flag(parser)
     args = parser.parse_args(argv)
-    words = parse_words(args, ROWS)
-    known_formats(args.log_format, None)
+    options = parse_stream_options(args, ROWS)
+    load_log_formats(args.log_format, None)
     if args.check:
         return
-    spark = session.start(JOB)
-    messages = messages_of(read(spark, words.source, args), words.source.kind)
-    run_query(spark, JOB, only_server_errors(messages, args.log_format), words, args)
+    spark = session.start_session(JOB)
+    messages = select_messages(read_stream(spark, options.source, args), options.source.kind)
+    run_query(spark, JOB, only_server_errors(messages, args.log_format), options, args)
 
 
 if __name__ == "__main__":
-    session.run(JOB, main)
+    session.run_job(JOB, main)

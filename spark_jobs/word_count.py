@@ -1,4 +1,4 @@
-"""Count words as they come: lines from any source -> a running count.
+"""Count words as they arrive: lines from any source -> a running count.
 
 Reads   lines of text; from csv, json, orc and parquet the column `value`; from rate its numbers
 Writes  word and count
@@ -8,26 +8,26 @@ Run     ./tidemark serve-lines FILE --port 9999       (in another terminal)
 
 from pyspark.sql import functions as F
 
-from spark_jobs.runtime import session
-from spark_jobs.runtime.arguments import watch_arguments
-from spark_jobs.runtime.combinations import TOTALS
-from spark_jobs.runtime.running import run_query
-from spark_jobs.runtime.streams import read
-from spark_jobs.runtime.words import parse_words
-from spark_jobs.transforms.words import count_words, split_words
+from spark_jobs.streaming import session
+from spark_jobs.streaming.arguments import build_watch_parser
+from spark_jobs.streaming.combinations import TOTALS
+from spark_jobs.streaming.options import parse_stream_options
+from spark_jobs.streaming.query_runner import run_query
+from spark_jobs.streaming.streams import read_stream
+from spark_jobs.transforms.word_count import count_words, split_words
 
 JOB = "word_count"
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = watch_arguments(__doc__, "complete", "every 1 second").parse_args(argv)
-    words = parse_words(args, TOTALS)
+    args = build_watch_parser(__doc__, "complete", "every 1 second").parse_args(argv)
+    options = parse_stream_options(args, TOTALS)
     if args.check:
         return
-    spark = session.start(JOB)
-    lines = read(spark, words.source, args).select(F.col("value").cast("string"))
-    run_query(spark, JOB, count_words(split_words(lines)), words, args)
+    spark = session.start_session(JOB)
+    lines = read_stream(spark, options.source, args).select(F.col("value").cast("string"))
+    run_query(spark, JOB, count_words(split_words(lines)), options, args)
 
 
 if __name__ == "__main__":
-    session.run(JOB, main)
+    session.run_job(JOB, main)

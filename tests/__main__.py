@@ -16,11 +16,13 @@ from pathlib import Path
 MARKS = "not fault and not browser and not matrix"
 PYTEST = [sys.executable, "-m", "pytest", "--durations=10", "-m", MARKS]
 SPARK = {str(path) for path in Path("tests/spark").glob("test_*.py")}
+KAFKA = {str(path) for path in Path("tests/kafka").glob("test_*.py")}
 STREAMS = {"tests/spark/test_streams.py", "tests/spark/test_summarise_access_log.py"}
+NO_SESSION = {"tests/kafka/test_produce.py", "tests/kafka/test_streams_page.py"}
 RUNS = [  # that take about as long as each other
-    ["tests/unit", "tests/dags", "tests/whole"],
+    ["tests/unit", "tests/dags", *sorted(NO_SESSION), "tests/whole"],
     sorted(SPARK - STREAMS),
-    [*sorted(STREAMS), "tests/kafka"],
+    [*sorted(STREAMS), *sorted(KAFKA - NO_SESSION)],
 ]
 
 

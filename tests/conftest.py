@@ -18,18 +18,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.local_stack.class_archive import ensure_archive
-from include.local_stack.doctor import free_port
-from include.local_stack.jars import connector_jars, ensure_jars, pyspark_home
-from include.local_stack.java import java_home
-from include.package import package_jobs
+from include.local_stack.doctor import find_free_port
+from include.orchestration.class_archive import ensure_archive
+from include.orchestration.jars import ensure_jars, find_pyspark_home, list_connector_jars
+from include.orchestration.java import find_java_home
+from include.orchestration.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
 # Airflow makes its home when it is imported: one of this run's own, not the user's. This file is
 # loaded twice, by pytest and as `tests.conftest`, and both mean the same home.
-AIRFLOW_HOME = os.environ.get("HOME_OF_THIS_RUN") or tempfile.mkdtemp(prefix="tidemark-tests-")
+AIRFLOW_HOME = os.environ.get("TEST_RUN_HOME") or tempfile.mkdtemp(prefix="tidemark-tests-")
 os.environ |= {
-    "HOME_OF_THIS_RUN": AIRFLOW_HOME,
+    "TEST_RUN_HOME": AIRFLOW_HOME,
     "AIRFLOW_HOME": AIRFLOW_HOME,
     "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -38,14 +38,14 @@ os.environ |= {
 # Py4J says goodbye when Python ends, after the streams that pytest lent it are closed.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 SHARED = PROJECT.parent / "shared"
-GROUPS: dict[str, float] = defaultdict(float)
-COUNTS: dict[str, int] = defaultdict(int)
+GROUP_SECONDS: dict[str, float] = defaultdict(float)
+GROUP_TESTS: dict[str, int] = defaultdict(int)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     group = report.nodeid.split("/")[1]
-    GROUPS[group] += report.duration
-    COUNTS[group] += report.when == "call"
+    GROUP_SECONDS[group] += report.duration
+    GROUP_TESTS[group] += report.when == "call"
 
 
 def pytest_unconfigure() -> None:
@@ -54,8 +54,8 @@ def pytest_unconfigure() -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("how long each group took")
-    for group, seconds in sorted(GROUPS.items()):
-        terminalreporter.line(f"{group:10} {COUNTS[group]:4} tests {seconds:7.1f} s")
+    for group, seconds in sorted(GROUP_SECONDS.items()):
+        terminalreporter.line(f"{group:10} {GROUP_TESTS[group]:4} tests {seconds:7.1f} s")
 
 
 @pytest.fixture(scope="session")
@@ -69,31 +69,31 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def java() -> None:
     """Java in the environment; fails with the remedy where there is none that fits."""
-    os.environ["JAVA_HOME"] = str(java_home())
-    os.environ["SPARK_HOME"] = str(pyspark_home())
+    os.environ["JAVA_HOME"] = str(find_java_home())
+    os.environ["SPARK_HOME"] = str(find_pyspark_home())
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     os.environ["PYSPARK_PYTHON"] = sys.executable
 
 
 @pytest.fixture(scope="session")
-def more_classes() -> str:
+def extra_class_path() -> str:
     """What Spark's session has on its class path beside its own jars; the cluster's tests have more."""
     return ""
 
 
 @pytest.fixture(scope="session")
-def spark(jars, more_classes, tmp_path_factory):
+def spark(jars, extra_class_path, tmp_path_factory):
     """One Spark session for the whole run, with the Kafka connector and the jobs' zip."""
     from py4j.java_gateway import JVMView
     from pyspark.sql import SparkSession
 
-    if more_classes:
-        os.environ["SPARK_DIST_CLASSPATH"] = more_classes
+    if extra_class_path:
+        os.environ["SPARK_DIST_CLASSPATH"] = extra_class_path
     # Python workers find what they run in the zip, as with --py-files.
     archive = package_jobs(tmp_path_factory.mktemp("session") / "spark_jobs.zip")
     builder = SparkSession.builder.master("local[3]").appName("tests")
     for key, value in {
-        "spark.jars": ",".join(map(str, connector_jars(jars))),
+        "spark.jars": ",".join(map(str, list_connector_jars(jars))),
         "spark.submit.pyFiles": str(archive),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -127,10 +127,10 @@ def jars(java) -> Path:
 def broker_settings(home: Path, jars: Path, first_port: int) -> Settings:
     """Settings of a broker of its own in `home`, on free ports from the first."""
     (home / "jars").symlink_to(jars)
-    port = free_port(first_port)
+    port = find_free_port(first_port)
     return load_settings({
         "TIDEMARK_HOME": str(home), "TIDEMARK_KAFKA_PORT": str(port),
-        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(free_port(port + 1)),
+        "TIDEMARK_KAFKA_CONTROLLER_PORT": str(find_free_port(port + 1)),
     })  # fmt: skip
 
 
@@ -161,12 +161,12 @@ def job(spark, capsys) -> Callable[..., tuple[int, str]]:
 
     What Spark's console prints goes to the JVM's own output, and is not in it.
     """
-    from spark_jobs.runtime import session
+    from spark_jobs.streaming import session
 
     def run(name: str, *flags: object) -> tuple[int, str]:
         main = importlib.import_module(f"spark_jobs.{name}").main
         capsys.readouterr()
-        code, message = session.outcome(name, lambda: main([str(flag) for flag in flags]))
+        code, message = session.run_main(name, lambda: main([str(flag) for flag in flags]))
         for query in spark.streams.active:
             query.stop()
         printed = capsys.readouterr()
@@ -177,8 +177,8 @@ def job(spark, capsys) -> Callable[..., tuple[int, str]]:
 
 @pytest.fixture(scope="session")
 def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
-    """The command that submits a job, as include/spark_submit.py has Airflow build it."""
-    from include.spark_submit import spark_conf
+    """The command that submits a job, as include/orchestration/spark_submit.py has Airflow build it."""
+    from include.orchestration.spark_conf import build_spark_conf
 
     home = tmp_path_factory.mktemp("submit")
     archive = package_jobs(home / "spark_jobs.zip")
@@ -186,22 +186,22 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
     settings = load_settings({"TIDEMARK_HOME": str(home)})
 
     def command(job: str, *flags: object) -> list[str]:
-        conf = [f"--conf={name}={value}" for name, value in spark_conf(settings).items()]
+        conf = [f"--conf={name}={value}" for name, value in build_spark_conf(settings).items()]
         return [str(Path(sys.executable).with_name("spark-submit")), "--master=local[2]", *conf,
-                "--driver-memory=1g", f"--jars={','.join(map(str, connector_jars(jars)))}",
+                "--driver-memory=1g", f"--jars={','.join(map(str, list_connector_jars(jars)))}",
                 f"--py-files={archive}", str(PROJECT / "spark_jobs" / f"{job}.py"),
                 *map(str, flags)]  # fmt: skip
 
     return command
 
 
-def further(*cases: object) -> list:
+def matrix_cases(*cases: object) -> list:
     """Cases of a table that has others of their kind in `make test`; `make matrix-test` runs all."""
     tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
     return [pytest.param(*case, marks=pytest.mark.matrix) for case in tuples]
 
 
-def run(
+def run_command(
     command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None,
     project: Path = PROJECT,
 ) -> subprocess.CompletedProcess:  # fmt: skip
@@ -213,12 +213,12 @@ def run(
     try:
         out, err = started.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        kill_family(started.pid)
+        kill_process_tree(started.pid)
         raise
     return subprocess.CompletedProcess(command, started.returncode, out, err)
 
 
-def open_to_others(home: Path) -> list[str]:
+def list_files_open_to_others(home: Path) -> list[str]:
     """What lies in `home` that another user could read; jars and links apart."""
     found = subprocess.run(
         ["find", home, "-name", "jars*", "-prune", "-o", "!", "-type", "l", "-perm", "/077", "-print"],
@@ -227,7 +227,7 @@ def open_to_others(home: Path) -> list[str]:
     return found.stdout.splitlines()
 
 
-def kill_family(pid: int) -> None:
+def kill_process_tree(pid: int) -> None:
     """SIGKILL a process and all that it started."""
     try:
         parent = psutil.Process(pid)

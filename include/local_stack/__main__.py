@@ -1,4 +1,4 @@
-"""`python -m include.local_stack`: start, look at and end the broker and Airflow of this checkout."""
+"""`python -m include.local_stack`: start, check and stop the broker and Airflow of this checkout."""
 
 import json
 import re
@@ -13,64 +13,66 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from include.errors import SetupError
+from include.lake.relocate import relocate_lake
 from include.local_stack import airflow, broker, cluster
-from include.local_stack.class_archive import ensure_archive
-from include.local_stack.demo import follow, run_demo
-from include.local_stack.doctor import examine
-from include.local_stack.jars import ensure_all_jars
-from include.local_stack.processes import Service, StackError
+from include.local_stack.demo import follow_run, run_demo
+from include.local_stack.doctor import check_machine
+from include.local_stack.processes import Service
 from include.local_stack.up import bring_up
-from include.moving import relocated
-from include.package import package_jobs
+from include.orchestration.class_archive import ensure_archive
+from include.orchestration.jars import ensure_all_jars
+from include.orchestration.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings, restrict_new_files
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-chosen = {"cluster": False}
-says = Console(highlight=False, soft_wrap=True, width=max(100, Console().width))
+stack_options = {"cluster": False}
+console = Console(highlight=False, soft_wrap=True, width=max(100, Console().width))
 
 
 @app.callback()
-def which(
+def select_stack(
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="the one of `make cluster-up`")
+        bool, typer.Option("--cluster", help="use the cluster of `make cluster-up`")
     ] = False,
 ) -> None:
-    """Start, look at and end the broker and Airflow of this checkout, or its cluster."""
+    """Start, check and stop the broker and Airflow of this checkout, or its cluster."""
     restrict_new_files()
-    chosen["cluster"] = cluster
+    stack_options["cluster"] = cluster
 
 
 def _is_cluster() -> bool:
-    return chosen["cluster"]
+    return stack_options["cluster"]
 
 
-def _make(target: str) -> str:
+def _make_command(target: str) -> str:
     return f"make {'cluster-' if _is_cluster() else ''}{target}"
 
 
 @contextmanager
-def _told() -> Iterator[Settings]:
-    """Errors as one sentence and an exit code, not as a traceback."""
+def _settings_or_exit() -> Iterator[Settings]:
+    """Yield the settings; print an error as a message and exit, without a traceback."""
     try:
         settings = load_settings()
-        yield cluster.settings_of(settings) if _is_cluster() else settings
-    except (StackError, ValueError) as error:
-        says.print(f"\n{error}", style="red")
+        yield cluster.cluster_settings(settings) if _is_cluster() else settings
+    except (SetupError, ValueError) as error:
+        console.print(f"\n{error}", style="red")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        says.print(
-            f"\ninterrupted. What was started goes on: `{_make('status')}`, `{_make('down')}`"
+        console.print(
+            f"\ninterrupted. Started services keep running: `{_make_command('status')}` lists them, "
+            f"`{_make_command('down')}` stops them"
         )
         raise typer.Exit(130) from None
 
 
 @app.command()
 def jars() -> None:
-    """Bring the broker's and the connector's jars, checked against their recorded sums."""
-    with _told() as settings:
-        with says.status("bringing jars (about a minute the first time)"):
+    """Download the jars of the broker and Spark's Kafka connector, and verify their checksums."""
+    with _settings_or_exit() as settings:
+        with console.status("downloading jars (about a minute the first time)"):
             ensure_all_jars(settings)
-        with says.status("making Spark start faster (about a minute the first time)"):
+        with console.status("creating the Java class archive (about a minute the first time)"):
             ensure_archive(settings)
         package_jobs(settings.job_zip)
 
@@ -78,105 +80,122 @@ def jars() -> None:
 @app.command()
 def up() -> None:
     """Start the Kafka broker and Airflow, and wait until both are ready."""
-    with _told() as settings:
+    with _settings_or_exit() as settings:
         api = _bring_up(settings)
-        _how_to_look(settings, api)
+        _print_access(settings, api)
 
 
 @app.command()
 def down() -> None:
-    """End what `up` started, by its process id; data stays."""
-    with _told() as settings:
-        local = (airflow.service(settings), broker.service(settings))
-        ends = ((service.name, service.stop()) for service in local)
-        for name, ended in cluster.stop(settings) if _is_cluster() else ends:
-            says.print(f"{name}: {'ended' if ended else 'was not running'}")
+    """Stop the services that `up` started, by process id. Data is kept."""
+    with _settings_or_exit() as settings:
+        local_services = (airflow.service(settings), broker.service(settings))
+        stops = ((service.name, service.stop()) for service in local_services)
+        for name, was_running in cluster.stop(settings) if _is_cluster() else stops:
+            console.print(f"{name}: {'stopped' if was_running else 'was not running'}")
 
 
 @app.command()
 def status() -> None:
-    """What runs, where, and what was reported last; exit code 1 if something is down."""
-    with _told() as settings:
-        table = Table("Service", "State", "Where", "Log", box=None, header_style="dim")
+    """Show the state of each service and the last report. Exit code 1 if a service is down."""
+    with _settings_or_exit() as settings:
+        table = Table("Service", "State", "Address", "Log", box=None, header_style="dim")
         api = airflow.Api(settings)
         all_up = True
-        for service, ready, where in _services(settings):
+        for service, ready, address in _services(settings):
             process = service.process()
-            whole = _is_cluster() or service.is_whole()  # there each part is a service
-            healthy = process is not None and whole and ready()
+            # On the cluster, each process of Airflow is a service of its own.
+            complete = _is_cluster() or service.is_complete()
+            healthy = process is not None and complete and ready()
             all_up &= healthy
-            state = "[red]not running" if process is None else (
-                f"[green]ready[/], process {process.pid}" if healthy
-                else f"[red]a part of it has ended[/], process {process.pid}" if not whole
-                else f"[yellow]not ready yet[/], process {process.pid}"
-            )  # fmt: skip
-            table.add_row(service.name, state, where, service.log.name)
-        says.print(table)
-        says.print(f"logs: {settings.logs}")
+            state = (
+                "[red]not running"
+                if process is None
+                else (
+                    f"[green]ready[/], process {process.pid}"
+                    if healthy
+                    else f"[red]a child process has ended[/], process {process.pid}"
+                    if not complete
+                    else f"[yellow]not ready yet[/], process {process.pid}"
+                )
+            )
+            table.add_row(service.name, state, address, service.log_file.name)
+        console.print(table)
+        console.print(f"logs: {settings.logs}")
         folder = settings.lake / "reports" / "access_log"
         days = sorted(
             path for path in folder.glob("*") if re.fullmatch(r"\d{4}-\d\d-\d\d", path.name)
         )
-        says.print(f"reports: {len(days)} days" + (f", the last {days[-1].name}" if days else ""))
+        console.print(
+            f"reports: {len(days)} days" + (f", the last {days[-1].name}" if days else "")
+        )
         if all_up:
-            _how_to_look(settings, api)
+            _print_access(settings, api)
         else:
-            says.print(f"`{_make('up')}` starts what is down")
+            console.print(f"`{_make_command('up')}` starts the services that are down")
             raise typer.Exit(1)
 
 
 @app.command()
 def doctor() -> None:
-    """What is missing or in the way on this machine, each with its remedy."""
-    with _told() as settings:
+    """Check this machine for what the stack needs, and print a remedy for each problem."""
+    with _settings_or_exit() as settings:
         table = Table(box=None, show_header=False)
-        broken = 0
-        for finding in examine(settings):
-            broken += bool(finding.remedy)
+        problems = 0
+        for finding in check_machine(settings):
+            problems += bool(finding.remedy)
             mark = "[red]✗" if finding.remedy else "[green]✓"
-            table.add_row(mark, finding.what, finding.found)
+            table.add_row(mark, finding.name, finding.state)
             if finding.remedy:
                 table.add_row("", "", f"[red]{finding.remedy}")
-        says.print(table)
-        if broken:
+        console.print(table)
+        if problems:
             raise typer.Exit(1)
 
 
 @app.command()
 def demo(
-    log: Annotated[Path | None, typer.Option(help="a log of your own")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="your log file; default: generated traffic")
+    ] = None,
 ) -> None:
-    """Run the main job once, from a log to its reports."""
-    with _told() as settings:
+    """Start the stack and run the main job once, from a log to its reports."""
+    with _settings_or_exit() as settings:
         if log is not None:
             _check_log(log)
         api = _bring_up(settings)
-        run_demo(settings, api, log, says)
-        _how_to_look(settings, api)
-        says.print(f"[bold]{_make('down')}[/] ends the broker and Airflow; the reports stay")
+        run_demo(settings, api, log, console)
+        _print_access(settings, api)
+        console.print(
+            f"[bold]{_make_command('down')}[/] stops the broker and Airflow; the reports are kept"
+        )
 
 
 @app.command()
 def run(
-    dag: Annotated[str, typer.Argument(help="name of a DAG")],
-    conf: Annotated[str, typer.Argument(help="its parameters as JSON")] = "{}",
+    dag: Annotated[str, typer.Argument(help="DAG id")],
+    conf: Annotated[str, typer.Argument(help="the DAG's parameters as a JSON object")] = "{}",
 ) -> None:
-    """Trigger a DAG as the web page's form does, and show its tasks until it has ended."""
-    with _told() as settings:
+    """Trigger a DAG like the form of Airflow's web page, and show its tasks until the run ends."""
+    with _settings_or_exit() as settings:
         api = airflow.Api(settings)
         try:
-            told = json.loads(conf)
+            parameters = json.loads(conf)
         except ValueError as error:
-            raise StackError(f'{conf!r} is no JSON ({error}); write {{"name": value}}') from None
+            raise SetupError(
+                f'{conf!r} is not valid JSON ({error}); write an object like {{"name": "value"}}'
+            ) from None
         if not api.is_healthy():
-            raise StackError(f"Airflow does not answer at {api.url}; start it with `{_make('up')}`")
-        follow(api, dag, api.trigger(dag, told), says)
+            raise SetupError(
+                f"Airflow does not answer at {api.url}; start it with `{_make_command('up')}`"
+            )
+        follow_run(api, dag, api.trigger(dag, parameters), console)
 
 
 @app.command("airflow", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 def airflow_command(context: typer.Context) -> None:
-    """Airflow's own command line, with the stack's settings."""
-    with _told() as settings:
+    """Run Airflow's own command line with the stack's settings."""
+    with _settings_or_exit() as settings:
         command = str(Path(sys.executable).with_name("airflow"))
         env = (cluster if _is_cluster() else airflow).environment(settings)
         raise typer.Exit(subprocess.run([command, *context.args], env=env).returncode)
@@ -184,52 +203,65 @@ def airflow_command(context: typer.Context) -> None:
 
 @app.command("compose-env")
 def compose_env(
-    file: Annotated[Path, typer.Option(help="where Docker Compose reads them")] = PROJECT / ".env",
+    file: Annotated[Path, typer.Option(help="environment file that Docker Compose reads")] = PROJECT
+    / ".env",
 ) -> None:
-    """Write the secrets that docker-compose.yaml asks for and that are not there yet."""
-    with _told():
+    """Add the secrets that docker-compose.yaml requires and the environment file lacks."""
+    with _settings_or_exit():
         for name in cluster.write_compose_secrets(file):
-            says.print(f"{name}: made")
-        says.print(f"{file} is complete: `docker compose up --build`")
+            console.print(f"{name}: created")
+        console.print(f"{file} has all secrets; start the cluster with `docker compose up --build`")
 
 
 @app.command()
-def relocate(old: Annotated[Path, typer.Argument(help="where var/ was")]) -> None:
-    """Make a lake readable where it lies now, after its folder was moved."""
-    with _told() as settings:
-        changed = relocated(old, settings)
-        says.print(f"{changed} files name {settings.home} instead of {old}")
+def relocate(old_home: Annotated[Path, typer.Argument(help="previous path of var/")]) -> None:
+    """Replace the previous path in a lake's files, after its folder was moved."""
+    with _settings_or_exit() as settings:
+        changed = relocate_lake(old_home, settings)
+        console.print(
+            f"{changed} files changed: they now name {settings.home} instead of {old_home}"
+        )
 
 
 def _bring_up(settings: Settings) -> airflow.Api:
-    return cluster.bring_up(settings, says) if _is_cluster() else bring_up(settings, says)
+    return cluster.bring_up(settings, console) if _is_cluster() else bring_up(settings, console)
 
 
 def _services(settings: Settings) -> list[tuple[Service, Callable[[], bool], str]]:
-    """What is started, in this order: the service, whether it answers, and where."""
+    """List the services in the order in which they start.
+
+    Returns:
+        Each service, a function that returns whether it is ready, and its address.
+    """
     if _is_cluster():
         return cluster.services(settings)
     return [
-        (broker.service(settings), lambda: broker.answers(settings.kafka_port), settings.kafka_servers),
+        (
+            broker.service(settings),
+            lambda: broker.is_reachable(settings.kafka_port),
+            settings.kafka_servers,
+        ),
         (airflow.service(settings), airflow.Api(settings).is_healthy, airflow.Api(settings).url),
-    ]  # fmt: skip
+    ]
 
 
 def _check_log(log: Path) -> None:
     if log.is_dir():
-        raise StackError(f"{log} is a folder; give one log file: make demo LOG=path/to/access.log")
+        raise SetupError(f"{log} is a folder; give one log file: make demo LOG=path/to/access.log")
     if not log.is_file():
-        raise StackError(f"there is no file {log}: make demo LOG=path/to/access.log")
+        raise SetupError(
+            f"there is no file {log}; check the path: make demo LOG=path/to/access.log"
+        )
     if not log.stat().st_size:
-        raise StackError(f"{log} is empty: there is nothing to analyse")
+        raise SetupError(f"{log} is empty; give a log with at least one line")
 
 
-def _how_to_look(settings: Settings, api: airflow.Api) -> None:
+def _print_access(settings: Settings, api: airflow.Api) -> None:
     user, password = api.login()
-    says.print(f"\nAirflow   {api.url}   user [bold]{user}[/], password [bold]{password}[/]")
+    console.print(f"\nAirflow   {api.url}   user [bold]{user}[/], password [bold]{password}[/]")
     index = settings.lake / "reports" / "access_log" / "index.html"
     if index.is_file():
-        says.print(f"Reports   {index}")
+        console.print(f"Reports   {index}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One Kafka broker (KRaft, its own controller) on loopback, from the published jars."""
+"""Run one Kafka broker (KRaft, its own controller) on the loopback address, from the published jars."""
 
 import os
 import socket
@@ -9,8 +9,9 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from include.local_stack.java import java_home
-from include.local_stack.processes import Service, StackError
+from include.errors import SetupError
+from include.local_stack.processes import Service
+from include.orchestration.java import find_java_home
 from include.settings import PROJECT, Settings
 
 PROPERTIES = """\
@@ -37,12 +38,12 @@ def service(settings: Settings) -> Service:
 
 
 def is_local(settings: Settings) -> bool:
-    """Whether the settings name the local broker, and not one that is run elsewhere."""
+    """Whether the settings name the local broker, and not one elsewhere."""
     return settings.kafka_servers == f"127.0.0.1:{settings.kafka_port}"
 
 
 def start(settings: Settings) -> None:
-    """Start the broker unless it runs, and wait until it answers. Raises StackError."""
+    """Start the broker unless it runs, and wait until it accepts connections. Raises SetupError."""
     broker = service(settings)
     if broker.process() is None:
         data = settings.home / "kafka" / "data"
@@ -50,28 +51,30 @@ def start(settings: Settings) -> None:
         properties.parent.mkdir(parents=True, exist_ok=True)
         properties.write_text(
             PROPERTIES.format(
-                port=settings.kafka_port, controller=settings.kafka_controller_port,
-                data=data, partitions=settings.partitions,
+                port=settings.kafka_port,
+                controller=settings.kafka_controller_port,
+                data=data,
+                partitions=settings.partitions,
             )
-        )  # fmt: skip
+        )
         if not (data / "meta.properties").is_file():
             format_storage(settings, properties, new_cluster_id())
-        broker.start(java(settings, "kafka.Kafka", str(properties)), os.environ)
-    broker.wait(lambda: answers(settings.kafka_port), 60, "a broker that answers")
+        broker.start(java_command(settings, "kafka.Kafka", str(properties)), os.environ)
+    broker.wait(lambda: is_reachable(settings.kafka_port), 60, "a broker that answers")
 
 
 def make_topics(settings: Settings, env: Mapping[str, str] | None = None) -> None:
-    """Make the project's topics that are missing, through the producers' own tool."""
+    """Create the project's missing topics with `producers.topics`. Raises SetupError."""
     command = [sys.executable, "-m", "producers.topics", *settings.topics]
     command += ["--servers", settings.kafka_servers]
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise StackError(done.stderr.strip().splitlines()[-1])
+    if result.returncode:
+        raise SetupError(result.stderr.strip().splitlines()[-1])
 
 
-def answers(port: int) -> bool:
+def is_reachable(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -83,15 +86,27 @@ def new_cluster_id() -> str:
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
 
 
-def format_storage(settings: Settings, properties: Path, cluster: str) -> None:
-    """Make the folder of a node's data; all nodes of a cluster have one id."""
-    tool = java(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
-    done = subprocess.run(tool, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StackError(f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}")
+def format_storage(settings: Settings, properties: Path, cluster_id: str) -> None:
+    """Create a node's data folder. All nodes of a cluster have the same id. Raises SetupError."""
+    command = java_command(
+        settings, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)
+    )
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise SetupError(
+            f"Kafka's storage could not be formatted by {properties}:\n{result.stdout}{result.stderr}"
+        )
 
 
-def java(settings: Settings, main: str, *arguments: str) -> list[str]:
-    """The command that runs a class of the broker's jars."""
-    return [str(java_home() / "bin" / "java"), "-Xmx512m", "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1", "-cp", f"{settings.jars}/broker/*", main, *arguments]  # fmt: skip
+def java_command(settings: Settings, main_class: str, *arguments: str) -> list[str]:
+    """Return the command that runs a class of the broker's jars."""
+    return [
+        str(find_java_home() / "bin" / "java"),
+        "-Xmx512m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-cp",
+        f"{settings.jars}/broker/*",
+        main_class,
+        *arguments,
+    ]

@@ -1,4 +1,4 @@
-"""The main job once, as a person would run it from the web page: produce, analyse, look."""
+"""Run the main job once, like a user of the web page: produce a log, analyse it, print the totals."""
 
 import json
 import re
@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from include.inbox import Damaged, look_at
-from include.lake import inbox, reports, run_manifest
+from include.errors import SetupError
+from include.inbox import UnreadableFile, inspect_file
+from include.lake.paths import inbox_path, reports_path, run_manifest_path
 from include.local_stack.airflow import Api
-from include.local_stack.processes import StackError
 from include.settings import Settings
 
 GENERATED_DAY = "2026-01-15"
-RUN_SECONDS = 1800
+RUN_TIMEOUT_SECONDS = 1800
 MARKS = {
     "success": "[green]✓",
     "failed": "[red]✗",
@@ -27,41 +27,58 @@ MARKS = {
 }
 
 
-def run_demo(settings: Settings, api: Api, log: Path | None, says: Console) -> None:
-    """Trigger the DAGs for `log` (or for generated traffic), wait, and print the totals."""
-    says.print()
+def run_demo(settings: Settings, api: Api, log: Path | None, console: Console) -> None:
+    """Trigger the DAGs for a log, wait for them, and print the totals.
+
+    Args:
+        settings: The stack's settings.
+        api: Airflow's API.
+        log: A log file; None for generated traffic.
+        console: Where the output goes.
+
+    Raises:
+        SetupError: The log cannot be read, or a run failed.
+    """
+    console.print()
     conf: dict[str, Any] = {"source": "generator", "day": GENERATED_DAY}
     days = (GENERATED_DAY, GENERATED_DAY)
     if log is not None:
         conf = {"source": "file", "file": put_into_inbox(settings, log)}
-        days = days_of(inbox(settings, "access_log") / conf["file"], settings)
+        days = read_log_days(inbox_path(settings, "access_log") / conf["file"], settings)
     try:
-        follow(api, "produce_access_log", api.trigger("produce_access_log", conf), says)
-    except StackError:
-        if log is not None:  # a refused file must not lie in the way of the inbox's other files
-            (inbox(settings, "access_log") / conf["file"]).unlink(missing_ok=True)
+        follow_run(api, "produce_access_log", api.trigger("produce_access_log", conf), console)
+    except SetupError:
+        if log is not None:  # a refused file must not block other files in the inbox
+            (inbox_path(settings, "access_log") / conf["file"]).unlink(missing_ok=True)
         raise
-    wanted = {"source": "kafka"} | ({"day": days[1]} if days[1] else {})
-    run = api.trigger("analyse_access_log", wanted)
-    follow(api, "analyse_access_log", run, says)
-    manifest = run_manifest(settings, "analyse_access_log", run)  # none if nothing was new
-    landed = json.loads(manifest.read_text()) if manifest.is_file() else {}
-    read, good, bad = (landed.get(name, 0) for name in ("read", "good", "bad"))
-    says.print()
-    says.print(totals(reports(settings, "access_log"), *days))
-    says.print(f"This run landed {read:,} new lines: {good:,} good, {bad:,} bad")
-    if landed.get("undated"):
-        says.print(f"{landed['undated']:,} of the bad ones show no time: they belong to no day")
+    analyse_conf = {"source": "kafka"} | ({"day": days[1]} if days[1] else {})
+    run_id = api.trigger("analyse_access_log", analyse_conf)
+    follow_run(api, "analyse_access_log", run_id, console)
+    # Without new lines there is no manifest.
+    manifest_file = run_manifest_path(settings, "analyse_access_log", run_id)
+    manifest = json.loads(manifest_file.read_text()) if manifest_file.is_file() else {}
+    read, good, bad = (manifest.get(name, 0) for name in ("read", "good", "bad"))
+    console.print()
+    console.print(build_totals_table(reports_path(settings, "access_log"), *days))
+    console.print(f"This run landed {read:,} new lines: {good:,} good, {bad:,} bad")
+    if manifest.get("undated"):
+        console.print(
+            f"{manifest['undated']:,} bad lines have no readable time and belong to no day"
+        )
     if bad and not days[1]:
-        says.print("Is this an access log? docs/formats.md shows the formats that are read")
+        console.print("Is this an access log? docs/formats.md lists the supported formats")
     elif days[1]:
-        says.print(f"Report    {reports(settings, 'access_log') / days[1] / 'index.html'}")
+        console.print(f"Report    {reports_path(settings, 'access_log') / days[1] / 'index.html'}")
 
 
 def put_into_inbox(settings: Settings, log: Path) -> str:
-    """Copy the log to where the DAG may read, whole or not at all; give its name there."""
+    """Copy a log into the inbox, completely or not at all, and return its name there.
+
+    Raises:
+        SetupError: The log cannot be read.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", log.name).lstrip(".-") or "log"
-    folder = inbox(settings, "access_log")
+    folder = inbox_path(settings, "access_log")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{name}.part"
     part.unlink(missing_ok=True)
@@ -70,30 +87,40 @@ def put_into_inbox(settings: Settings, log: Path) -> str:
             shutil.copyfileobj(source, target, 1024 * 1024)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise StackError(f"{log} cannot be read: {error.strerror}") from None
+        raise SetupError(f"{log} cannot be copied to {folder}: {error.strerror}") from None
     part.replace(folder / name)
     return name
 
 
-def days_of(log: Path, settings: Settings) -> tuple[str, str]:
-    """The days of the first and the last line of the log, in the site's zone; "" if it shows none."""
+def read_log_days(log: Path, settings: Settings) -> tuple[str, str]:
+    """Return the days of a log's first and last line.
+
+    Returns:
+        Two days as `YYYY-MM-DD` in the site's time zone; empty strings if no day is found.
+    """
     try:
-        about = look_at(log, settings.log_format)
-    except (Damaged, OSError, ValueError):
-        return "", ""  # the producer and the DAG will say so
+        inspection = inspect_file(log, settings.log_format)
+    except (UnreadableFile, OSError, ValueError):
+        return "", ""  # the producer and the DAG will report it
     days = [
         datetime.fromisoformat(moment).astimezone(settings.zone).date().isoformat()
-        for moment in (about["first"], about["last"]) if moment
-    ]  # fmt: skip
+        for moment in (inspection["first"], inspection["last"])
+        if moment
+    ]
     return (min(days), max(days)) if days else ("", "")
 
 
-def follow(api: Api, dag_id: str, run: str, says: Console) -> None:
-    """Show each task of the run as it goes; StackError with the log's end if one fails."""
-    says.print(f"[bold]{dag_id}[/] [dim]{run}[/]")
-    begun, shown, asked = time.monotonic(), set(), set()
-    path = f"/dags/{dag_id}/dagRuns/{run}"
-    with says.status("") as status:
+def follow_run(api: Api, dag_id: str, run_id: str, console: Console) -> None:
+    """Print each task of a run when it ends, until the run ends.
+
+    Raises:
+        SetupError: The run failed, with the last lines of the failed task's log; or it still runs
+            after RUN_TIMEOUT_SECONDS without having waited for the user.
+    """
+    console.print(f"[bold]{dag_id}[/] [dim]{run_id}[/]")
+    started, shown, waiting = time.monotonic(), set(), set()
+    path = f"/dags/{dag_id}/dagRuns/{run_id}"
+    with console.status("") as status:
         while True:
             tasks = api.call("GET", f"{path}/taskInstances?limit=1000")["task_instances"]
             for task in sorted(tasks, key=lambda task: task["end_date"] or ""):
@@ -101,32 +128,41 @@ def follow(api: Api, dag_id: str, run: str, says: Console) -> None:
                 if task["state"] in MARKS and name not in shown:
                     shown.add(name)
                     seconds = f"{task['duration'] or 0:.0f} s"
-                    says.print(f"  {MARKS[task['state']]}[/] {name} [dim]{seconds}[/]")
-                elif task["state"] == "awaiting_input" and name not in asked:
-                    asked.add(name)
-                    where = f"{api.url}/dags/{dag_id}/runs/{run}/tasks/{task['task_id']}"
-                    says.print(f"  [yellow]?[/] {name} waits for you: {where}/required_actions")
+                    console.print(f"  {MARKS[task['state']]}[/] {name} [dim]{seconds}[/]")
+                elif task["state"] == "awaiting_input" and name not in waiting:
+                    waiting.add(name)
+                    url = f"{api.url}/dags/{dag_id}/runs/{run_id}/tasks/{task['task_id']}"
+                    console.print(f"  [yellow]?[/] {name} waits for you: {url}/required_actions")
             state = api.call("GET", path)["state"]
             if state not in ("queued", "running"):
                 break
-            if not asked and time.monotonic() - begun > RUN_SECONDS:
-                raise StackError(
-                    f"{dag_id} still runs after {RUN_SECONDS // 60} min; see {api.url}"
+            if not waiting and time.monotonic() - started > RUN_TIMEOUT_SECONDS:
+                raise SetupError(
+                    f"{dag_id} still runs after {RUN_TIMEOUT_SECONDS // 60} min; see {api.url}"
                 )
-            going = [t for t in tasks if t["state"] in ("running", "up_for_retry", "queued")]
-            what = ", ".join(f"{t['task_id']} ({t['state']})" for t in going) or "waiting"
-            status.update(f"{what}, {time.monotonic() - begun:.0f} s")
+            active = [t for t in tasks if t["state"] in ("running", "up_for_retry", "queued")]
+            message = ", ".join(f"{t['task_id']} ({t['state']})" for t in active) or "waiting"
+            status.update(f"{message}, {time.monotonic() - started:.0f} s")
             time.sleep(1)
     if state != "success":
         failed = next((t for t in tasks if t["state"] == "failed"), None)
-        raise StackError(f"{dag_id} failed{_why(api, path, failed)}")
+        raise SetupError(f"{dag_id} failed{_describe_failure(api, path, failed)}")
 
 
-def totals(folder: Path, first: str, last: str) -> Table:
-    """The reported days from `first` to `last` with their sum, as a table."""
+def build_totals_table(folder: Path, first: str, last: str) -> Table:
+    """Build a table of the reported days from `first` to `last` (`YYYY-MM-DD`) and their sum."""
     table = Table(box=None, header_style="dim")
-    columns = ["day", "read", "good", "bad", "repeated", "requests", "unsuccessful", "visitors",
-               "bytes"]  # fmt: skip
+    columns = [
+        "day",
+        "read",
+        "good",
+        "bad",
+        "duplicates",
+        "requests",
+        "unsuccessful",
+        "visitors",
+        "bytes",
+    ]
     for name in columns:
         table.add_column(name, justify="left" if name == "day" else "right")
     sums = dict.fromkeys(columns[1:], 0)
@@ -148,17 +184,17 @@ def totals(folder: Path, first: str, last: str) -> Table:
     return table
 
 
-def _why(api: Api, path: str, task: dict[str, Any] | None) -> str:
-    """The failed task, and the last words of its log."""
+def _describe_failure(api: Api, path: str, task: dict[str, Any] | None) -> str:
+    """Return the failed task and the last errors of its log."""
     if task is None:
         return f"; see {api.url}"
-    where = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
-    entries = api.call("GET", where, headers={"Accept": "application/json"})["content"]
-    words = []
+    log_path = f"{path}/taskInstances/{task['task_id']}/logs/{task['try_number']}"
+    entries = api.call("GET", log_path, headers={"Accept": "application/json"})["content"]
+    messages = []
     for entry in entries:
         for error in entry.get("error_detail") or []:
-            words.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
+            messages.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
         if entry.get("level") in ("error", "critical") or "land_access_log:" in str(entry["event"]):
-            words.append(str(entry["event"]))
-    told = [word for word in words if "Task failed with exception" not in word][-3:]
-    return f" in its task {task['task_id']}:\n  " + "\n  ".join(told or ["see its log"])
+            messages.append(str(entry["event"]))
+    last = [message for message in messages if "Task failed with exception" not in message][-3:]
+    return f" in its task {task['task_id']}:\n  " + "\n  ".join(last or ["see its log"])

@@ -1,4 +1,4 @@
-"""What is missing or in the way on this machine, each with its remedy."""
+"""Check this machine for what the stack needs, with a remedy for each problem."""
 
 import shutil
 import sys
@@ -8,11 +8,17 @@ from typing import NamedTuple
 
 import psutil
 
+from include.errors import SetupError
 from include.kafka_login import read_login
 from include.local_stack import airflow, broker
-from include.local_stack.jars import FOR_S3, needs_s3, version_mismatches, wrong_jars
-from include.local_stack.java import java_home, java_version
-from include.local_stack.processes import StackError, listener, listening
+from include.local_stack.processes import find_listener, list_listening_sockets
+from include.orchestration.jars import (
+    S3_JARS,
+    find_version_mismatches,
+    has_s3_landing,
+    list_wrong_jars,
+)
+from include.orchestration.java import find_java_home, read_java_version
 from include.settings import Settings
 
 GIB = 1024**3
@@ -20,82 +26,107 @@ MEMORY_NEEDED, DISK_NEEDED = 4 * GIB, 5 * GIB
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `remedy` is empty when it is as it should be."""
+    """The result of one check.
 
-    what: str
-    found: str
+    Attributes:
+        name: What was checked.
+        state: What was found.
+        remedy: What to do; empty if nothing is wrong.
+    """
+
+    name: str
+    state: str
     remedy: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything that the stack needs."""
+def check_machine(settings: Settings) -> Iterator[Finding]:
+    """Check everything that the stack needs: programs, jars, ports, logins, memory, folder, disk."""
     version = ".".join(map(str, sys.version_info[:3]))
     too_old = sys.version_info < (3, 11)
-    yield Finding("Python", version, "Python 3.11 or later is needed" if too_old else "")
+    yield Finding("Python", version, "install Python 3.11 or later" if too_old else "")
     try:
-        home = java_home()
-        yield Finding("Java", f"{java_version(home)} in {home}")
-    except StackError as error:
-        yield Finding("Java", "none that fits", str(error))
-    yield Finding("Packages", "fit together" if not version_mismatches() else "do not fit",
-                  "; ".join(version_mismatches()))  # fmt: skip
-    wrong = wrong_jars(settings.jars)
-    yield Finding("Jars", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
-                  "`make setup` brings them" if wrong else "")  # fmt: skip
-    if needs_s3(settings):
-        wrong = wrong_jars(settings.s3_jars, FOR_S3)
-        yield Finding("Jars for S3", "as recorded" if not wrong else f"{len(wrong)} missing or changed",
-                      "`make setup` brings them" if wrong else "")  # fmt: skip
-    yield from _ports(settings)
-    yield from _logins(settings)
+        home = find_java_home()
+        yield Finding("Java", f"{read_java_version(home)} in {home}")
+    except SetupError as error:
+        yield Finding("Java", "no supported version found", str(error))
+    mismatches = find_version_mismatches()
+    yield Finding(
+        "Packages",
+        "versions match" if not mismatches else "versions do not match",
+        "; ".join(mismatches),
+    )
+    wrong = list_wrong_jars(settings.jars)
+    yield Finding(
+        "Jars",
+        "checksums match" if not wrong else f"{len(wrong)} missing or changed",
+        "download them with `make setup`" if wrong else "",
+    )
+    if has_s3_landing(settings):
+        wrong = list_wrong_jars(settings.s3_jars, S3_JARS)
+        yield Finding(
+            "Jars for S3",
+            "checksums match" if not wrong else f"{len(wrong)} missing or changed",
+            "download them with `make setup`" if wrong else "",
+        )
+    yield from _check_ports(settings)
+    yield from _check_logins(settings)
     memory = psutil.virtual_memory().available
-    yield Finding("Memory", f"{memory / GIB:.1f} GiB available",
-                  "4 GiB are needed; end other programs" if memory < MEMORY_NEEDED else "")  # fmt: skip
+    yield Finding(
+        "Memory",
+        f"{memory / GIB:.1f} GiB available",
+        "4 GiB are needed; close other programs" if memory < MEMORY_NEEDED else "",
+    )
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_open = settings.home.stat().st_mode & 0o077
     yield Finding(
-        "Folder", f"{settings.home}, " + ("open to other users" if is_open else "its owner's only"),
-        f"`make up` closes it, or: chmod 700 {settings.home}" if is_open else "",
-    )  # fmt: skip
+        "Folder",
+        f"{settings.home}, "
+        + ("open to other users" if is_open else "accessible to its owner only"),
+        f"run `make up`, or: chmod 700 {settings.home}" if is_open else "",
+    )
     disk = shutil.disk_usage(settings.home).free
     yield Finding(
-        "Disk", f"{disk / GIB:.1f} GiB free under {settings.home}",
-        "5 GiB are needed; free some, or set TIDEMARK_HOME" if disk < DISK_NEEDED else "",
-    )  # fmt: skip
+        "Disk",
+        f"{disk / GIB:.1f} GiB free under {settings.home}",
+        "5 GiB are needed; free some space, or set TIDEMARK_HOME to a folder on another disk"
+        if disk < DISK_NEEDED
+        else "",
+    )
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
-    ours = set()
+def _check_ports(settings: Settings) -> Iterator[Finding]:
+    own_pids = set()
     for service in (broker.service(settings), airflow.service(settings)):
-        ours |= {process.pid for process in service.family()}
-    taken_by_us = {port for _, port, pid in listening() if pid in ours}
+        own_pids |= {process.pid for process in service.process_tree()}
+    own_ports = {port for _, port, pid in list_listening_sockets() if pid in own_pids}
     for name, port in settings.ports.items():
-        what = f"Port {port}"
-        if port in taken_by_us:
-            yield Finding(what, f"in use by this project ({name})")
-        elif (holder := listener(port)) is None:
-            yield Finding(what, f"free, for {name}")
+        check = f"Port {port}"
+        if port in own_ports:
+            yield Finding(check, f"in use by this project ({name})")
+        elif (listener := find_listener(port)) is None:
+            yield Finding(check, f"free, for {name}")
         else:
-            free = free_port(port + 10_000)
+            free_port = find_free_port(port + 10_000)
             yield Finding(
-                what, f"taken by {holder}",
-                f"end that process, or choose another port: "
-                f"echo TIDEMARK_{name.upper()}={free} >> .env",
-            )  # fmt: skip
+                check,
+                f"taken by {listener}",
+                f"stop that process, or choose another port: "
+                f"echo TIDEMARK_{name.upper()}={free_port} >> .env",
+            )
 
 
-def _logins(settings: Settings) -> Iterator[Finding]:
+def _check_logins(settings: Settings) -> Iterator[Finding]:
     producers, jobs = settings.kafka_producer_login, settings.kafka_spark_login
-    for login in filter(None, (producers, jobs)):
+    for path in filter(None, (producers, jobs)):
         try:
-            found = read_login(Path(login), by_python=login == producers)
-            yield Finding("Kafka login", f"{login}: {found['security.protocol']}")
-        except ValueError as why:
-            yield Finding("Kafka login", "cannot be used", str(why))
+            login = read_login(Path(path), is_for_python=path == producers)
+            yield Finding("Kafka login", f"{path}: {login['security.protocol']}")
+        except ValueError as error:
+            yield Finding("Kafka login", "cannot be used", str(error))
 
 
-def free_port(port: int) -> int:
-    """The first port from `port` on that nobody listens on."""
-    while listener(port):
+def find_free_port(port: int) -> int:
+    """Return the first port, from `port` upwards, on which no process listens."""
+    while find_listener(port):
         port += 1
     return port

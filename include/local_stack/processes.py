@@ -1,7 +1,7 @@
-"""Start, find and end the processes of the local stack, by process id and start time (psutil).
+"""Start, find and stop the processes of the local stack.
 
-A state file `<home>/run/<name>.json` names each process. A process id alone could have been given
-to another program since; with its start time it cannot.
+The state file `<home>/run/<name>.json` has the process id and start time of each service. Both
+together identify a process; the system may have given the process id alone to another program.
 """
 
 import json
@@ -17,133 +17,158 @@ from pathlib import Path
 
 import psutil
 
-
-class StackError(Exception):
-    """Something is in the way; the message says what and how to mend it."""
+from include.errors import SetupError
 
 
 @dataclass(frozen=True)
 class Service:
-    """A process of the stack: its name, state file and log."""
+    """A service of the stack: one process and all processes that it starts."""
 
     name: str
     home: Path
 
     @property
-    def state(self) -> Path:
+    def state_file(self) -> Path:
         return self.home / "run" / f"{self.name}.json"
 
     @property
-    def log(self) -> Path:
+    def log_file(self) -> Path:
         return self.home / "log" / f"{self.name}.log"
 
     def process(self) -> psutil.Process | None:
-        """The running process, if it is still the one that was started."""
+        """Return the service's process, or None if it does not run."""
         try:
-            kept = json.loads(self.state.read_text())
-            process = psutil.Process(kept["pid"])
-            same = abs(process.create_time() - kept["created"]) < 1
-            return process if same and _lives(process.pid) else None
+            state = json.loads(self.state_file.read_text())
+            process = psutil.Process(state["pid"])
+            is_same = abs(process.create_time() - state["created"]) < 1
+            return process if is_same and _is_alive(process.pid) else None
         except (OSError, ValueError, KeyError, psutil.NoSuchProcess):
             return None
 
-    def family(self) -> list[psutil.Process]:
-        """It and all that it has started and that lives, also after it was killed."""
+    def process_tree(self) -> list[psutil.Process]:
+        """Return the service's process and its living descendants, also after it was killed."""
         leader = self.process()
         try:
-            pid = json.loads(self.state.read_text())["pid"]
+            pid = json.loads(self.state_file.read_text())["pid"]
         except (OSError, ValueError, KeyError):
             return []
-        if leader is None and _lives(pid):
-            return []  # the process id is another program's by now
+        if leader is None and _is_alive(pid):
+            return []  # the process id now belongs to another program
         members = {p.pid: p for p in leader.children(recursive=True)} if leader else {}
-        for found in psutil.pids():
-            if found not in members and found != pid and self._is_orphan(found, pid):
-                members[found] = psutil.Process(found)
-        living = [p for p in members.values() if _lives(p.pid)]
+        for candidate in psutil.pids():
+            if candidate not in members and candidate != pid and self._is_orphan(candidate, pid):
+                members[candidate] = psutil.Process(candidate)
+        living = [p for p in members.values() if _is_alive(p.pid)]
         return [leader, *living] if leader else living
 
-    def _is_orphan(self, found: int, leader: int) -> bool:
-        """Whether a process is of the session that `leader` began, and works where we start things.
+    def _is_orphan(self, pid: int, leader_pid: int) -> bool:
+        """Whether a process belongs to the leader's session and has this stack's home as its folder.
 
-        The session's number alone may be another's since the machine was started again.
+        The session id alone is not enough: after a restart of the machine it may be another's.
         """
         try:
-            return os.getsid(found) == leader and Path(psutil.Process(found).cwd()) == self.home
+            return os.getsid(pid) == leader_pid and Path(psutil.Process(pid).cwd()) == self.home
         except (OSError, psutil.Error):
             return False
 
-    def is_whole(self) -> bool:
-        """Whether it runs, and none of the processes that it has started itself has ended.
+    def is_complete(self) -> bool:
+        """Whether the service runs and none of its direct child processes has ended.
 
-        Looks twice: one that has just ended may be about to be replaced.
+        It checks twice, 1.5 s apart: the service may be about to replace an ended child.
         """
-        gone = self._ended_parts()
-        if gone:
+        ended = self._ended_children()
+        if ended:
             time.sleep(1.5)
-            gone &= self._ended_parts()
-        return self.process() is not None and not gone
+            ended &= self._ended_children()
+        return self.process() is not None and not ended
 
-    def _ended_parts(self) -> set[int]:
+    def _ended_children(self) -> set[int]:
         process = self.process()
         children = process.children() if process else []
-        return {child.pid for child in children if not _lives(child.pid)}
+        return {child.pid for child in children if not _is_alive(child.pid)}
 
     def start(self, command: list[str], env: Mapping[str, str]) -> None:
-        """Start it in a session of its own, so that Ctrl-C in the terminal does not reach it.
+        """Start the service in a new session, so that Ctrl-C in the terminal does not reach it.
 
-        What an earlier one left behind when it was killed is ended before.
+        Processes that a killed earlier one left behind are stopped first.
+
+        Args:
+            command: The program and its arguments.
+            env: The whole environment of the process.
         """
         self.stop()
-        for folder in (self.home, self.state.parent, self.log.parent):
+        for folder in (self.home, self.state_file.parent, self.log_file.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.log, "ab", opener=partial(os.open, mode=0o600)) as log:
+        with open(self.log_file, "ab", opener=partial(os.open, mode=0o600)) as log:
             started = subprocess.Popen(
-                command, env=dict(env), cwd=self.home, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True, umask=0o077,
-            )  # fmt: skip
+                command,
+                env=dict(env),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o077,
+            )
         process = psutil.Process(started.pid)
         state = {"pid": process.pid, "created": process.create_time(), "command": command[:3]}
-        part = self.state.with_suffix(f".{os.getpid()}")
+        part = self.state_file.with_suffix(f".{os.getpid()}")
         part.touch(mode=0o600)
         part.write_text(json.dumps(state))
-        part.replace(self.state)
+        part.replace(self.state_file)
 
     def wait(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
-        """Wait until `ready`; StackError with the log's end if the process ends or time is up."""
+        """Wait until the service is ready.
+
+        Args:
+            ready: Returns whether the service is ready.
+            seconds: Maximum time to wait.
+            what: What is waited for, for the error message.
+
+        Raises:
+            SetupError: The process ended or the time is over; with the last lines of its log.
+        """
         deadline = time.monotonic() + seconds
         while not ready():
             if self.process() is None:
-                raise StackError(f"{self.name} ended before {what}; its log says:\n{self.tail()}")
+                raise SetupError(
+                    f"{self.name} ended while waiting for {what}. "
+                    f"Last lines of {self.log_file}:\n{self.tail()}"
+                )
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"{self.name} runs, but after {seconds:.0f} s still no sign of: {what}; "
-                    f"its log ({self.log}) says:\n{self.tail()}"
+                raise SetupError(
+                    f"{self.name} runs, but is not ready after {seconds:.0f} s of waiting for {what}. "
+                    f"Last lines of {self.log_file}:\n{self.tail()}"
                 )
             time.sleep(0.3)
 
     def tail(self, lines: int = 12) -> str:
-        text = self.log.read_text(errors="replace") if self.log.is_file() else ""
+        """Return the last lines of the log, indented."""
+        text = self.log_file.read_text(errors="replace") if self.log_file.is_file() else ""
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def stop(self, seconds: float = 20) -> bool:
-        """End the process and all that it started; give whether there was something to end."""
-        # All are looked for first: once the parent has gone they could not be told any more.
-        family = self.family()
-        for member in family:
-            _send(member, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=seconds)
-        for member in alive:
-            _send(member, signal.SIGKILL)
+        """Stop the process and its descendants: SIGTERM, then SIGKILL after `seconds`.
+
+        Returns:
+            Whether any process was running.
+        """
+        # Find all of them first: without their parent they could not be found any more.
+        processes = self.process_tree()
+        for process in processes:
+            _send_signal(process, signal.SIGTERM)
+        _, alive = psutil.wait_procs(processes, timeout=seconds)
+        for process in alive:
+            _send_signal(process, signal.SIGKILL)
         psutil.wait_procs(alive, timeout=5)
-        self.state.unlink(missing_ok=True)
-        return bool(family)
+        self.state_file.unlink(missing_ok=True)
+        return bool(processes)
 
 
-def listener(port: int) -> str | None:
-    """Who listens on a TCP port of this machine, as `process 12 (java)`; None if it is free."""
-    for _, taken, pid in listening():
-        if taken == port:
+def find_listener(port: int) -> str | None:
+    """Return the process that listens on a TCP port, as `process 12 (java)`; None if it is free."""
+    for _, listening_port, pid in list_listening_sockets():
+        if listening_port == port:
             try:
                 return f"process {pid} ({psutil.Process(pid).name()})"
             except (psutil.Error, TypeError):
@@ -151,21 +176,24 @@ def listener(port: int) -> str | None:
     return None
 
 
-def listening() -> Iterator[tuple[str, int, int | None]]:
-    """Address, port and process id (if it may be seen) of every listening TCP socket here."""
+def list_listening_sockets() -> Iterator[tuple[str, int, int | None]]:
+    """Yield address, port and process id of each listening TCP socket of this machine.
+
+    The process id is None if this user may not see it.
+    """
     for connection in psutil.net_connections(kind="tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
-            # Java listens on an IPv4 address with an IPv6 socket.
+            # Java uses an IPv6 socket to listen on an IPv4 address.
             address = connection.laddr.ip.removeprefix("::ffff:")
             yield address, connection.laddr.port, connection.pid
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
+def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
     with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

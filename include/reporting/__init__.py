@@ -1,1 +1,1 @@
-"""Reports: a day's summary as a page, as JSON and as CSV. Made from `summary.json` alone."""
+"""Reports of a day's summary as an HTML page, JSON and CSV. The only input is `summary.json`."""

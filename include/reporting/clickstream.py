@@ -1,63 +1,73 @@
-"""The clickstream's report from its summary: the last hours up to the newest event."""
+"""The clickstream report: the last hours up to the newest event, made from the summary."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from include.contracts import CLICK_BAD_REASONS, CLICKSTREAM_SCHEMA_VERSION
-from include.reporting import charts, figures
-from include.reporting.page import environment
-from include.reporting.report import csv_of, publish
+from include.contracts import CLICKSTREAM_BAD_REASONS, CLICKSTREAM_SCHEMA_VERSION
+from include.reporting import charts, formatting
+from include.reporting.page import get_environment
+from include.reporting.report import format_csv, publish_files
 
 SERIES = ("by_minute", "by_hour", "by_campaign")
 
 
 def write_clickstream_report(summary: dict[str, Any], reports: Path) -> Path:
-    """Write index.html, report.json and a CSV of each series into `reports`; give the page's path."""
-    report = clickstream_report(summary)
-    files = {f"{name}.csv": csv_of(report[name]) for name in SERIES}
+    """Write index.html, report.json and a CSV of each series into `reports`. Returns the page's path."""
+    report = build_clickstream_report(summary)
+    files = {f"{name}.csv": format_csv(report[name]) for name in SERIES}
     files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)
     files["index.html"] = render_clickstream(report)
     reports.parent.mkdir(parents=True, exist_ok=True)
-    return publish(files, reports)
+    return publish_files(files, reports)
 
 
-def clickstream_report(summary: dict[str, Any]) -> dict[str, Any]:
-    """Every number of the page: those of the summary, and the click-through rate of each row.
+def build_clickstream_report(summary: dict[str, Any]) -> dict[str, Any]:
+    """Build `report.json`: the summary's numbers, and a click-through rate for each row.
 
-    `click_through_rate` is clicks / impressions, from 0 to 1; null where nothing was shown.
+    `click_through_rate` is clicks / impressions, from 0 to 1. It is null where there were no impressions.
     """
-    report = summary | {"schema_version": CLICKSTREAM_SCHEMA_VERSION} | _rated(summary)
+    report = summary | {"schema_version": CLICKSTREAM_SCHEMA_VERSION} | _compute_rates(summary)
     for name in ("last_hour", "hour_before"):
-        report[name] = _rated(summary[name])
+        report[name] = _compute_rates(summary[name])
     for name in SERIES:
-        report[name] = [row | _rated(row) for row in summary[name]]
+        report[name] = [row | _compute_rates(row) for row in summary[name]]
     return report
 
 
 def render_clickstream(report: dict[str, Any]) -> str:
-    """The page as HTML."""
+    """Render the page as HTML."""
     minutes = {row["minute"][11:16]: row["impressions"] for row in report["by_minute"]}
     hours = {row["hour"][11:13]: row["impressions"] for row in report["by_hour"][-24:]}
-    return environment().get_template("clickstream.html").render(
-        report=report,
-        minutes=charts.bars(
-            minutes, "Impressions by minute", lambda at, shown: f"{at}: {shown} impressions", 5
-        ),
-        hours=charts.bars(
-            hours, "Impressions by hour",
-            lambda at, shown: f"{at}:00 to {at}:59: {shown} impressions",
-        ),
-        change={
-            name: figures.change(report["last_hour"][name], report["hour_before"][name])
-            for name in ("impressions", "clicks")
-        },
-        reasons=CLICK_BAD_REASONS,
-    )  # fmt: skip
+    return (
+        get_environment()
+        .get_template("clickstream.html")
+        .render(
+            report=report,
+            minutes=charts.draw_bars(
+                minutes,
+                "Impressions by minute",
+                lambda minute, impressions: f"{minute}: {impressions} impressions",
+                5,
+            ),
+            hours=charts.draw_bars(
+                hours,
+                "Impressions by hour",
+                lambda hour, impressions: f"{hour}:00 to {hour}:59: {impressions} impressions",
+            ),
+            change={
+                name: formatting.format_change(
+                    report["last_hour"][name], report["hour_before"][name]
+                )
+                for name in ("impressions", "clicks")
+            },
+            reasons=CLICKSTREAM_BAD_REASONS,
+        )
+    )
 
 
-def _rated(row: dict[str, Any]) -> dict[str, Any]:
+def _compute_rates(row: dict[str, Any]) -> dict[str, Any]:
     counts = {name: row[name] for name in ("impressions", "clicks", "events")}
-    shown = counts["impressions"]
-    rate = round(counts["clicks"] / shown, 6) if shown else None
+    impressions = counts["impressions"]
+    rate = round(counts["clicks"] / impressions, 6) if impressions else None
     return counts | {"click_through_rate": rate}

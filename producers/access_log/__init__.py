@@ -1,1 +1,1 @@
-"""The web server's access log: a generator of believable traffic, and the replay of log files."""
+"""Access log producer: generate realistic traffic, send log files, and follow live logs."""

@@ -1,4 +1,4 @@
-"""Follow a live log: send each line when it has ended, and a heartbeat a minute, also of silence."""
+"""Follow a live log: send each complete line, and a heartbeat every minute even without lines."""
 
 import os
 import time
@@ -9,16 +9,27 @@ from threading import Event
 from typing import BinaryIO
 
 from include.contracts import HEARTBEAT
-from producers.access_log.produce import Produced, after, batches, message, topic_ends
-from producers.access_log.replay import Line, id_of, lines_from
-from producers.kafka_client import PATIENCE, Acknowledged, ProducerError, Publisher
+from producers.access_log.log_file import Line, hash_first_line, stream_lines
+from producers.access_log.produce import (
+    ProduceResult,
+    batch_lines,
+    build_message,
+    require_end_offsets,
+    skip_acknowledged,
+)
+from producers.kafka_client import (
+    DELIVERY_TIMEOUT_SECONDS,
+    Acknowledgement,
+    KafkaRequestFailed,
+    Publisher,
+)
 from producers.ledger import Ledger
 
-LOOK_SECONDS = 0.5
-AGAIN_SECONDS = 10  # after brokers were away for as long as a producer is patient
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 10  # pause after the brokers did not answer within the delivery timeout
 
 
-def follow(
+def follow_log(
     path: Path,
     *,
     servers: str,
@@ -27,142 +38,178 @@ def follow(
     stop: Event,
     lines_per_message: int = 100,
     heartbeat_seconds: int = 60,
-    rotated_seconds: float = 30,
-    patience: float = PATIENCE,
-    says: Callable[[str], None] = lambda text: None,
-) -> Produced:
-    """Send what is written to the log at `path` until `stop` is set; give what was sent.
+    quiet_seconds: float = 30,
+    delivery_timeout_seconds: float = DELIVERY_TIMEOUT_SECONDS,
+    notify: Callable[[str], None] = lambda text: None,
+) -> ProduceResult:
+    """Send the lines that are written to a log until `stop` is set.
 
-    Begins where the log's ledger ends. When another file has taken the name, the old one is read
-    until nothing came for `rotated_seconds` (servers write on for a while), then the new one. While
-    it runs, a heartbeat is sent in each minute of the clock; before there is a line, too.
+    Sending starts where the log's ledger ends. If the log is rotated (another file takes its name),
+    the old file is read until it has had no new line for `quiet_seconds`, because servers write to
+    it for a while; then the new file is read. If the log is truncated, it is read from its start.
 
-    Brokers that are away for longer than `patience` seconds are said to `says` and asked again; the
-    file stays open meanwhile, whatever it is called by then, and is read on from what was
-    acknowledged. Raises ProducerError when no broker or no topic is there at the beginning, or when
-    it is stopped before all was acknowledged.
+    If the brokers do not answer, `notify` gets a message, and sending is tried again after
+    RETRY_SECONDS from the last acknowledged line. The file stays open meanwhile, even if it is
+    renamed.
+
+    Args:
+        path: The live log, plain text. It need not exist yet.
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        topic: An existing topic.
+        ledgers: Folder of the ledgers; this log's is `<ledgers>/<topic>/<log id>.csv`.
+        stop: Set it to stop.
+        lines_per_message: Maximum number of lines in a message.
+        heartbeat_seconds: One heartbeat is sent in each interval of the clock of this length, also
+            before the first line.
+        quiet_seconds: How long a rotated file may be silent before it is closed.
+        delivery_timeout_seconds: How long Kafka may take to acknowledge a message.
+        notify: Gets each message for the user.
+
+    Returns:
+        The lines and messages sent. `log_id` is that of the last file.
+
+    Raises:
+        KafkaRequestFailed: No broker answers or the topic is missing at the start, or `stop` was
+            set before all messages were acknowledged.
     """
     started = time.monotonic()
-    topic_ends(servers, topic)  # or it ends here, not at the first line
-    sent = messages = before = 0
-    log: _Log | None = None
+    require_end_offsets(servers, topic)  # fail now, not at the first line
+    sent = messages = already_acknowledged = 0
+    log: _LiveLog | None = None
     ledger: Ledger | None = None
-    name, beat = id_of(b""), -1
+    log_id, last_interval = hash_first_line(b""), -1
 
-    def acknowledged(done: Acknowledged) -> None:
-        if done.about is not None:
-            of_log, about = done.about
-            of_log.write(done._replace(about=about))
+    def record_acknowledgement(acknowledgement: Acknowledgement) -> None:
+        if acknowledgement.context is not None:
+            message_ledger, entry = acknowledgement.context
+            message_ledger.write(acknowledgement._replace(context=entry))
 
-    def send_on(publisher: Publisher, kept: ExitStack) -> None:
-        """Until `stop` is set. Raises ProducerError."""
-        nonlocal sent, messages, before, log, ledger, name, beat
+    def send_until_stopped(publisher: Publisher, exit_stack: ExitStack) -> None:
+        """Send new lines and heartbeats until `stop` is set. Raises KafkaRequestFailed."""
+        nonlocal sent, messages, already_acknowledged, log, ledger, log_id, last_interval
         while True:
-            if log is None and (found := _Log.begun(path)):
-                log, name = found, found.name
+            if log is None and (opened := _LiveLog.open_if_ready(path)):
+                log, log_id = opened, opened.log_id
             if log is not None and ledger is None:
-                ledger = Ledger(ledgers / topic / f"{name}.csv")
-                reached, already = ledger.acknowledged(topic_ends(servers, topic))
-                before += already if log.reached is None else 0
-                log.go_to(reached)
-                if not reached:
-                    ledger.forget()
-                kept.enter_context(ledger)
+                ledger = Ledger(ledgers / topic / f"{log_id}.csv")
+                position, lines_before = ledger.resume_position(require_end_offsets(servers, topic))
+                already_acknowledged += lines_before if log.acknowledged_bytes is None else 0
+                log.seek(position)
+                if not position:
+                    ledger.reset()
+                exit_stack.enter_context(ledger)
             if log is not None:
-                for batch in batches(log.added(), lines_per_message):
-                    key, value, about = message(name, batch)
-                    publisher.send(key, value, (ledger, about))
+                for batch in batch_lines(log.read_new_lines(), lines_per_message):
+                    key, value, entry = build_message(log_id, batch)
+                    publisher.send(key, value, (ledger, entry))
                     sent, messages = sent + len(batch), messages + 1
-                    beat = _beat(publisher, name, heartbeat_seconds, beat)
-                    if stop.is_set():  # the ledger knows how far it came
+                    last_interval = _send_heartbeat(
+                        publisher, log_id, heartbeat_seconds, last_interval
+                    )
+                    if stop.is_set():  # the ledger has the position for the next run
                         break
-            beat = _beat(publisher, name, heartbeat_seconds, beat)
+            last_interval = _send_heartbeat(publisher, log_id, heartbeat_seconds, last_interval)
             publisher.flush()
             if log is not None and ledger is not None:
                 ledger.flush()
-                if log.is_over(path, rotated_seconds):
+                if log.is_finished(path, quiet_seconds):
                     log.close()
                     log = ledger = None
                     continue
-            if stop.wait(LOOK_SECONDS):
+            if stop.wait(POLL_SECONDS):
                 return
 
     try:
         while True:
             try:
                 with (
-                    ExitStack() as kept,
-                    Publisher(servers, topic, acknowledged, patience=patience) as publisher,
+                    ExitStack() as exit_stack,
+                    Publisher(
+                        servers,
+                        topic,
+                        record_acknowledgement,
+                        delivery_timeout_seconds=delivery_timeout_seconds,
+                    ) as publisher,
                 ):
-                    send_on(publisher, kept)
+                    send_until_stopped(publisher, exit_stack)
                 break
-            except ProducerError as failed:
+            except KafkaRequestFailed as error:
                 if stop.is_set():
                     raise
                 ledger = None
-                says(f"{str(failed).partition(';')[0]}; trying again, from what was acknowledged")
-                if stop.wait(AGAIN_SECONDS):
+                notify(
+                    f"{str(error).partition(';')[0]}; trying again in {RETRY_SECONDS} s from the last "
+                    "acknowledged line"
+                )
+                if stop.wait(RETRY_SECONDS):
                     raise
     finally:
         if log is not None:
             log.close()
-    return Produced(name, sent, messages, before, time.monotonic() - started)
+    return ProduceResult(log_id, sent, messages, already_acknowledged, time.monotonic() - started)
 
 
-def _beat(publisher: Publisher, name: str, seconds: int, last: int) -> int:
-    """Send a heartbeat unless there was one in this minute of the clock; give the minute."""
-    now = int(time.time()) // seconds
-    if now != last:
-        publisher.send(f"{name}:{HEARTBEAT}".encode(), None)
-    return now
+def _send_heartbeat(
+    publisher: Publisher, log_id: str, interval_seconds: int, last_interval: int
+) -> int:
+    """Send a heartbeat unless one was sent in the current interval of the clock.
+
+    Returns:
+        The number of the current interval, for the next call's `last_interval`.
+    """
+    interval = int(time.time()) // interval_seconds
+    if interval != last_interval:
+        publisher.send(f"{log_id}:{HEARTBEAT}".encode(), None)
+    return interval
 
 
-class _Log:
-    """The file that is read: one file, whatever is called by its name later."""
+class _LiveLog:
+    """One open log file. It stays the same file when another file takes its name."""
 
-    def __init__(self, file: BinaryIO, first: bytes) -> None:
-        self._file, self.name = file, id_of(first)
-        self.reached: int | None = None  # up to where Kafka has it, once that is known
-        self._next, self._last = 0, time.monotonic()
+    def __init__(self, file: BinaryIO, first_line: bytes) -> None:
+        self._file, self.log_id = file, hash_first_line(first_line)
+        # Bytes from the start that Kafka has acknowledged; None until the ledger was read.
+        self.acknowledged_bytes: int | None = None
+        self._position, self._last_line_at = 0, time.monotonic()
 
-    def go_to(self, reached: int) -> None:
-        """Read on from there: Kafka has what is before."""
-        self.reached = self._next = reached
+    def seek(self, position: int) -> None:
+        """Continue reading at `position`; Kafka has acknowledged everything before it."""
+        self.acknowledged_bytes = self._position = position
 
     @classmethod
-    def begun(cls, path: Path) -> "_Log | None":
-        """The log at `path`, if it is there and its first line, by which it is known, has ended."""
+    def open_if_ready(cls, path: Path) -> "_LiveLog | None":
+        """Open the log if it exists and its first line, which gives its id, is complete."""
         try:
             file = path.open("rb")
         except FileNotFoundError:
             return None
-        for line in lines_from(file, ended=True):
+        for line in stream_lines(file, complete_only=True):
             return cls(file, line.text)
         file.close()
         return None
 
-    def added(self) -> Iterator[Line]:
-        """The lines that have ended since the last call, and are not in the ledger."""
-        self._file.seek(self._next)
-        for line in after(self._read(), self.reached or 0):
-            self._last = time.monotonic()
+    def read_new_lines(self) -> Iterator[Line]:
+        """Yield the lines completed since the last call that Kafka has not acknowledged."""
+        self._file.seek(self._position)
+        for line in skip_acknowledged(self._read_complete_lines(), self.acknowledged_bytes or 0):
+            self._last_line_at = time.monotonic()
             yield line
 
-    def _read(self) -> Iterator[Line]:
-        for line in lines_from(self._file, self._next, ended=True):
-            self._next = line.start + line.size
+    def _read_complete_lines(self) -> Iterator[Line]:
+        for line in stream_lines(self._file, self._position, complete_only=True):
+            self._position = line.start + line.size
             yield line
 
-    def is_over(self, path: Path, quiet_seconds: float) -> bool:
-        """Whether it was cut to begin anew, or has lost its name and nothing comes any more."""
-        mine = os.fstat(self._file.fileno())
-        if mine.st_size < self._next:
+    def is_finished(self, path: Path, quiet_seconds: float) -> bool:
+        """Whether the file was truncated, or was renamed and has been silent for `quiet_seconds`."""
+        file_state = os.fstat(self._file.fileno())
+        if file_state.st_size < self._position:
             return True
         try:
-            has_name = path.stat().st_ino == mine.st_ino
+            has_name = path.stat().st_ino == file_state.st_ino
         except FileNotFoundError:
-            has_name = True  # the new file is not there yet
-        return not has_name and time.monotonic() - self._last > quiet_seconds
+            has_name = True  # the new file does not exist yet
+        return not has_name and time.monotonic() - self._last_line_at > quiet_seconds
 
     def close(self) -> None:
         self._file.close()

@@ -1,9 +1,9 @@
-"""Believable traffic of a small web site, one day of it, in combined format; same seed, same bytes.
+"""Generate one day of realistic traffic of a small web site, in combined format.
 
-People arrive by day more than by night, read a few pages (a few pages are read by most, most by
-few: Zipf), load assets once and then ask whether they changed, follow links. Crawlers walk through
-pages steadily; scanners ask for what is not there. Addresses are from ranges reserved for tests
-and documentation (RFC 2544, RFC 3849): they belong to nobody.
+The same seed gives the same bytes. Humans visit more by day than by night, read a few pages (page
+popularity follows a Zipf distribution), load assets once and revalidate them later, and follow
+links. Crawlers walk through pages steadily. Scanners request paths that do not exist. Addresses
+are from ranges reserved for tests and documentation (RFC 2544, RFC 3849): they belong to nobody.
 """
 
 import heapq
@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime
 from itertools import accumulate, count
 from random import Random
 
-from producers.access_log.replay import Line
+from producers.access_log.log_file import Line
 
-# Share of a day's visits that begin in each hour, from midnight on.
-BY_HOUR = [2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 9, 10, 11, 10, 7, 4]
-TOPICS = [
+# Relative number of visits that start in each hour, from midnight.
+VISITS_BY_HOUR = [2, 1, 1, 1, 1, 2, 3, 5, 8, 10, 11, 11, 10, 10, 11, 11, 10, 9, 9, 10, 11, 10, 7, 4]
+SUBJECTS = [
     "streams",
     "tides",
     "ports",
@@ -33,11 +33,11 @@ TOPICS = [
 ]
 KINDS = ["guide", "review", "story", "notes", "gallery", "interview"]
 PAGES = ["/", "/about/", "/archive/", "/contact/", "/search"] + [
-    f"/{topic}/{kind}-{number}/" for number in range(1, 6) for topic in TOPICS for kind in KINDS
+    f"/{topic}/{kind}-{number}/" for number in range(1, 6) for topic in SUBJECTS for kind in KINDS
 ]
 ASSETS = [("/static/site.css", 18211), ("/static/site.js", 64120), ("/static/logo.svg", 2210),
           ("/favicon.ico", 1150), ("/static/fonts/text.woff2", 31004)]  # fmt: skip
-MISSING = ["/wp-login.php", "/.env", "/xmlrpc.php", "/admin/", "/.git/config", "/phpmyadmin/",
+MISSING_PATHS = ["/wp-login.php", "/.env", "/xmlrpc.php", "/admin/", "/.git/config", "/phpmyadmin/",
            "/old/boats.html", "/robots.txt.bak"]  # fmt: skip
 CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/143.0.0.0"
 BROWSERS = [
@@ -63,16 +63,22 @@ REFERRERS = [
     (6, "https://duckduckgo.com/"), (4, "https://news.ycombinator.com/"), (4, "https://chatgpt.com/"),
 ]  # fmt: skip
 SITE = "https://tidemark.example"
-LINES_A_VISIT = 11.6  # 11.75 measured over 30,000 visits; the last ones do not end before midnight
+LINES_PER_VISIT = (
+    11.6  # 11.75 measured over 30,000 visits; the last ones are not complete at midnight
+)
 
 
-def generate(lines: int, seed: int, day: date, damaged: float = 0.0005) -> Iterator[Line]:
-    """`lines` log lines of `day` (UTC), in order of time.
+def generate_lines(lines: int, seed: int, day: date, bad_share: float = 0.0005) -> Iterator[Line]:
+    """Generate log lines of one day, ordered by time.
 
-    `damaged` is the share of lines that end in the middle, as a crash leaves them.
+    Args:
+        lines: Number of lines.
+        seed: The same seed, day and number of lines give the same log.
+        day: The day of the lines, in UTC.
+        bad_share: Share of lines (0 to 1) that are cut off in the middle, as after a crash.
     """
     start = 0
-    for text in _texts(lines, Random(f"{seed} {day} {lines}"), day, damaged):
+    for text in _generate_texts(lines, Random(f"{seed} {day} {lines}"), day, bad_share):
         yield Line(start, text, len(text) + 1)
         start += len(text) + 1
 
@@ -81,49 +87,50 @@ def generated_log_id(lines: int, seed: int, day: date) -> str:
     return f"generated-{day:%Y%m%d}-{seed}-{lines}"
 
 
-def _texts(lines: int, random: Random, day: date, damaged: float) -> Iterator[bytes]:
+def _generate_texts(lines: int, random: Random, day: date, bad_share: float) -> Iterator[bytes]:
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
     prefix = f"[{day:%d}/{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 :][:3]}/{day:%Y}"
-    going: list[tuple[float, int, str, Iterator[tuple[float, str]]]] = []
-    arrivals = _arrivals(max(1, round(lines / LINES_A_VISIT)))
+    # A heap of the visits in progress: second of the next line, visit number, line, later lines.
+    visits: list[tuple[float, int, str, Iterator[tuple[float, str]]]] = []
+    arrivals = _visit_starts(max(1, round(lines / LINES_PER_VISIT)))
     arrival, written = next(arrivals), 0
     for number in count():
-        # Write everything that happens before the next visit begins.
-        while going and going[0][0] <= arrival:
-            second, order, text, visit = going[0]
+        # Write all lines before the start of the next visit.
+        while visits and visits[0][0] <= arrival:
+            second, order, text, visit = visits[0]
             clock = min(86399, int(second))
             stamp = f"{prefix}:{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02} +0000]"
             line = text.replace("[]", stamp, 1)
-            if random.random() < damaged:
+            if random.random() < bad_share:
                 line = line[: random.randrange(10, len(line) // 2)]
             yield line.encode()
             written += 1
             if written == lines:
                 return
-            following = next(visit, None)
-            if following is None:
-                heapq.heappop(going)
+            next_line = next(visit, None)
+            if next_line is None:
+                heapq.heappop(visits)
             else:
-                heapq.heapreplace(going, (following[0], order, following[1], visit))
+                heapq.heapreplace(visits, (next_line[0], order, next_line[1], visit))
         visit = _visit(random, arrival, midnight)
         second, text = next(visit)
-        heapq.heappush(going, (second, number, text, visit))
+        heapq.heappush(visits, (second, number, text, visit))
         arrival = next(arrivals)
 
 
-def _arrivals(visits: int) -> Iterator[float]:
-    """Seconds of the day at which visits begin; without end, the later ones in its last second."""
-    edges = list(accumulate(BY_HOUR, initial=0))
+def _visit_starts(visits: int) -> Iterator[float]:
+    """Yield the second of the day at which each visit starts, then the last second forever."""
+    edges = list(accumulate(VISITS_BY_HOUR, initial=0))
     for number in range(visits):
         share = (number + 0.5) / visits * edges[-1]
         hour = bisect(edges, share) - 1
-        yield 3600 * (hour + (share - edges[hour]) / BY_HOUR[hour])
+        yield 3600 * (hour + (share - edges[hour]) / VISITS_BY_HOUR[hour])
     while True:
         yield 86399.5
 
 
-class _Weighted:
-    """Draws values by weight; the sums are made once."""
+class _WeightedChoice:
+    """Draws values by weight. The cumulative weights are computed once."""
 
     def __init__(self, pairs: Sequence[tuple[float, str]]) -> None:
         self._sums = list(accumulate(weight for weight, _ in pairs))
@@ -133,30 +140,34 @@ class _Weighted:
         return self._values[bisect(self._sums, random.random() * self._sums[-1])]
 
 
-_pages = _Weighted([(1 / rank, page) for rank, page in enumerate(PAGES, 1)])
-_browsers, _crawlers, _scanners = _Weighted(BROWSERS), _Weighted(CRAWLERS), _Weighted(SCANNERS)
-_referrers = _Weighted(REFERRERS)
+_pages = _WeightedChoice([(1 / rank, page) for rank, page in enumerate(PAGES, 1)])
+_browsers, _crawlers, _scanners = (
+    _WeightedChoice(BROWSERS),
+    _WeightedChoice(CRAWLERS),
+    _WeightedChoice(SCANNERS),
+)
+_referrers = _WeightedChoice(REFERRERS)
 
 
 def _visit(random: Random, second: float, midnight: int) -> Iterator[tuple[float, str]]:
     kind = random.random()
     if kind < 0.90:
-        return _person(random, second)
+        return _human(random, second)
     if kind < 0.98:
         return _crawler(random, second)
     return _scanner(random, second)
 
 
-def _person(random: Random, second: float) -> Iterator[tuple[float, str]]:
+def _human(random: Random, second: float) -> Iterator[tuple[float, str]]:
     host, agent = _address(random), _browsers.draw(random)
     user = "editor" if random.random() < 0.01 else "-"
     referrer, seen = _referrers.draw(random), random.random() < 0.35
     while True:
         page = _pages.draw(random)
-        status, size, target = 200, 6000 + hash_of(page) % 40000, page
+        status, size, target = 200, 6000 + stable_hash(page) % 40000, page
         odd = random.random()
         if page == "/search":
-            target = f"/search?q={random.choice(TOPICS)}+{random.choice(KINDS)}"
+            target = f"/search?q={random.choice(SUBJECTS)}+{random.choice(KINDS)}"
         elif odd < 0.02:
             status, size, target = 404, 1720, page.rstrip("/") + "/draft"
         elif odd < 0.035:
@@ -193,7 +204,7 @@ def _crawler(random: Random, second: float) -> Iterator[tuple[float, str]]:
         second += random.expovariate(1 / 20)
         page = random.choice(PAGES)
         fresh = random.random() < 0.7
-        size = 6000 + hash_of(page) % 40000 if fresh else 0
+        size = 6000 + stable_hash(page) % 40000 if fresh else 0
         yield second, _line(host, "-", page, 200 if fresh else 304, size, "-", agent)
 
 
@@ -201,7 +212,7 @@ def _scanner(random: Random, second: float) -> Iterator[tuple[float, str]]:
     host, agent = _address(random), _scanners.draw(random)
     if random.random() < 0.3:  # a TLS handshake sent to the plain port, as Apache writes it
         yield second, f'{host} - - [] "\\x16\\x03\\x01" 400 226 "-" "-"'
-    for path in random.sample(MISSING, random.randrange(2, len(MISSING))):
+    for path in random.sample(MISSING_PATHS, random.randrange(2, len(MISSING_PATHS))):
         second += random.random() * 2
         forbidden = path in ("/.env", "/.git/config")
         yield second, _line(host, "-", path, 403 if forbidden else 404, 153, "-", agent, "HTTP/1.1")
@@ -216,12 +227,13 @@ def _line(
 
 
 def _address(random: Random) -> str:
-    number = int(random.paretovariate(0.3)) * 2654435761 % 2**32  # some come back, most do not
+    # A Pareto distribution: some addresses return, most do not.
+    number = int(random.paretovariate(0.3)) * 2654435761 % 2**32
     if number % 5 == 0:
         return f"2001:db8:{number >> 16:x}::{number & 0xFFFF:x}"
     return f"198.{18 + (number >> 8) % 2}.{(number >> 12) % 256}.{(number >> 20) % 256}"
 
 
-def hash_of(text: str) -> int:
-    """The same in every process, unlike hash()."""
+def stable_hash(text: str) -> int:
+    """Hash a text to the same number in every process, unlike `hash()`."""
     return sum(text.encode()) * 2654435761 % 2**32

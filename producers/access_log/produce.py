@@ -1,4 +1,4 @@
-"""Send the lines of a log to Kafka, row by row or in batches, each of them acknowledged."""
+"""Send the lines of a log to Kafka, row by row or in batches, and record every acknowledgement."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,28 +7,36 @@ from itertools import chain
 from pathlib import Path
 
 from include.contracts import MAX_LINE_BYTES
-from producers.access_log.replay import Line
-from producers.kafka_client import ProducerError, Publisher, end_offsets
+from producers.access_log.log_file import Line
+from producers.kafka_client import KafkaRequestFailed, Publisher, end_offsets
 from producers.ledger import Ledger
 
-# With Kafka's default limit of 1,048,576 bytes, a batch closes before the line that would pass it.
+# Below Kafka's default message limit of 1,048,576 bytes.
 MAX_BATCH_BYTES = 900_000
 
-TOLD_EVERY = 500  # lines: nobody sees a progress bar move faster
+PROGRESS_LINES = 500  # lines between updates: a progress bar need not move faster
 
 
 @dataclass(frozen=True)
-class Produced:
-    """What a run did: lines and messages acknowledged now, lines acknowledged before, seconds."""
+class ProduceResult:
+    """The result of a run.
+
+    Attributes:
+        log_id: Id of the log.
+        lines: Lines acknowledged in this run.
+        messages: Messages acknowledged in this run.
+        already_acknowledged: Lines skipped because an earlier run sent them.
+        seconds: Duration of the run.
+    """
 
     log_id: str
     lines: int
     messages: int
-    before: int
+    already_acknowledged: int
     seconds: float
 
 
-def produce(
+def produce_lines(
     lines: Iterable[Line],
     log_id: str,
     *,
@@ -37,97 +45,121 @@ def produce(
     ledgers: Path,
     lines_per_message: int = 1,
     rate: float | None = None,
-    again: bool = False,
+    resend: bool = False,
     progress: Callable[[int], None] = lambda count: None,
-) -> Produced:
-    """Publish `lines` keyed `<log id>:<byte offset>`, going on where the log's ledger ends.
+) -> ProduceResult:
+    """Publish the lines of a log, starting where its ledger ends.
 
-    `ledgers` is the folder of ledgers; `rate` is in lines a second; `again` sends from the
-    beginning, whatever the ledger says: the summary then counts the lines as repeated.
-    `progress` is told how many more lines were handed over. Raises ProducerError.
+    The key of a message is `<log id>:<byte offset of its first line>`.
+
+    Args:
+        lines: The lines of the whole log, in order.
+        log_id: Id of the log; names its ledger and begins each key.
+        servers: Kafka bootstrap servers, `host:port` separated by commas.
+        topic: An existing topic.
+        ledgers: Folder of the ledgers; this log's is `<ledgers>/<topic>/<log id>.csv`.
+        lines_per_message: Maximum number of lines in a message.
+        rate: Maximum number of lines per second; None for no limit.
+        resend: Send from the start of the log, also lines that were acknowledged. The summary
+            counts them as duplicates.
+        progress: Called with the number of lines sent since its last call.
+
+    Raises:
+        KafkaRequestFailed: No broker answers, the topic is missing, or a message was not
+            acknowledged.
     """
     started = time.monotonic()
     ledger = Ledger(ledgers / topic / f"{log_id}.csv")
-    ends = topic_ends(servers, topic)
-    reached, before = ledger.acknowledged(ends)
-    if not reached:
-        ledger.forget()
-    if again:
-        reached = before = 0
-    sent = messages = told = 0
-    with ledger, Publisher(servers, topic, ledger.write, by_turns=True) as publisher:
-        for batch in batches(paced(after(lines, reached), rate), lines_per_message):
-            publisher.send(*message(log_id, batch))
+    ends = require_end_offsets(servers, topic)
+    position, already_acknowledged = ledger.resume_position(ends)
+    if not position:
+        ledger.reset()
+    if resend:
+        position = already_acknowledged = 0
+    sent = messages = reported = 0
+    with ledger, Publisher(servers, topic, ledger.write, sticky_partitions=True) as publisher:
+        for batch in batch_lines(
+            limit_rate(skip_acknowledged(lines, position), rate), lines_per_message
+        ):
+            publisher.send(*build_message(log_id, batch))
             sent, messages = sent + len(batch), messages + 1
-            if sent - told >= TOLD_EVERY:
-                progress(sent - told)
-                told = sent
-        progress(sent - told)
-    return Produced(log_id, sent, messages, before, time.monotonic() - started)
+            if sent - reported >= PROGRESS_LINES:
+                progress(sent - reported)
+                reported = sent
+        progress(sent - reported)
+    return ProduceResult(log_id, sent, messages, already_acknowledged, time.monotonic() - started)
 
 
-def topic_ends(servers: str, topic: str) -> dict[int, int]:
-    """The topic's end offsets by partition. Raises ProducerError if there is no such topic."""
+def require_end_offsets(servers: str, topic: str) -> dict[int, int]:
+    """Return the topic's end offset of each partition. Raises KafkaRequestFailed without a topic."""
     ends = end_offsets(servers, topic)
     if ends is None:
-        raise ProducerError(
-            f"there is no topic {topic!r} at {servers}; make it with `./tidemark topics {topic}`"
+        raise KafkaRequestFailed(
+            f"there is no topic {topic!r} at {servers}; create it with `./tidemark topics {topic}`"
         )
     return ends
 
 
-def message(log_id: str, batch: list[Line]) -> tuple[bytes, bytes, tuple[int, int, int]]:
-    """Key, value, and what the ledger keeps (start, bytes, lines) of a batch."""
-    first, last = batch[0], batch[-1]
-    about = (first.start, last.start + last.size - first.start, len(batch))
-    value = first.text if len(batch) == 1 else b"\n".join(line.text for line in batch)
-    # One newline at the end of a message ends its last line; an empty line needs its own.
-    value += b"" if last.text else b"\n"
-    return f"{log_id}:{first.start}".encode(), value, about
+def build_message(log_id: str, batch: list[Line]) -> tuple[bytes, bytes, tuple[int, int, int]]:
+    """Build the message of a batch.
 
-
-def batches(lines: Iterable[Line], count: int) -> Iterator[list[Line]]:
-    """Lists of up to `count` neighbouring lines, and of no more than MAX_BATCH_BYTES.
-
-    A line that was cut travels alone: the places of lines behind it could not be counted.
+    Returns:
+        The key, the value, and the ledger entry: byte offset, bytes and number of lines.
     """
-    if count == 1:
+    first, last = batch[0], batch[-1]
+    entry = (first.start, last.start + last.size - first.start, len(batch))
+    value = first.text if len(batch) == 1 else b"\n".join(line.text for line in batch)
+    # A newline at the end of a message only ends its last line, so an empty last line needs one.
+    value += b"" if last.text else b"\n"
+    return f"{log_id}:{first.start}".encode(), value, entry
+
+
+def batch_lines(lines: Iterable[Line], max_lines: int) -> Iterator[list[Line]]:
+    """Group consecutive lines into lists of at most `max_lines` lines and MAX_BATCH_BYTES bytes.
+
+    A line longer than MAX_LINE_BYTES, which is cut, gets a message of its own: the byte offsets of
+    lines after it in the same message could not be computed.
+    """
+    if max_lines == 1:
         for line in lines:
             yield [line]
         return
     batch: list[Line] = []
-    held = 0
+    batch_bytes = 0
     for line in lines:
-        alone = len(line.text) > MAX_LINE_BYTES
-        if batch and (alone or held + line.size > MAX_BATCH_BYTES):
+        is_cut = len(line.text) > MAX_LINE_BYTES
+        if batch and (is_cut or batch_bytes + line.size > MAX_BATCH_BYTES):
             yield batch
-            batch, held = [], 0
+            batch, batch_bytes = [], 0
         batch.append(line)
-        held += line.size
-        if alone or len(batch) == count:
+        batch_bytes += line.size
+        if is_cut or len(batch) == max_lines:
             yield batch
-            batch, held = [], 0
+            batch, batch_bytes = [], 0
     if batch:
         yield batch
 
 
-def paced(lines: Iterable[Line], rate: float | None) -> Iterator[Line]:
-    """The same lines, no more than `rate` a second."""
+def limit_rate(lines: Iterable[Line], rate: float | None) -> Iterator[Line]:
+    """Yield the same lines, at most `rate` per second; None for no limit."""
     if not rate:
         yield from lines
         return
     started = time.monotonic()
     for number, line in enumerate(lines):
-        ahead = number / rate - (time.monotonic() - started)
-        if ahead > 0.001:
-            time.sleep(ahead)
+        wait_seconds = number / rate - (time.monotonic() - started)
+        if wait_seconds > 0.001:
+            time.sleep(wait_seconds)
         yield line
 
 
-def after(lines: Iterable[Line], reached: int) -> Iterator[Line]:
-    """Skip what ends at or before `reached`. A line that has grown past it was sent half: again."""
-    rest = iter(lines)
-    for line in rest:
-        if line.start >= reached or line.start + len(line.text) > reached:
-            return chain([line], rest)
+def skip_acknowledged(lines: Iterable[Line], acknowledged_bytes: int) -> Iterator[Line]:
+    """Skip the lines that end within the first `acknowledged_bytes` of the log.
+
+    A line that has grown beyond this offset was sent incomplete and is returned again.
+    """
+    remaining = iter(lines)
+    for line in remaining:
+        if line.start >= acknowledged_bytes or line.start + len(line.text) > acknowledged_bytes:
+            return chain([line], remaining)
     return iter(())

@@ -1,1 +1,1 @@
-"""The clickstream of the course: impressions and clicks, row by row or batch by batch."""
+"""Clickstream producer of the course: impressions and clicks, row by row or in batches."""

@@ -1,4 +1,4 @@
-"""Click events, always the same by their seed, and the two shapes in which they travel."""
+"""Generate click events from a seed, and encode them in the two message formats."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-# The second of the course's first example, 8 May 2024 12:41:08 UTC.
+# The time of the course's first example, 8 May 2024 12:41:08 UTC.
 COURSE_START = 1715172068
-# A message that is no event, one for each way in which it can go wrong.
-FAULTS = (
+# Bad messages: not JSON, fields missing, a wrong type, a time in the future.
+BAD_MESSAGES = (
     b"no event",
     b'{"Clicks": 1}',
     b'{"Clicks": "many", "Impressions": 3, "ts": 1715172068}',
@@ -21,26 +21,40 @@ FAULTS = (
 Event = dict[str, Any]  # Clicks, Impressions, ts in seconds since 1970 (UTC); event_id, campaign
 
 
-def events(count: int, seed: int, start: int = COURSE_START, campaigns: int = 0) -> Iterator[Event]:
-    """`count` events in order of time, 0 to 6 seconds apart; no more clicks than impressions.
+def generate_events(
+    count: int, seed: int, start: int = COURSE_START, campaigns: int = 0
+) -> Iterator[Event]:
+    """Generate events ordered by time, 0 to 6 seconds apart, with at most as many clicks as impressions.
 
-    With `campaigns`, each belongs to one of so many and has an `event_id`; its counts are the same.
+    Args:
+        count: Number of events.
+        seed: The same seed gives the same events.
+        start: Time of the first event, in seconds since 1970 (UTC).
+        campaigns: Number of campaigns. Above 0, each event has a `campaign` and an `event_id`; its
+            counts and times are the same as without.
     """
-    random, chooses = Random(f"clickstream {seed}"), Random(f"campaigns {seed}")
+    random, campaign_random = Random(f"clickstream {seed}"), Random(f"campaigns {seed}")
     second = start
     for number in range(count):
         impressions = random.randrange(10)
         clicks = sum(random.random() < 0.2 for _ in range(impressions))
         event: Event = {"Clicks": clicks, "Impressions": impressions, "ts": second}
         if campaigns:
-            campaign = f"campaign-{chooses.randrange(campaigns) + 1}"
+            campaign = f"campaign-{campaign_random.randrange(campaigns) + 1}"
             event |= {"event_id": f"{seed}-{start}-{number}", "campaign": campaign}
         yield event
         second += random.randrange(7)
 
 
-def first_second(text: str) -> int:
-    """Seconds since 1970 of a time in ISO format with its zone, or of this minute for `now`."""
+def parse_start(text: str) -> int:
+    """Parse a start time into seconds since 1970 (UTC).
+
+    Args:
+        text: A time in ISO 8601 format with its time zone, or `now` for the start of this minute.
+
+    Raises:
+        ValueError: It is neither; the message shows the text and an example.
+    """
     if text == "now":
         return int(datetime.now().timestamp()) // 60 * 60
     try:
@@ -49,13 +63,13 @@ def first_second(text: str) -> int:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueError(
-            f"start {text!r}: expected a time with its zone, such as 2024-05-08T12:41:08Z, or now"
+            f"start {text!r}: expected a time with its time zone, such as 2024-05-08T12:41:08Z, or now"
         )
     return int(moment.timestamp())
 
 
-def replayed(path: Path) -> Iterator[Event]:
-    """The events of a file, a JSON object a line. Raises ValueError that names the line."""
+def read_events(path: Path) -> Iterator[Event]:
+    """Read the events of a file, one JSON object per line. Raises ValueError that names the line."""
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -67,25 +81,25 @@ def replayed(path: Path) -> Iterator[Event]:
                 if missing:
                     raise ValueError(
                         f"{path}, line {number}: expected a JSON object with Clicks, Impressions and "
-                        f"ts, found {line.strip()[:80]!r}; correct the line or take it out"
+                        f"ts, found {line.strip()[:80]!r}; correct or remove the line"
                     )
                 yield event
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no text in UTF-8; expected a JSON object a line") from None
+        raise ValueError(f"{path} is not UTF-8 text; expected one JSON object per line") from None
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def row_messages(found: Iterable[Event]) -> Iterator[bytes]:
-    """Row by row: one event a message, counts as integers."""
-    for event in found:
+def encode_rows(events: Iterable[Event]) -> Iterator[bytes]:
+    """Encode one event per message, with the counts as integers."""
+    for event in events:
         yield json.dumps(event).encode()
 
 
-def batch_messages(found: Iterable[Event], size: int) -> Iterator[bytes]:
-    """Batch by batch: a JSON array of up to `size` events a message, counts as strings."""
-    rest = iter(found)
-    while batch := list(islice(rest, size)):
+def encode_batches(events: Iterable[Event], size: int) -> Iterator[bytes]:
+    """Encode a JSON array of up to `size` events per message, with the counts as strings."""
+    remaining = iter(events)
+    while batch := list(islice(remaining, size)):
         rows = [
             event | {"Clicks": str(event["Clicks"]), "Impressions": str(event["Impressions"])}
             for event in batch
@@ -93,10 +107,10 @@ def batch_messages(found: Iterable[Event], size: int) -> Iterator[bytes]:
         yield json.dumps(rows).encode()
 
 
-def with_faults(messages: Iterable[bytes], share: float, seed: int) -> Iterator[bytes]:
-    """The messages, and among them about `share` as many that are no event; the same by `seed`."""
+def insert_bad_messages(messages: Iterable[bytes], bad_share: float, seed: int) -> Iterator[bytes]:
+    """Insert bad messages after about `bad_share` (0 to 1) of the messages. Same seed, same result."""
     random = Random(f"faults {seed}")
     for message in messages:
         yield message
-        if random.random() < share:
-            yield random.choice(FAULTS)
+        if random.random() < bad_share:
+            yield random.choice(BAD_MESSAGES)

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from include.contracts import ACCESS_LOG_DDL, HEARTBEAT, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
 from include.log_formats import (
     ALB,
-    ALB_BEGINS,
+    ALB_PREFIX,
     APACHE,
     END,
     EPOCH,
@@ -24,7 +24,7 @@ from include.log_formats import (
     ISO_TIME,
     JSON_HEADERS,
     JSON_NAMES,
-    JSON_NEEDS,
+    JSON_REQUIRED,
     MONTHS,
     REQUEST,
     SEPARATOR,
@@ -37,7 +37,7 @@ from include.log_formats import (
     compile_log_format,
     compile_w3c,
 )
-from spark_jobs.transforms.landed import is_landed, landed_rows, names_of
+from spark_jobs.transforms.landed import is_landed, list_column_names, select_landed_rows
 
 JSON_KEYS = sorted({key for keys in JSON_NAMES.values() for key in keys})
 JSON_DDL = ", ".join(f"`{key}` STRING" for key in JSON_KEYS)
@@ -47,13 +47,13 @@ REQUEST_DDL = f"{JSON_DDL}, headers STRUCT<" + ", ".join(
 ) + ">, tls STRUCT<version: STRING>"  # fmt: skip
 LINE_DDL = f"{JSON_DDL}, resp_headers STRUCT<`Content-Type`: ARRAY<STRING>>"
 
-# Which rows are lines, in what `arrivals_of` gives and in what is landed; the others are heartbeats.
-LINES = ("NOT is_heartbeat", f"NOT (log_format <=> '{HEARTBEAT}')")
+# Which rows are lines, in what `lines_with_arrival` gives and in what is landed; the others are heartbeats.
+LINE_CONDITIONS = ("NOT is_heartbeat", f"NOT (log_format <=> '{HEARTBEAT}')")
 
 
 # Where each of `lines` begins, counted in bytes from `first_byte`. To append to an array copies it, so
 # what would copy a message's 500 numbers for each of its lines is done by 25 lines, then within those.
-STARTS = """flatten(zip_with(
+BYTE_OFFSETS_SQL = """flatten(zip_with(
     transform(sequence(0, (size(lines) - 1) DIV 25), part -> slice(lines, part * 25 + 1, 25)),
     aggregate(
         transform(sequence(0, (size(lines) - 1) DIV 25), part -> aggregate(
@@ -65,7 +65,7 @@ STARTS = """flatten(zip_with(
         (found, line) -> array_append(found, element_at(found, -1) + octet_length(line) + 1)))))"""
 
 
-def kafka_lines(messages: DataFrame) -> DataFrame:
+def explode_kafka_lines(messages: DataFrame) -> DataFrame:
     """Kafka messages (key, value, topic, partition, offset) -> one row a line.
 
     Gives `line` (STRING, bytes as sent), `line_id`, `topic`, `partition`, `offset`, `file` (null).
@@ -73,11 +73,11 @@ def kafka_lines(messages: DataFrame) -> DataFrame:
     first line>`, and the lines before are counted in bytes, so it does not depend on how many lines
     a message carries. It is null when the key has another form. A heartbeat is no line.
     """
-    return _taken_apart(messages).where("NOT is_heartbeat").drop("is_heartbeat")
+    return split_messages(messages).where("NOT is_heartbeat").drop("is_heartbeat")
 
 
-def _taken_apart(messages: DataFrame, *others: str) -> DataFrame:
-    """As `kafka_lines`, with `is_heartbeat` and the columns `others`; a heartbeat has no `line`."""
+def split_messages(messages: DataFrame, *extra_columns: str) -> DataFrame:
+    """As `explode_kafka_lines`, with `is_heartbeat` and the columns `others`; a heartbeat has no `line`."""
     value = F.coalesce("value", F.lit(b""))
     text = value.cast("string")
     # Splitting goes through Java strings, which would turn bytes that are not UTF-8 into others, of
@@ -94,17 +94,15 @@ def _taken_apart(messages: DataFrame, *others: str) -> DataFrame:
             )
         )
     )
-    place = ["topic", "partition", "offset", "is_heartbeat", *others]
-    split_messages = messages.withColumn(
-        "is_heartbeat", F.coalesce(is_heartbeat, F.lit(False))
-    ).select(
+    place = ["topic", "partition", "offset", "is_heartbeat", *extra_columns]
+    numbered = messages.withColumn("is_heartbeat", F.coalesce(is_heartbeat, F.lit(False))).select(
         lines.alias("lines"),
         F.when(key.rlike(r"^.+:\d{1,18}$"), F.regexp_extract(key, r"^(.+):", 1)).alias("log_id"),
         F.substring_index(key, ":", -1).try_cast("bigint").alias("first_byte"),
         *place,
     )
-    starts = F.expr(STARTS)
-    return split_messages.select(
+    starts = F.expr(BYTE_OFFSETS_SQL)
+    return numbered.select(
         F.explode(F.arrays_zip(F.col("lines").alias("line"), starts.alias("start"))).alias("at"),
         "log_id",
         *place,
@@ -116,14 +114,14 @@ def _taken_apart(messages: DataFrame, *others: str) -> DataFrame:
     )
 
 
-def lines_of(rows: DataFrame, kind: str) -> DataFrame:
-    """What a source of this kind gives -> one row a line, the columns of `kafka_lines`.
+def explode_lines(rows: DataFrame, kind: str) -> DataFrame:
+    """What a source of this kind gives -> one row a line, the columns of `explode_kafka_lines`.
 
     Files (text, or the column `value` of the other formats), sockets and rate have no `line_id`.
     """
     if kind == "kafka":
-        return kafka_lines(rows)
-    value = made_up_line() if kind == "rate" else F.col("value")
+        return explode_kafka_lines(rows)
+    value = synthetic_line() if kind == "rate" else F.col("value")
     is_file = kind not in ("rate", "socket")
     return rows.select(
         value.alias("line"),
@@ -142,32 +140,32 @@ def is_directive() -> Column:
     return begins & F.coalesce(F.col("file").rlike(W3C_FILE), F.lit(False))
 
 
-def arrivals_of(rows: DataFrame, kind: str) -> DataFrame:
-    """As `lines_of`, with when each `arrived` and `is_heartbeat`: Kafka's heartbeats have no line.
+def lines_with_arrival(rows: DataFrame, kind: str) -> DataFrame:
+    """As `explode_lines`, with when each `arrived` and `is_heartbeat`: Kafka's heartbeats have no line.
 
     Kafka says when a message was sent, so a topic that is landed again gives the same rows; of a
     file it is the time of the batch. Rows that were landed before stay as they are.
     """
     if is_landed(rows, ACCESS_LOG_DDL):
         is_heartbeat = F.col("log_format").eqNullSafe(F.lit(HEARTBEAT))
-        return landed_rows(rows, ACCESS_LOG_DDL).withColumn("is_heartbeat", is_heartbeat)
+        return select_landed_rows(rows, ACCESS_LOG_DDL).withColumn("is_heartbeat", is_heartbeat)
     if kind == "kafka":
         # A message without a time has -1 milliseconds.
         sent = F.when(F.unix_millis("timestamp") >= 0, F.col("timestamp"))
-        return _taken_apart(rows.withColumn("arrived", sent), "arrived")
-    lines = lines_of(rows, kind).withColumn("arrived", F.current_timestamp())
+        return split_messages(rows.withColumn("arrived", sent), "arrived")
+    lines = explode_lines(rows, kind).withColumn("arrived", F.current_timestamp())
     return lines.withColumn("is_heartbeat", F.lit(False))
 
 
-def messages_of(rows: DataFrame, kind: str) -> DataFrame:
+def select_messages(rows: DataFrame, kind: str) -> DataFrame:
     """What a source of this kind gives -> `key` and `value`, as Kafka's; others have no key."""
     if kind == "kafka":
         return rows.select("key", "value")
-    value = made_up_line() if kind == "rate" else F.col("value")
+    value = synthetic_line() if kind == "rate" else F.col("value")
     return rows.select(F.lit(None).cast("binary").alias("key"), value.alias("value"))
 
 
-def made_up_line() -> Column:
+def synthetic_line() -> Column:
     """A line in combined format for a row of Spark's rate source; every tenth is an error."""
     statuses = F.array(*[F.lit(s) for s in (200, 200, 200, 200, 200, 200, 304, 404, 200, 500)])
     n, time = F.col("value"), F.date_format("timestamp", "dd/MMM/yyyy:HH:mm:ss Z")
@@ -214,20 +212,20 @@ def with_fields(lines: DataFrame, log_format: str, w3c: Mapping[str, str]) -> Da
         .otherwise(F.col("text")),
     )  # fmt: skip
     if log_format:
-        with_text = with_text.transform(_with_field_of, compile_log_format(log_format))
+        with_text = with_text.transform(_with_format_fields, compile_log_format(log_format))
     else:
         with_text = with_text.transform(_with_plain_field)
-    with_text = with_text.transform(_with_field_of, APACHE)  # of what was not found yet
+    with_text = with_text.transform(_with_format_fields, APACHE)  # of what was not found yet
     text = F.col("text")
     others = F.when(F.startswith(text, F.lit("{")), F.expr(_json_fields())).when(
-        text.rlike(ALB_BEGINS), fields_of(text, ALB)
+        text.rlike(ALB_PREFIX), extract_fields(text, ALB)
     )
     found = with_text.withColumn("field", F.coalesce("field", others))
     if not w3c:
         return found
     by_file = reduce(
         lambda chain, each: chain.when(
-            F.contains("file", F.lit(f".{each[0]}.")), fields_of(text, compile_w3c(each[1]))
+            F.contains("file", F.lit(f".{each[0]}.")), extract_fields(text, compile_w3c(each[1]))
         ),
         w3c.items(), F.when(F.lit(False), F.array().cast("array<string>")),
     )  # fmt: skip
@@ -376,7 +374,7 @@ def only_server_errors(messages: DataFrame, log_format: str = "") -> DataFrame:
     line goes; of one with them the key stays, which is the place of its first line.
     """
     apache = rf'\S+ \S+ .*? \[{TIME}\] "{REQUEST}" 5\d\d (?:\d+|-)(?:\s|$)'
-    alb = rf"{ALB_BEGINS.removeprefix('^')}(?:\S++ ){{7}}5\d\d "
+    alb = rf"{ALB_PREFIX.removeprefix('^')}(?:\S++ ){{7}}5\d\d "
     lines = F.split(F.col("value").cast("string"), "\n")
     own = compile_log_format(log_format) if log_format else None
 
@@ -386,7 +384,7 @@ def only_server_errors(messages: DataFrame, log_format: str = "") -> DataFrame:
         ).otherwise(F.rlike(line, F.lit(rf"(?s)^(?:{apache}|{alb})")))
         if own is None:
             return known
-        status = F.get(fields_of(line, own), FIELDS.index("status"))
+        status = F.get(extract_fields(line, own), FIELDS.index("status"))
         return F.coalesce(status.rlike(r"^5\d\d$"), known)
 
     errors = F.filter(lines, is_error)
@@ -413,9 +411,9 @@ def with_heartbeat(rows: DataFrame) -> DataFrame:
     )
 
 
-def landed_lines(
+def select_landed_lines(
     lines: DataFrame, time_zone: str, log_format: str = "", w3c: Mapping[str, str] | None = None,
-    future_hours: int = 24, keep: tuple[str, ...] = (),
+    future_hours: int = 24, extra_columns: tuple[str, ...] = (),
 ) -> DataFrame:  # fmt: skip
     """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
 
@@ -428,23 +426,23 @@ def landed_lines(
         if "is_heartbeat" in parsed.columns:
             parsed = with_heartbeat(parsed)
     parsed = parsed.transform(with_event_date, time_zone)
-    return parsed.select(*keep, *names_of(ACCESS_LOG_DDL))
+    return parsed.select(*extra_columns, *list_column_names(ACCESS_LOG_DDL))
 
 
-def requests_of(
+def parse_requests(
     rows: DataFrame, kind: str, log_format: str = "", w3c: Mapping[str, str] | None = None
 ) -> DataFrame:  # fmt: skip
     """What a source of this kind gives, or landed rows -> the requests that can be read."""
     if is_landed(rows, ACCESS_LOG_DDL):
-        found = landed_rows(rows, ACCESS_LOG_DDL).where(LINES[1])
+        found = select_landed_rows(rows, ACCESS_LOG_DDL).where(LINE_CONDITIONS[1])
     else:
-        found = parse_lines(lines_of(rows, kind), log_format, w3c)
+        found = parse_lines(explode_lines(rows, kind), log_format, w3c)
     return found.where("bad_reason IS NULL")
 
 
-def _with_field_of(lines: DataFrame, one: Format) -> DataFrame:
+def _with_format_fields(lines: DataFrame, line_format: Format) -> DataFrame:
     """Add `field`, the FIELDS of the lines that fit; keep it where it is there already."""
-    found = F.split(F.regexp_replace("text", one.pattern, one.template), SEPARATOR)
+    found = F.split(F.regexp_replace("text", line_format.pattern, line_format.template), SEPARATOR)
     if "field" in lines.columns:
         found = F.when(F.col("field").isNull(), found).otherwise(F.col("field"))
     # Two steps, or Spark would make the array twice.
@@ -491,9 +489,9 @@ def _with_plain_field(lines: DataFrame) -> DataFrame:
     return lines.drop(*steps)
 
 
-def fields_of(text: Column, one: Format) -> Column:
+def extract_fields(text: Column, line_format: Format) -> Column:
     """The FIELDS of a line; null if it is not in this format."""
-    found = F.split(F.regexp_replace(text, one.pattern, one.template), SEPARATOR)
+    found = F.split(F.regexp_replace(text, line_format.pattern, line_format.template), SEPARATOR)
     # In an array, so that Spark makes it once.
     return F.get(
         F.transform(F.array(found), lambda made: F.when(F.size(made) == len(FIELDS), made)), 0
@@ -562,7 +560,7 @@ def _fields_of_json() -> str:
 
     unknown = f"array_repeat('', {len(TIME_FIELDS)})"
     fields = f"concat({texts(FIELDS[:first])}, CASE {pieces} ELSE {unknown} END, {texts(FIELDS[after:])})"
-    needed = " AND ".join(f"value.`{name}` IS NOT NULL" for name in JSON_NEEDS)
+    needed = " AND ".join(f"value.`{name}` IS NOT NULL" for name in JSON_REQUIRED)
     return f"IF({needed}, {fields}, NULL)"
 
 

@@ -1,6 +1,6 @@
 """What a summary needs to know of each landed line, looked at once. Pure DataFrame -> DataFrame.
 
-Spark looks at the lines, wherever they lie; `spark_jobs/counting` counts what is written here.
+Spark looks at the lines, wherever they lie; `include/summary` counts what is written here.
 """
 
 from pyspark.sql import Column, DataFrame
@@ -10,12 +10,12 @@ from include.contracts import HEARTBEAT
 
 # What makes two good rows with one line_id the same line. The id alone could be shared by two logs
 # that begin with the same line.
-CONTENT = ["host", "user", "timestamp", "method", "endpoint", "query", "protocol", "status",
+DEDUP_COLUMNS = ["host", "user", "timestamp", "method", "endpoint", "query", "protocol", "status",
            "content_size", "referrer", "user_agent"]  # fmt: skip
-SAMPLE = 300  # characters that are shown of a bad line
+SAMPLE_CHARACTERS = 300  # characters that are shown of a bad line
 
 
-def days_of(landed: DataFrame, days: list[str]) -> DataFrame:
+def filter_days(landed: DataFrame, days: list[str]) -> DataFrame:
     return landed.where(F.col("event_date").isin([F.lit(day).cast("date") for day in days]))
 
 
@@ -29,38 +29,40 @@ def only_lines(landed: DataFrame) -> DataFrame:
     return landed.where(~is_heartbeat())
 
 
-def lines_to_count(landed: DataFrame, time_zone: str, wanted: Column | None = None) -> DataFrame:
+def select_counted_columns(
+    landed: DataFrame, time_zone: str, wanted: Column | None = None
+) -> DataFrame:
     """Landed rows -> what is counted of each: its fields, and what they say.
 
-    `micros` since 1970 (UTC) and `hour` ("00" to "23" in `time_zone`); `pair`, a hash of address and
+    `micros` since 1970 (UTC) and `hour` ("00" to "23" in `time_zone`); `visitor_id`, a hash of address and
     user agent; `target`, path and query as one text with `%41` as "A" (as GoAccess shows requests);
-    `wanted`, whether a filter lets it through. For lines with a line_id `once` and `once_too`, two hashes
-    of the line, are alike for lines that came again. A bad line has a `sample`.
+    `wanted`, whether a filter lets it through. For lines with a line_id `dedup_hash` and `dedup_hash_2`, two
+    hashes of the line, are equal for duplicates. A bad line has a `sample`.
 
     No more than that: what Spark does only a million times its compilers have hardly begun with.
     """
     is_bad = F.col("bad_reason").isNotNull()
     hour = F.hour(F.from_utc_timestamp("timestamp", F.lit(time_zone))).cast("string")
     target = F.concat("endpoint", F.coalesce(F.concat(F.lit("?"), "query"), F.lit("")))
-    line = ["line_id", *CONTENT]
+    line = ["line_id", *DEDUP_COLUMNS]
     identified = F.col("line_id").isNotNull()
-    return landed.withColumn("target", F.trim(decoded(target))).select(
+    return landed.withColumn("target", F.trim(decode_percent(target))).select(
         "event_date", F.unix_micros("timestamp").alias("micros"), F.lpad(hour, 2, "0").alias("hour"),
-        F.xxhash64("host", F.coalesce("user_agent", F.lit(""))).alias("pair"),
+        F.xxhash64("host", F.coalesce("user_agent", F.lit(""))).alias("visitor_id"),
         "host", F.col("user").alias("remote_user"), "method", "endpoint", "query", "protocol", "status",
         F.coalesce("content_size", F.lit(0)).alias("bytes"), "referrer", "user_agent", "vhost",
         "seconds_taken", "log_format", "cache_status", "mime_type", "tls_version",
         "target",
         (F.lit(True) if wanted is None else wanted).alias("wanted"),
-        F.when(identified, F.xxhash64(*line)).alias("once"),
-        F.when(identified, F.hash(*line)).alias("once_too"),
-        "topic", F.col("partition").alias("place"), F.col("offset").alias("place_offset"), "file",
+        F.when(identified, F.xxhash64(*line)).alias("dedup_hash"),
+        F.when(identified, F.hash(*line)).alias("dedup_hash_2"),
+        "topic", F.col("partition").alias("kafka_partition"), F.col("offset").alias("kafka_offset"), "file",
         is_heartbeat().alias("is_heartbeat"), "bad_reason",
-        F.when(is_bad, F.substring("raw", 1, SAMPLE)).alias("sample"),
+        F.when(is_bad, F.substring("raw", 1, SAMPLE_CHARACTERS)).alias("sample"),
     )  # fmt: skip
 
 
-def decoded(text: Column) -> Column:
+def decode_percent(text: Column) -> Column:
     """`%41` as "A", once; what is no such code stays, and so does a plus."""
     escaped = F.regexp_replace(
         F.replace(text, F.lit("+"), F.lit("%2B")), "%(?![0-9A-Fa-f]{2})", "%25"

@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from include.contracts import CLICKSTREAM_DDL, MAX_RAW_CHARACTERS
-from spark_jobs.transforms.landed import is_landed, landed_rows, names_of
+from spark_jobs.transforms.landed import is_landed, list_column_names, select_landed_rows
 
 # The course's own schemas, with the optional fields.
 ROW_DDL = "Clicks INT, Impressions INT, ts TIMESTAMP, event_id STRING, campaign STRING"
@@ -14,25 +14,33 @@ BATCH_DDL = (
     "campaign: STRING>>"
 )
 # Of csv, json, orc and parquet files.
-COLUMNS = "Clicks STRING, Impressions STRING, ts STRING, event_id STRING, campaign STRING"
-NAMES = names_of(COLUMNS)
+FILE_DDL = "Clicks STRING, Impressions STRING, ts STRING, event_id STRING, campaign STRING"
+COLUMN_NAMES = list_column_names(FILE_DDL)
 SHAPES = ("rows", "batches")
 # Part of a message -> what it should be; `misfit` says by these names what it is.
-EXPECTED = {
-    "the message": "a JSON object", "Clicks": "INT", "Impressions": "INT", "ts": "TIMESTAMP",
-}  # fmt: skip
+EXPECTED_TYPES = {
+    "the message": "a JSON object",
+    "Clicks": "INT",
+    "Impressions": "INT",
+    "ts": "TIMESTAMP",
+}
 JSON_KINDS = {
-    "OBJECT": "an object", "ARRAY": "an array", "STRING": "a string", "BIGINT": "too large a number",
-    "DECIMAL": "a number with a fraction", "DOUBLE": "a number with a fraction",
-    "BOOLEAN": "true or false", "VOID": "null",
-}  # fmt: skip
-MISFIT = f"STRUCT<{', '.join(f'`{name}`: STRING' for name in EXPECTED)}>"
-SAMPLE = 201  # characters; one more than is shown
+    "OBJECT": "an object",
+    "ARRAY": "an array",
+    "STRING": "a string",
+    "BIGINT": "too large a number",
+    "DECIMAL": "a number with a fraction",
+    "DOUBLE": "a number with a fraction",
+    "BOOLEAN": "true or false",
+    "VOID": "null",
+}
+MISFIT = f"STRUCT<{', '.join(f'`{name}`: STRING' for name in EXPECTED_TYPES)}>"
+SAMPLE_CHARACTERS = 201  # characters; one more than is shown
 # from_json reads the first of two documents in a message and says nothing of the second.
 TEXT = r'"(?:[^"\\]++|\\.)*+"'
 ONE_OBJECT = rf'(?s)^\s*+\{{(?:[^{{}}"]++|{TEXT})*+\}}\s*+$'
 ONE_ARRAY = rf'(?s)^\s*+\[(?:[^\[\]"]++|{TEXT})*+\]\s*+$'
-TOLERANCE = "1 hour"
+FUTURE_TOLERANCE = "1 hour"
 
 
 def parse_clicks(rows: DataFrame, kind: str, shape: str) -> DataFrame:
@@ -44,13 +52,13 @@ def parse_clicks(rows: DataFrame, kind: str, shape: str) -> DataFrame:
     `shape`, one of SHAPES, is of messages: kafka, text and socket. Landed rows stay as they are.
     """
     if is_landed(rows, CLICKSTREAM_DDL):
-        return landed_rows(rows, CLICKSTREAM_DDL).drop("event_date").select("*", _fits())
+        return select_landed_rows(rows, CLICKSTREAM_DDL).drop("event_date").select("*", _fits())
     if kind in ("kafka", "text", "socket"):
         take = parse_rows if shape == "rows" else parse_batches
-        return take(_placed(rows, kind))
+        return take(_with_lineage(rows, kind))
     if kind == "rate":
-        return from_rate(rows)
-    return from_columns(_placed(rows, kind))
+        return parse_rate_rows(rows)
+    return parse_columns(_with_lineage(rows, kind))
 
 
 def parse_rows(messages: DataFrame) -> DataFrame:
@@ -62,7 +70,7 @@ def parse_rows(messages: DataFrame) -> DataFrame:
     json = F.try_parse_json("text")
     kinds = {
         name: _json_kind(F.try_variant_get(json, f"$.{name}", "variant"), "missing")
-        for name in NAMES[:3]
+        for name in COLUMN_NAMES[:3]
     }
     return _checked(found, kinds, F.when(~F.col("text").rlike(ONE_OBJECT), _message_kind(json)))
 
@@ -85,69 +93,74 @@ def parse_batches(messages: DataFrame) -> DataFrame:
     event = F.struct(
         each["Clicks"].try_cast("int").alias("Clicks"),
         each["Impressions"].try_cast("int").alias("Impressions"),
-        each["ts"].alias("ts"), each["event_id"].alias("event_id"),
+        each["ts"].alias("ts"),
+        each["event_id"].alias("event_id"),
         each["campaign"].alias("campaign"),
-    )  # fmt: skip
+    )
     raw = F.when(F.col("is_array"), F.to_json("each")).otherwise(text)
     is_array = F.col("is_array")
     shown = events.select("*", event.alias("event"), raw.alias("text"))
-    kinds = _text_kinds({name: F.col("each")[name] for name in NAMES[:3]})
+    kinds = _text_kinds({name: F.col("each")[name] for name in COLUMN_NAMES[:3]})
     return _checked(shown, kinds, F.when(~is_array, _message_kind(F.try_parse_json("text"))))
 
 
-def from_columns(rows: DataFrame) -> DataFrame:
+def parse_columns(rows: DataFrame) -> DataFrame:
     """Rows of files with the columns of an event; counts as numbers or text, `ts` as an instant, as
     seconds since 1970, or as text in ISO format."""
-    given = {name: F.col(name) if name in rows.columns else F.lit(None) for name in NAMES}
+    given = {name: F.col(name) if name in rows.columns else F.lit(None) for name in COLUMN_NAMES}
     text = {name: column.cast("string") for name, column in given.items()}
     is_instant = dict(rows.dtypes).get("ts") == "timestamp"
     event = F.struct(
         text["Clicks"].try_cast("int").alias("Clicks"),
         text["Impressions"].try_cast("int").alias("Impressions"),
         (given["ts"] if is_instant else _instant(text["ts"])).alias("ts"),
-        text["event_id"].alias("event_id"), text["campaign"].alias("campaign"),
-    )  # fmt: skip
-    raw = F.to_json(F.struct(*[text[name].alias(name) for name in NAMES]))
+        text["event_id"].alias("event_id"),
+        text["campaign"].alias("campaign"),
+    )
+    raw = F.to_json(F.struct(*[text[name].alias(name) for name in COLUMN_NAMES]))
     if "_corrupt_record" in rows.columns:
         raw = F.coalesce("_corrupt_record", raw)
     return _checked(rows.select("*", event.alias("event"), raw.alias("text")), _text_kinds(text))
 
 
-def from_rate(rows: DataFrame) -> DataFrame:
+def parse_rate_rows(rows: DataFrame) -> DataFrame:
     """Events of Spark's clock: as many impressions as the last digit of `value` says."""
     event = F.struct(
         (F.col("value") % 3).cast("int").alias("Clicks"),
         (F.col("value") % 10).cast("int").alias("Impressions"),
-        F.col("timestamp").alias("ts"), F.lit(None).cast("string").alias("event_id"),
+        F.col("timestamp").alias("ts"),
+        F.lit(None).cast("string").alias("event_id"),
         F.concat(F.lit("campaign-"), (F.col("value") % 3).cast("string")).alias("campaign"),
-    )  # fmt: skip
+    )
     return _checked(
         rows.select(
-            event.alias("event"), F.lit(None).cast("string").alias("text"),
-            F.col("timestamp").alias("received"), *_nowhere(),
+            event.alias("event"),
+            F.lit(None).cast("string").alias("text"),
+            F.col("timestamp").alias("received"),
+            *_null_lineage(),
         ),
         {},
-    )  # fmt: skip
+    )
 
 
-def landed_clicks(events: DataFrame, time_zone: str) -> DataFrame:
+def select_landed_clicks(events: DataFrame, time_zone: str) -> DataFrame:
     """Events -> what is landed, the columns of `include.contracts.CLICKSTREAM_DDL`.
 
     `event_date` is the day of `ts` in `time_zone`; a bad event belongs to no day.
     """
     day = F.to_date(F.from_utc_timestamp("ts", F.lit(time_zone)))
     dated = events.withColumn("event_date", F.when(F.col("bad_reason").isNull(), day))
-    return dated.select(*names_of(CLICKSTREAM_DDL))
+    return dated.select(*list_column_names(CLICKSTREAM_DDL))
 
 
-def without_repeats(events: DataFrame) -> DataFrame:
+def drop_duplicates(events: DataFrame) -> DataFrame:
     """Each `event_id` once; what has none is counted as sent, there is nothing to tell it by."""
     own = F.coalesce("event_id", F.monotonically_increasing_id().cast("string"))
     keyed = events.select("*", F.col("event_id").isNull().alias("no_id"), own.alias("own"))
     return keyed.dropDuplicates(["no_id", "own"]).drop("no_id", "own")
 
 
-def count_good(events: DataFrame) -> DataFrame:
+def count_good_and_bad(events: DataFrame) -> DataFrame:
     """Count as observed metrics `events` the good ones, the bad, and those from the far future."""
     future = F.col("bad_reason").eqNullSafe("far_future")
     return events.observe(
@@ -161,10 +174,10 @@ def count_good(events: DataFrame) -> DataFrame:
 def count_misfits(events: DataFrame) -> DataFrame:
     """Observe as `misfits`, by the names of EXPECTED: how many do not fit, what they are; a sample."""
     metrics = []
-    for part in EXPECTED:
+    for part in EXPECTED_TYPES:
         kind = F.col("misfit")[part]
         metrics += [F.count(kind).alias(part), F.collect_set(kind).alias(f"{part}_kinds")]
-    raw = F.when(F.col("misfit").isNotNull(), F.substring("raw", 1, SAMPLE))
+    raw = F.when(F.col("misfit").isNotNull(), F.substring("raw", 1, SAMPLE_CHARACTERS))
     return events.observe("misfits", *metrics, F.min(raw).alias("sample"))
 
 
@@ -204,7 +217,7 @@ def _checked(
     event = F.col("event")
     counts = (event["Clicks"] >= 0) & (event["Impressions"] >= 0)
     is_event = F.coalesce(counts & (event["ts"] >= F.timestamp_seconds(F.lit(0))), F.lit(False))
-    latest = F.coalesce("received", F.current_timestamp()) + F.expr(f"INTERVAL {TOLERANCE}")
+    latest = F.coalesce("received", F.current_timestamp()) + F.expr(f"INTERVAL {FUTURE_TOLERANCE}")
     reason = F.when(~is_event, "no_event").when(event["ts"] > latest, "far_future")
     message_kind = F.lit(None).cast("string") if message_kind is None else message_kind
     fields = {
@@ -218,18 +231,19 @@ def _checked(
         name: F.when(message_kind.isNull(), kind) for name, kind in fields.items()
     }
     empty = F.lit(None).cast("string")
-    struct = F.struct(*[parts.get(name, empty).alias(name) for name in EXPECTED])
+    struct = F.struct(*[parts.get(name, empty).alias(name) for name in EXPECTED_TYPES])
     misfit = F.when(~is_event, struct)
     return rows.select(
-        "event.*", reason.alias("bad_reason"), *_PLACE, "text", misfit.alias("misfit")
+        "event.*", reason.alias("bad_reason"), *_LINEAGE, "text", misfit.alias("misfit")
     ).select(
-        *NAMES,
+        *COLUMN_NAMES,
         "bad_reason",
-        F.when(F.col("bad_reason").isNotNull(), F.substring("text", 1, MAX_RAW_CHARACTERS))
-        .alias("raw"),
-        *_PLACE,
+        F.when(F.col("bad_reason").isNotNull(), F.substring("text", 1, MAX_RAW_CHARACTERS)).alias(
+            "raw"
+        ),
+        *_LINEAGE,
         "misfit",
-    )  # fmt: skip
+    )
 
 
 def _fits() -> Column:
@@ -255,35 +269,40 @@ def _message_kind(json: Column) -> Column:
 def _text_kinds(texts: dict[str, Column]) -> dict[str, Column]:
     """What a field is that is null, where fields are texts."""
     return {
-        name: F.when(texts[name].isNull(), "missing, or no time" if name == "ts" else "missing")
-        .otherwise("no time" if name == "ts" else "no whole number")
-        for name in NAMES[:3]
-    }  # fmt: skip
+        name: F.when(
+            texts[name].isNull(), "missing, or no time" if name == "ts" else "missing"
+        ).otherwise("no time" if name == "ts" else "no whole number")
+        for name in COLUMN_NAMES[:3]
+    }
 
 
-_PLACE = ("topic", "partition", "offset", "file")
+_LINEAGE = ("topic", "partition", "offset", "file")
 
 
-def _placed(rows: DataFrame, kind: str) -> DataFrame:
+def _with_lineage(rows: DataFrame, kind: str) -> DataFrame:
     """Add where each row came from, and when it was received if that is known.
 
     Columns of the same names that the rows have are not kept.
     """
     if kind == "kafka":
         return rows.select(
-            "value", "topic", "partition", "offset", F.lit(None).cast("string").alias("file"),
+            "value",
+            "topic",
+            "partition",
+            "offset",
+            F.lit(None).cast("string").alias("file"),
             F.col("timestamp").alias("received"),
-        )  # fmt: skip
+        )
     never = F.lit(None).cast("timestamp").alias("received")
     if kind == "socket":
-        return rows.select("*", *_nowhere(), never)
-    *place, _ = _nowhere()
-    own = [name for name in rows.columns if name not in (*_PLACE, "received")]
+        return rows.select("*", *_null_lineage(), never)
+    *place, _ = _null_lineage()
+    own = [name for name in rows.columns if name not in (*_LINEAGE, "received")]
     return rows.select(*own, *place, F.col("_metadata.file_path").alias("file"), never)
 
 
-def _nowhere() -> list[Column]:
-    types = dict(zip(_PLACE, ("string", "int", "bigint", "string"), strict=True))
+def _null_lineage() -> list[Column]:
+    types = dict(zip(_LINEAGE, ("string", "int", "bigint", "string"), strict=True))
     return [F.lit(None).cast(kind).alias(name) for name, kind in types.items()]
 
 

@@ -4,17 +4,17 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 
-def names_of(ddl: str) -> list[str]:
+def list_column_names(ddl: str) -> list[str]:
     """The names of the columns of a DDL whose types have no commas."""
     return [column.split()[0] for column in ddl.split(",")]
 
 
 def is_landed(rows: DataFrame, ddl: str) -> bool:
     """Whether `rows` have the columns of the landing `ddl`, as `streams.read` gives them then."""
-    return set(rows.columns) == set(names_of(ddl))
+    return set(rows.columns) == set(list_column_names(ddl))
 
 
-def landed_rows(rows: DataFrame, ddl: str) -> DataFrame:
+def select_landed_rows(rows: DataFrame, ddl: str) -> DataFrame:
     """The columns of `ddl`; `file` is the landed file, by which a batch is counted after a crash."""
     file = F.col("_metadata.file_path").alias("file")
-    return rows.select(*[file if name == "file" else name for name in names_of(ddl)])
+    return rows.select(*[file if name == "file" else name for name in list_column_names(ddl)])

@@ -15,7 +15,7 @@ SEPARATOR = "\u0001"
 ALL = "*"
 # Level -> the octets of an IPv4 address and the groups of 16 bits of an IPv6 address that stay.
 # GoAccess hides 8, 16, 24 bits of the first, and 64, 80, 96 of the second.
-STAY = {1: (3, 4), 2: (2, 3), 3: (1, 2)}
+UNMASKED_PARTS = {1: (3, 4), 2: (2, 3), 3: (1, 2)}
 
 # Taken wherever they stand: of a line that could not be read, rather too much goes than too little.
 IPV4 = r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.\d+"
@@ -32,7 +32,7 @@ FIRST_LABEL = (
 )
 
 
-def private(rows: DataFrame, level: int, names: Sequence[str]) -> DataFrame:
+def anonymise_rows(rows: DataFrame, level: int, names: Sequence[str]) -> DataFrame:
     """Landed rows with addresses masked and the parameters of `names` (or `*`) taken out.
 
     Level 0 and no names leave the rows, and how they are computed, as they are.
@@ -40,11 +40,11 @@ def private(rows: DataFrame, level: int, names: Sequence[str]) -> DataFrame:
     if level:
         rows = rows.transform(with_masked_addresses, level)
     if names:
-        rows = rows.transform(without_parameters, names)
+        rows = rows.transform(drop_query_parameters, names)
     return rows
 
 
-def query_names(text: str) -> list[str]:
+def parse_query_names(text: str) -> list[str]:
     """`token,email` -> its names, for argparse; nothing: none."""
     names = text.split(",") if text else []
     if not all(re.fullmatch(r"[^\s=&;?#]+", name) for name in names):
@@ -59,22 +59,25 @@ def with_masked_addresses(rows: DataFrame, level: int) -> DataFrame:
 
     A list of addresses that a proxy has written ends up partly in `user`.
     """
-    return rows.withColumns({
-        "host": F.regexp_replace(masked(F.col("host"), level), FIRST_LABEL, "*"),
-        "user": masked(F.col("user"), level),
-        "raw": masked(F.col("raw"), level),
-    })  # fmt: skip
+    return rows.withColumns(
+        {
+            "host": F.regexp_replace(mask_addresses(F.col("host"), level), FIRST_LABEL, "*"),
+            "user": mask_addresses(F.col("user"), level),
+            "raw": mask_addresses(F.col("raw"), level),
+        }
+    )
 
 
-def masked(text: Column, level: int) -> Column:
+def mask_addresses(text: Column, level: int) -> Column:
     """The text with the last bits of each address in it zero; IPv6 in its shortest form, no zone."""
-    octets, groups = STAY[level]
+    octets, groups = UNMASKED_PARTS[level]
     # Every second piece is an IPv6 address. Each step is a transform of its own: what a lambda is
     # given is computed once.
     marked = F.regexp_replace(
         F.replace(text, F.lit(SEPARATOR), F.lit("\ufffd")),
-        f"({IPV6})(?:{ZONE})?", f"{SEPARATOR}$1{SEPARATOR}",
-    )  # fmt: skip
+        f"({IPV6})(?:{ZONE})?",
+        f"{SEPARATOR}$1{SEPARATOR}",
+    )
     pieces = F.transform(
         F.split(marked, SEPARATOR),
         lambda piece, n: F.when(n % 2 == 0, F.array(piece)).otherwise(_groups(piece)),
@@ -90,9 +93,7 @@ def masked(text: Column, level: int) -> Column:
 def _groups(address: Column) -> Column:
     """An IPv6 address as written -> its eight groups, lower-case hex without leading zeros."""
     # Its dotted end as two groups: a.b.c.d -> (256a + b):(256c + d)
-    pairs = [
-        F.lower(F.hex(_octet(address, n) * 256 + _octet(address, n + 1))) for n in (1, 3)
-    ]  # fmt: skip
+    pairs = [F.lower(F.hex(_octet(address, n) * 256 + _octet(address, n + 1))) for n in (1, 3)]
     colons = F.when(
         F.contains(address, F.lit(".")),
         F.concat(F.regexp_replace(address, rf"{_V4}$", ""), pairs[0], F.lit(":"), pairs[1]),
@@ -120,8 +121,11 @@ def _masked(groups: Column, stay: int) -> Column:
     high, low = (F.conv(F.try_element_at(groups, F.lit(n)), 16, 10).cast("int") for n in (7, 8))
     dotted = F.format_string(
         "::ffff:%d.%d.%d.%d",
-        F.floor(high / 256), F.pmod(high, F.lit(256)), F.floor(low / 256), F.pmod(low, F.lit(256)),
-    )  # fmt: skip
+        F.floor(high / 256),
+        F.pmod(high, F.lit(256)),
+        F.floor(low / 256),
+        F.pmod(low, F.lit(256)),
+    )
     is_ipv4 = F.array_join(F.slice(groups, 1, 6), ":") == "0:0:0:0:0:ffff"
     # What is hidden is the longest run of zeros, and the zeros before it belong to it.
     first = F.array_join(F.slice(groups, 1, stay), ":")
@@ -134,21 +138,25 @@ def _octet(address: Column, n: int) -> Column:
     return F.regexp_extract(address, r"(\d+)\.(\d+)\.(\d+)\.(\d+)$", n).try_cast("int")
 
 
-def without_parameters(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+def drop_query_parameters(rows: DataFrame, names: Sequence[str]) -> DataFrame:
     """Take the parameters of `names` out of `query`, `referrer` and `raw`; `*` is all of them."""
     if ALL in names:
-        return rows.withColumns({
-            "query": F.lit(None).cast("string"),
-            "referrer": F.regexp_replace("referrer", r"(?s)\?.*", ""),
-            "raw": F.regexp_replace("raw", r'\?(?:[^\s"\\]++|\\.)*+', ""),
-        })  # fmt: skip
+        return rows.withColumns(
+            {
+                "query": F.lit(None).cast("string"),
+                "referrer": F.regexp_replace("referrer", r"(?s)\?.*", ""),
+                "raw": F.regexp_replace("raw", r'\?(?:[^\s"\\]++|\\.)*+', ""),
+            }
+        )
     query = F.substring(_without(F.concat(F.lit("?"), "query"), names, "?&;", "[^&;]"), 2, 1 << 30)
-    return rows.withColumns({
-        "query": F.when((query != "") | (F.col("query") == ""), query),
-        "referrer": _without(F.col("referrer"), names, "?&;", "[^&;#]"),
-        # In a line that could not be read, a query may stand in quotes or by itself.
-        "raw": _without(F.col("raw"), names, r'?&;"\s', r'(?:[^&;#\s"\\]++|\\.)'),
-    })  # fmt: skip
+    return rows.withColumns(
+        {
+            "query": F.when((query != "") | (F.col("query") == ""), query),
+            "referrer": _without(F.col("referrer"), names, "?&;", "[^&;#]"),
+            # In a line that could not be read, a query may stand in quotes or by itself.
+            "raw": _without(F.col("raw"), names, r'?&;"\s', r'(?:[^&;#\s"\\]++|\\.)'),
+        }
+    )
 
 
 def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> Column:
@@ -169,9 +177,10 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
             # What a question mark led has its next parameter led by it.
             F.regexp_replace(
                 F.regexp_replace(piece, rf"(?s)^([{begins}]){of_value}*+", f"$1{SEPARATOR}"),
-                f"^[&;]{SEPARATOR}", "",
+                f"^[&;]{SEPARATOR}",
+                "",
             ),
-        ).otherwise(piece)  # fmt: skip
+        ).otherwise(piece)
 
     clean = F.replace(text, F.lit(SEPARATOR), F.lit("\ufffd"))
     # A quote after a backslash is a part of the value.

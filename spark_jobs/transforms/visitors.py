@@ -1,22 +1,15 @@
 """Pages and visits of those who came, as a stream sees them. Pure DataFrame -> DataFrame.
 
-A visitor is an address, a user agent and a day (`pair` is a hash of the first two). What a day's
-summary counts of them is in `spark_jobs/counting/visitors.py`.
+A visitor is an address, a user agent and a day (`visitor_id` is a hash of the first two). What a day's
+summary counts of them is in `include/summary/visitors.py`.
 """
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-VISITOR = ("event_date", "pair")
-VISIT_MINUTES = 30  # without a page, after which a visitor's next page begins another visit
-# What is fetched for a page rather than read as one: the suffixes of GoAccess's configuration file
-# (goaccess.conf, static-file), as far as they are no pages.
-STATIC_SUFFIXES = (
-    "css", "js", "map", "jpg", "jpeg", "png", "gif", "ico", "svg", "webp", "avif", "bmp", "tif",
-    "tiff", "woff", "woff2", "ttf", "otf", "eot", "pdf", "csv", "txt", "doc", "docx", "xls", "xlsx",
-    "ppt", "pptx", "zip", "gz", "tgz", "tar", "rar", "xz", "bz2", "zst", "iso", "exe", "dmg", "mp3",
-    "mp4", "mpg", "mpeg", "avi", "flv", "swf", "webm", "ogg",
-)  # fmt: skip
+from include.summary.visitors import STATIC_SUFFIXES, VISIT_MINUTES
+
+VISITOR_KEY = ("event_date", "visitor_id")
 
 
 def is_static(path: Column) -> Column:
@@ -35,23 +28,29 @@ def is_page() -> Column:
     return answered & read & F.col("endpoint").isNotNull() & ~is_static(F.col("endpoint"))
 
 
-def visits_of(requests: DataFrame) -> DataFrame:
-    """Pages -> visits: `event_date`, `pair`, `begin`, `end` (instants), `pages`, `entry`, `exit`.
+def select_visits(requests: DataFrame) -> DataFrame:
+    """Pages -> visits: `event_date`, `visitor_id`, `begin`, `end` (instants), `pages`, `entry`, `exit`.
 
     A visit are a visitor's pages with at most VISIT_MINUTES between them; it ends with its last
     page, so one of a single page takes no time. A stream needs a watermark on `timestamp`;
-    counting/visitors.py finds the same in a day. Takes event_date, pair, timestamp, method,
+    counting/visitors.py finds the same in a day. Takes event_date, visitor_id, timestamp, method,
     endpoint, status.
     """
     at = F.struct("timestamp", "endpoint")
     return (
         requests.where(is_page())
-        .groupBy(*VISITOR, F.session_window("timestamp", f"{VISIT_MINUTES} minutes"))
+        .groupBy(*VISITOR_KEY, F.session_window("timestamp", f"{VISIT_MINUTES} minutes"))
         .agg(
-            F.count(F.lit(1)).alias("pages"), F.min(at).alias("first"), F.max(at).alias("last"),
+            F.count(F.lit(1)).alias("pages"),
+            F.min(at).alias("first"),
+            F.max(at).alias("last"),
         )
         .select(
-            *VISITOR, F.col("first.timestamp").alias("begin"), F.col("last.timestamp").alias("end"),
-            "pages", F.col("first.endpoint").alias("entry"), F.col("last.endpoint").alias("exit"),
+            *VISITOR_KEY,
+            F.col("first.timestamp").alias("begin"),
+            F.col("last.timestamp").alias("end"),
+            "pages",
+            F.col("first.endpoint").alias("entry"),
+            F.col("last.endpoint").alias("exit"),
         )
-    )  # fmt: skip
+    )

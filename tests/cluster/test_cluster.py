@@ -19,20 +19,21 @@ import psutil
 import pytest
 from rich.console import Console
 
-from include.kafka_login import read_login, user_of
+from include.errors import SetupError
+from include.kafka_login import parse_credentials, read_login
 from include.local_stack import cluster, secured
 from include.local_stack.airflow import Api
-from include.local_stack.demo import follow
-from include.local_stack.processes import StackError, listener
+from include.local_stack.demo import follow_run
+from include.local_stack.processes import find_listener
 from include.settings import PROJECT, load_settings
-from tests.conftest import eventually, kill_family, run
+from tests.conftest import eventually, kill_process_tree, run_command
 
 QUIET = Console(file=Path(os.devnull).open("w"))
 DAY = "2026-01-15"
 
 
 def _free_range(first):
-    while any(listener(first + apart) for apart in cluster.PORTS.values()):
+    while any(find_listener(first + apart) for apart in cluster.PORT_OFFSETS.values()):
         first += 100
     return first
 
@@ -56,7 +57,7 @@ def project(jars):
 @pytest.fixture(scope="module")
 def settings(project):
     told = dict(line.split("=", 1) for line in (project / ".env").read_text().splitlines())
-    return cluster.settings_of(load_settings(told | {"TIDEMARK_HOME": str(project / "var")}))
+    return cluster.cluster_settings(load_settings(told | {"TIDEMARK_HOME": str(project / "var")}))
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +66,13 @@ def stack(project, settings):
 
     def call(*arguments, seconds=600):
         command = [sys.executable, "-m", "include.local_stack", "--cluster", *map(str, arguments)]
-        return run(command, seconds=seconds, project=project)
+        return run_command(command, seconds=seconds, project=project)
 
     yield call
     done = call("down")
     assert done.returncode == 0, done.stdout
     for name, port in cluster.ports(settings).items():
-        assert listener(port) is None, f"{name} is still listened on after `down`"
+        assert find_listener(port) is None, f"{name} is still listened on after `down`"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_the_demo_has_the_numbers_of_a_laptop(first_demo, settings):
     told = report(settings)
     assert (told["requests"], told["unsuccessful"], told["visitors"]) == (19_991, 5_301, 737)
     assert told["bytes"] == 661_260_699
-    assert told["lines"] == {"read": 19_995, "good": 19_991, "bad": 4, "repeated": 0}
+    assert told["lines"] == {"read": 19_995, "good": 19_991, "bad": 4, "duplicates": 0}
     assert "This run landed 20,000 new lines: 19,991 good, 9 bad" in first_demo
 
 
@@ -130,13 +131,13 @@ def test_no_secret_is_in_a_log_a_process_list_or_a_report(first_demo, settings):
         Path(settings.airflow_database),
     )
     logins = [Path(settings.kafka_producer_login), Path(settings.kafka_spark_login)]
-    for kept in (defaults, database, *logins, *secured.folder(settings).iterdir()):
+    for kept in (defaults, database, *logins, *secured.secrets_folder(settings).iterdir()):
         assert kept.stat().st_mode & 0o077 == 0
     told = dict(line.split(" ", 1) for line in defaults.read_text().splitlines())
     password = database.read_text().split(":")[2].split("@")[0]
     secrets = [told["spark.authenticate.secret"], password, Api(settings).login()[1]]
-    secrets += [user_of(read_login(login))[1] for login in logins]
-    key = (secured.folder(settings) / "brokers.pem").read_text().splitlines()[1]
+    secrets += [parse_credentials(read_login(login))[1] for login in logins]
+    key = (secured.secrets_folder(settings) / "brokers.pem").read_text().splitlines()[1]
     secrets.append(key)
     assert all(len(secret) > 20 for secret in secrets)
     for process in psutil.process_iter(["cmdline"]):
@@ -164,7 +165,7 @@ def test_who_does_not_know_the_secret_gets_no_worker(first_demo, settings, tmp_p
         "--conf=spark.ui.enabled=false",
         str(job),
     ]
-    done = run(command, env_changes={"SPARK_LOCAL_IP": "127.0.0.1"})
+    done = run_command(command, env_changes={"SPARK_LOCAL_IP": "127.0.0.1"})
     assert done.returncode != 0
 
 
@@ -172,7 +173,7 @@ def calm(ask, *arguments):
     """What is asked of Airflow; None while its database is away."""
     try:
         return ask(*arguments)
-    except StackError:
+    except SetupError:
         return None
 
 
@@ -212,10 +213,10 @@ def test_a_broker_a_worker_the_database_and_the_scheduler_may_go_in_the_middle(
 
     analysis = api.trigger("analyse_access_log", {"day": day, "source": "kafka"})
     eventually(lambda: executors(settings), 240, "executors of the landing")
-    kill_family(pid_of(settings, "spark-worker-1"))
+    kill_process_tree(pid_of(settings, "spark-worker-1"))
     cluster.service(settings, "postgres").stop()
     cluster.start_postgres(settings)
-    kill_family(pid_of(settings, "airflow-scheduler"))
+    kill_process_tree(pid_of(settings, "airflow-scheduler"))
     up = stack("up")  # what a person does then: the same command starts what is down
     assert up.returncode == 0, up.stdout + up.stderr
     done = partial(calm, ended, api, "analyse_access_log", analysis)
@@ -224,8 +225,8 @@ def test_a_broker_a_worker_the_database_and_the_scheduler_may_go_in_the_middle(
     landed = [json.loads(line)["read"] for line in progress.read_text().splitlines()]
     lines = report(settings, day)["lines"]
     # What a producer sends again after it failed is landed again, and dropped by the summary.
-    assert sum(landed) == 60_000 + lines["repeated"], "every line of both logs"
-    once = lines["read"] - lines["repeated"]
+    assert sum(landed) == 60_000 + lines["duplicates"], "every line of both logs"
+    once = lines["read"] - lines["duplicates"]
     assert 39_960 <= once <= 40_000, "all but the few whose time cannot be read"
     assert report(settings)["requests"] == 19_991
 
@@ -235,7 +236,7 @@ def test_a_stream_runs_on_it(first_demo, settings):
     conf = {"job": "watch_access_log", "source": "kafka:access-log", "sink": "memory:by_status",
             "show": "by-status"}  # fmt: skip
     run_id = api.trigger("run_stream", conf)
-    follow(api, "run_stream", run_id, QUIET)
+    follow_run(api, "run_stream", run_id, QUIET)
     where = f"/dags/run_stream/dagRuns/{run_id}/taskInstances/stream/logs/1"
     told = api.call("GET", where, headers={"Accept": "application/json"})["content"]
     assert "|304   |" in "\n".join(str(entry["event"]) for entry in told)
@@ -246,7 +247,7 @@ def test_a_backfill_from_files_makes_what_the_topic_made(first_demo, settings):
     inbox = settings.lake / "inbox" / "access_log"
     inbox.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "producers.access_log", "generate", "--to"]
-    made = run([*command, f"file:{inbox / 'day.log'}"])
+    made = run_command([*command, f"file:{inbox / 'day.log'}"])
     assert made.returncode == 0, made.stderr
     by_kafka, api = report(settings), Api(settings)
     body = {"dag_id": "analyse_access_log", "from_date": f"{DAY}T00:00:00Z", "max_active_runs": 1,

@@ -14,13 +14,13 @@ from datetime import date
 import psutil
 import pytest
 
-from include.kafka_login import read_login, user_of
+from include.kafka_login import parse_credentials, read_login
 from include.local_stack import cluster, secured
-from include.local_stack.doctor import free_port
-from include.local_stack.processes import listener
+from include.local_stack.doctor import find_free_port
+from include.local_stack.processes import find_listener
 from include.settings import PROJECT, load_settings
-from producers.access_log.generator import generate
-from tests.conftest import run
+from producers.access_log.generator import generate_lines
+from tests.conftest import run_command
 
 TOPIC = "access-log"
 
@@ -28,12 +28,12 @@ TOPIC = "access-log"
 @pytest.fixture(scope="module")
 def settings(jars, tmp_path_factory):
     home = tmp_path_factory.mktemp("secured")
-    first = free_port(23000)
-    while any(listener(first + apart) for apart in cluster.PORTS.values()):
+    first = find_free_port(23000)
+    while any(find_listener(first + apart) for apart in cluster.PORT_OFFSETS.values()):
         first += 100
     told = {"TIDEMARK_HOME": str(home), "TIDEMARK_CLUSTER_PORTS": str(first),
             "TIDEMARK_CLUSTER_SECURED": "1"}  # fmt: skip
-    found = cluster.settings_of(load_settings(told))
+    found = cluster.cluster_settings(load_settings(told))
     found.home.mkdir()
     found.jars.symlink_to(jars)
     cluster.start_brokers(found)
@@ -51,10 +51,10 @@ def produce(settings):
 
     def send(login, *arguments, topic=TOPIC):
         command = [sys.executable, "-m", "producers.access_log", "generate", "--count", "20000",
-                   "--damaged", "0", "--to", f"kafka:{topic}", "--servers", settings.kafka_servers,
+                   "--bad-share", "0", "--to", f"kafka:{topic}", "--servers", settings.kafka_servers,
                    *arguments]  # fmt: skip
         told = {"TIDEMARK_HOME": str(settings.home), "TIDEMARK_KAFKA_PRODUCER_LOGIN": str(login)}
-        done = run(command, env_changes=told)
+        done = run_command(command, env_changes=told)
         return done.returncode, done.stdout + done.stderr
 
     return send
@@ -80,7 +80,7 @@ def land(job, settings, tmp_path):
 
 
 def login_of(settings, user):
-    return secured.folder(settings) / f"{user}.properties"
+    return secured.secrets_folder(settings) / f"{user}.properties"
 
 
 def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
@@ -90,7 +90,7 @@ def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
     assert code == 0, said
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert (manifest["read"], manifest["good"]) == (20_000, 20_000)
-    errors = sum(b'" 50' in line.text for line in generate(20_000, 1, date(2026, 1, 15), 0))
+    errors = sum(b'" 50' in line.text for line in generate_lines(20_000, 1, date(2026, 1, 15), 0))
     assert errors
     code, said = job(
         "route_errors", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
@@ -106,12 +106,12 @@ def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
 
 
 def test_producers_may_not_read_and_spark_may_not_send(settings, produce, land, tmp_path):
-    assert produce(settings.kafka_producer_login, "--again")[0] == 0
+    assert produce(settings.kafka_producer_login, "--resend")[0] == 0
     code, said = land(settings.kafka_producer_login)
     assert code != 0
     assert "Authorization" in said
-    assert "what its user may do" in said
-    code, said = produce(settings.kafka_spark_login, "--again")
+    assert "that its user has the permissions it needs" in said
+    code, said = produce(settings.kafka_spark_login, "--resend")
     assert code == 1
     assert "Authorization" in said, said
     assert "Traceback" not in said
@@ -121,11 +121,11 @@ def test_who_has_no_login_or_a_wrong_one_is_refused(settings, produce, land, tmp
     assert produce("")[0] == 1
     code, said = land("")
     assert code != 0
-    password = user_of(read_login(login_of(settings, "producer")))[1]
+    password = parse_credentials(read_login(login_of(settings, "producer")))[1]
     text = login_of(settings, "producer").read_text()
-    pem = secured.folder(settings) / "brokers.crt"
+    pem = secured.secrets_folder(settings) / "brokers.crt"
     wrong = tmp_path / "wrong.properties"
-    secured.kept_secret(wrong, text.replace(password, "guessed").replace("brokers.crt", str(pem)))
+    secured.write_secret(wrong, text.replace(password, "guessed").replace("brokers.crt", str(pem)))
     code, said = produce(wrong)
     assert code == 1
     assert "wrong.properties" in said, said
@@ -139,8 +139,8 @@ def test_who_has_no_login_or_a_wrong_one_is_refused(settings, produce, land, tmp
 def test_a_login_that_java_cannot_use_is_refused_with_the_reason(settings, land, tmp_path):
     login = tmp_path / "broken.properties"
     text = login_of(settings, "spark").read_text()
-    pem = secured.folder(settings) / "brokers.crt"
-    secured.kept_secret(login, text.replace("required", "needed").replace("brokers.crt", str(pem)))
+    pem = secured.secrets_folder(settings) / "brokers.crt"
+    secured.write_secret(login, text.replace("required", "needed").replace("brokers.crt", str(pem)))
     code, said = land(login)
     assert code == 2, said
     assert "control flag" in said, said
@@ -148,9 +148,9 @@ def test_a_login_that_java_cannot_use_is_refused_with_the_reason(settings, land,
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(settings, produce, tmp_path):
     _, other = secured.make_certificate()
-    secured.kept_secret(tmp_path / "brokers.crt", other)
+    secured.write_secret(tmp_path / "brokers.crt", other)
     login = tmp_path / "producer.properties"
-    secured.kept_secret(login, login_of(settings, "producer").read_text())
+    secured.write_secret(login, login_of(settings, "producer").read_text())
     code, said = produce(login)
     assert code == 1, said
     assert "Traceback" not in said
@@ -158,9 +158,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(settings, produce, tmp
 
 def test_no_secret_is_in_a_log_a_process_list_or_a_checkpoint(settings, produce, submit, tmp_path):
     """Of a job as Airflow submits it, with all that it says."""
-    hidden = [user_of(read_login(login_of(settings, user)))[1] for user in secured.USERS]
+    hidden = [parse_credentials(read_login(login_of(settings, user)))[1] for user in secured.USERS]
     assert all(len(secret) > 20 for secret in hidden)
-    code, told = produce(settings.kafka_producer_login, "--again")
+    code, told = produce(settings.kafka_producer_login, "--resend")
     assert code == 0, told
     command = submit(
         "land_access_log", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
@@ -178,12 +178,12 @@ def test_no_secret_is_in_a_log_a_process_list_or_a_checkpoint(settings, produce,
     assert job.returncode == 0, said[-2000:]
     assert "land_access_log: read" in said
     assert any("--kafka-login" in line and "java" in line for line in running)
-    for path in secured.folder(settings).iterdir():
+    for path in secured.secrets_folder(settings).iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
     files = [path for folder in (settings.logs, settings.lake, tmp_path)
              for path in folder.rglob("*") if path.is_file()]  # fmt: skip
     assert len(files) > 10
-    key = (secured.folder(settings) / "brokers.pem").read_text().splitlines()[1]
+    key = (secured.secrets_folder(settings) / "brokers.pem").read_text().splitlines()[1]
     for secret in (*hidden, key):
         assert not any(secret in line for line in running)
         assert secret not in told

@@ -12,13 +12,13 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from include.contracts import ACCESS_LOG_DDL
-from include.lake import changed_days, landed_days, landing
-from include.maintenance import _landed_days
-from include.moving import relocated
+from include.lake.paths import landing_path, list_outdated_days, read_landed_days
+from include.lake.relocate import relocate_lake
+from include.lake.retention import _list_landed_days
 from include.settings import load_settings
-from spark_jobs.runtime.landing import read_landing
-from spark_jobs.runtime.stored import Stored, check_owner, data_of, settle
-from tests.builders import a_line
+from spark_jobs.landing.folder import read_landing
+from spark_jobs.landing.storage import RemotePath, check_owner, locate_data, resolve_location
+from tests.builders import build_line
 
 FIRST = date(2026, 3, 1)
 DAYS = [(FIRST + timedelta(n)).isoformat() for n in range(3)]
@@ -74,12 +74,12 @@ class Lake:
                 (FIRST + timedelta(day)).strftime(f"%d/%b/%Y:{n % 24:02}:00:00 +0000")
                 for day in range(3)
             ]
-            lines = [a_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
+            lines = [build_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
             (self.inbox / f"{n}.log").write_text("\n".join([*lines, f"junk {n}", ODD]) + "\n")
 
     def land(self, *flags, data_at=None, code=0):
         where = self.data_at if data_at is None else data_at
-        flags += ("--data-at", where) if where else ()
+        flags += ("--data-location", where) if where else ()
         self.runs += 1
         found, said = self.job(
             "land_access_log", "--source", f"text:{self.inbox}", "--sink", self.data,
@@ -104,7 +104,9 @@ class Lake:
         self.ran("summarise_access_log", "--source-kind", "files", "--sink", f"summary:{sink}",
                  "--days", ",".join(DAYS))  # fmt: skip
         told = {day: json.loads((sink / day / "summary.json").read_text()) for day in DAYS}
-        assert changed_days(self.folder, sink) == [], "the summary knows the landing as its own"
+        assert list_outdated_days(self.folder, sink) == [], (
+            "the summary knows the landing as its own"
+        )
         return {
             day: {k: v for k, v in one.items() if k != "provenance"} for day, one in told.items()
         }
@@ -124,14 +126,14 @@ def test_a_landing_in_the_store_is_the_same_as_on_the_disk(lakes, spark, s3, req
         assert (lake.land()["read"], lake.land()["read"]) == (60, 0)
         lake.drop(range(12, 14))
         assert lake.land(data_at="")["good"] == 6, "it knows where its data lie"
-    assert str(data_of(stored.folder)) == stored.data_at
+    assert str(locate_data(stored.folder)) == stored.data_at
     assert not (stored.folder / "data").exists()
     there = keys(s3, request.node.name)
     assert [key for key in there if "event_date=2026-03-01" in key]
     assert [key for key in there if key.endswith("_spark_metadata/9.compact")]
     assert not [key for key in there if "checkpoint" in key or key.endswith(".tmp")]
     assert stored.rows(spark) == local.rows(spark)
-    assert landed_days(stored.folder) == landed_days(local.folder)
+    assert read_landed_days(stored.folder) == read_landed_days(local.folder)
     assert stored.days() == local.days()
 
 
@@ -207,10 +209,10 @@ def test_a_day_whose_removal_was_killed_and_lines_that_come_late_go_the_next_tim
                "files": 2, "bytes": 1, "good": 2, "bad": 0}  # fmt: skip
     (stored.folder / "removed.jsonl").write_text(json.dumps(removed) + "\n")
     settings = load_settings({"TIDEMARK_HOME": str(stored.root)})
-    there = landing(settings, "access_log", "files")
+    there = landing_path(settings, "access_log", "files")
     there.parent.mkdir(parents=True)
     there.symlink_to(stored.folder)
-    days = _landed_days(there)
+    days = _list_landed_days(there)
     assert days == DAYS
     stored.ran("maintain_landing", "--remove-days", DAYS[0], "--run-id", "next",
                "--dry-run", "false")  # fmt: skip
@@ -225,7 +227,7 @@ def test_data_that_are_gone_are_missed(lakes, s3, request):
     for key in keys(s3, request.node.name):
         s3.delete_object(Bucket="lake", Key=key)
     said = stored.land(code=2)
-    assert "they would be missing without a word" in said
+    assert "would be silently missing" in said
     assert f"and what is left at s3a://lake/{request.node.name}/access_log/files" in said
 
 
@@ -236,7 +238,7 @@ def test_a_place_belongs_to_one_landing(lakes, tmp_path, job):
     other.drop(range(1))
     # As when its first batch was killed: nothing is landed yet, but the place is taken.
     other.folder.mkdir()
-    settle(other.folder, stored.data_at)
+    resolve_location(other.folder, stored.data_at)
     stored.land()
     said = other.land(code=2)
     assert f"belongs to another landing, {stored.folder} on " in said
@@ -260,7 +262,7 @@ def test_a_copy_of_a_lake_may_not_land_where_the_original_does_and_a_moved_one_m
     stored.drop([1])
     assert f"was moved or copied from {lake}" in stored.land(code=2)
     shutil.rmtree(tmp_path / "var")
-    assert relocated(tmp_path / "var", load_settings({"TIDEMARK_HOME": str(tmp_path / "copy")}))
+    assert relocate_lake(tmp_path / "var", load_settings({"TIDEMARK_HOME": str(tmp_path / "copy")}))
     assert stored.land()["good"] == 3
 
 
@@ -270,7 +272,7 @@ def test_where_the_data_lie_is_not_forgotten_with_the_checkpoint(lakes):
     stored.land()
     shutil.rmtree(stored.folder / "checkpoint")
     assert "but its checkpoint" in stored.land(data_at="", code=2)
-    assert str(data_of(stored.folder)) == stored.data_at
+    assert str(locate_data(stored.folder)) == stored.data_at
 
 
 def test_an_owner_who_was_killed_while_writing_its_name_is_nobody(lakes, s3, request):
@@ -287,8 +289,8 @@ def test_a_landing_that_has_not_begun_may_go_and_come_back(lakes, s3, request):
     stored, _ = lakes
     stored.folder.mkdir()
     for address in (stored.data_at, "", stored.data_at):
-        settle(stored.folder, address)
-        check_owner(stored.folder, take=True)
+        resolve_location(stored.folder, address)
+        check_owner(stored.folder, take_ownership=True)
     stored.drop(range(1))
     assert stored.land()["good"] == 3
 
@@ -301,9 +303,9 @@ def test_a_landing_that_has_begun_stays_where_it_is_and_says_so(lakes, tmp_path,
         lake.land()
         lake.drop([1])
         code, said = job("land_access_log", "--source", f"text:{lake.inbox}", "--sink", lake.data,
-                         "--data-at", elsewhere)  # fmt: skip
+                         "--data-location", elsewhere)  # fmt: skip
         assert code == 0, said
-        assert f"its data stay at {data_of(lake.folder)}, where this landing began" in said
+        assert f"the data stay at {locate_data(lake.folder)}, where this landing started" in said
         assert "read 5 lines" in said
     assert not keys(s3, f"{request.node.name}/access_log/other")
 
@@ -316,8 +318,8 @@ def test_an_address_that_was_wrong_can_be_corrected_before_anything_is_landed(la
         assert "land_access_log: s3a://nowhere/files/data" in said
         assert "Traceback" not in said
     assert stored.land()["good"] == local.land()["good"] == 3
-    assert str(data_of(stored.folder)) == stored.data_at
-    assert data_of(local.folder) == local.folder / "data"
+    assert str(locate_data(stored.folder)) == stored.data_at
+    assert locate_data(local.folder) == local.folder / "data"
 
 
 @pytest.mark.parametrize(
@@ -330,17 +332,17 @@ def test_an_address_that_cannot_be_is_refused(lakes, address):
 
 
 def test_a_file_of_the_store_is_written_over_moved_and_removed(s3):
-    file = Stored("s3a://lake/texts/a file")
+    file = RemotePath("s3a://lake/texts/a file")
     file.replace_text("old ü")
     file.replace_text("new")
     assert file.read_text() == "new"
-    assert [found.name for found in Stored("s3a://lake/texts").glob("*")] == ["a file"]
-    file.replace(Stored("s3a://lake/texts/moved"))
+    assert [found.name for found in RemotePath("s3a://lake/texts").glob("*")] == ["a file"]
+    file.replace(RemotePath("s3a://lake/texts/moved"))
     assert not file.is_file()
     with pytest.raises(FileNotFoundError):
         file.unlink()
-    Stored("s3a://lake/texts").remove_all()
-    assert list(Stored("s3a://lake/texts").iterdir()) == []
+    RemotePath("s3a://lake/texts").remove_tree()
+    assert list(RemotePath("s3a://lake/texts").iterdir()) == []
 
 
 def test_a_landing_of_another_kind_is_in_the_store_too(lakes, spark):
@@ -348,7 +350,7 @@ def test_a_landing_of_another_kind_is_in_the_store_too(lakes, spark):
     stored.data = stored.data.replace("parquet:", "json:")
     stored.drop(range(2))
     assert stored.land()["good"] == 6
-    assert spark.read.json(str(data_of(stored.folder))).count() == 10
+    assert spark.read.json(str(locate_data(stored.folder))).count() == 10
 
 
 def test_the_folder_here_has_what_belongs_to_the_query(lakes):

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from include import copying
-from include.copying import copy_reports
+from include.reporting import sync_reports
+from include.reporting.sync_reports import copy_reports
 
 
 @pytest.fixture
@@ -97,12 +97,12 @@ def test_a_file_that_became_a_link_is_removed_there_or_fails_while_it_is_copied(
     write(DAY)
     copy()
     page = reports / "access_log" / "index.html"
-    listed = dict(copying._published(reports))
+    listed = dict(sync_reports._list_published_files(reports))
     page.unlink()
     page.symlink_to(tmp_path / "key.html")
     rest = {name: text for name, text in DAY.items() if name != "access_log/index.html"}
     assert copy() == ((0, 1), rest)
-    monkeypatch.setattr(copying, "_published", lambda _: listed.items())
+    monkeypatch.setattr(sync_reports, "_list_published_files", lambda _: listed.items())
     with pytest.raises(OSError, match="access_log/index.html"):
         copy()
 

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from include.lake import reports, summaries
-from include.publishing import publish_days
+from include.lake.paths import reports_path, summaries_path
+from include.orchestration.report_task import OpenReport
 from include.reporting.clickstream import write_clickstream_report
-from include.reporting.published import REPORTING_DAGS, address, pages_of_run, record_page
-from include.reporting.report_task import OpenReport
+from include.reporting.publishing import publish_days
+from include.reporting.run_pages import REPORTING_DAGS, build_page_url, list_run_pages, record_page
 from include.settings import PROJECT, load_settings
 from tests.unit.made_summaries import a_row, write_day
 from tests.unit.test_clickstream_report import a_summary as a_clickstream_summary
@@ -33,17 +33,17 @@ def settings(tmp_path_factory):
     """A lake with two days, a week, a filtered report and the clickstream, and files beside them."""
     found = load_settings({"TIDEMARK_HOME": str(tmp_path_factory.mktemp("home"))})
     for day in DAYS:
-        folder = summaries(found, "access_log") / day
+        folder = summaries_path(found, "access_log") / day
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps(a_summary(HOSTILE[0], day=day)))
     publish_days(found, DAYS, "both")
     publish_days(found, DAYS[:1], "one+1:00")
-    write_clickstream_report(a_clickstream_summary(), reports(found, "clickstream"))
-    folder = reports(found, "access_log")
+    write_clickstream_report(a_clickstream_summary(), reports_path(found, "clickstream"))
+    folder = reports_path(found, "access_log")
     for name in ("2026-W03", "filtered/only-api/2026-01-15"):
         (folder / name).mkdir(parents=True)
         (folder / name / "index.html").write_text(f"page of {name}")
-    told = {"filter": {"path": "<i>/api", "people_only": True}}
+    told = {"filter": {"path": "<i>/api", "humans_only": True}}
     (folder / name / "report.json").write_text(json.dumps(told))
     (found.lake / "outside.html").write_text("secret")
     (folder / "out").symlink_to(found.lake)
@@ -158,7 +158,7 @@ def test_only_airflow_itself_may_show_an_answer_in_a_frame(client, visitor, path
 def test_the_page_shows_what_is_published(client):
     text = client.get("/reports/").text
     for word in ("access_log/2026-01-15/index.html", "access_log/2026-W03/index.html",
-                 "clickstream/index.html", "filtered/only-api/2026-01-15", "&lt;i&gt;/api, people only",
+                 "clickstream/index.html", "filtered/only-api/2026-01-15", "&lt;i&gt;/api, humans only",
                  '<td>3</td>', 'type="date" name="from" value="2026-01-14"'):  # fmt: skip
         assert word in text
     assert text.index("2026-01-15/") < text.index("2026-01-14/")
@@ -166,7 +166,7 @@ def test_the_page_shows_what_is_published(client):
 
 
 def test_a_published_file_is_served_as_it_is(client, settings):
-    folder = reports(settings, "access_log")
+    folder = reports_path(settings, "access_log")
     for name, kind in {"index.html": "text/html", "report.json": "application/json",
                        "hosts.csv": "text/csv"}.items():  # fmt: skip
         answer = client.get(f"/reports/access_log/2026-01-15/{name}")
@@ -216,9 +216,9 @@ def as_sent(client, path):
      "access_log/" + "aaaa/" * 1000 + "index.html", "access_log/2026-01-14_2026-01-15/" + "a" * 300 + ".csv"],
 )  # fmt: skip
 def test_nothing_but_a_published_file_is_found(client, settings, path):
-    from include.reporting.served import published_file
+    from include.reporting.web_app import find_published_file
 
-    assert published_file(settings.lake / "reports", unquote(path)) is None
+    assert find_published_file(settings.lake / "reports", unquote(path)) is None
     status, text = as_sent(client, f"/reports/{path}")
     assert status == 404
     assert "secret" not in text
@@ -247,7 +247,7 @@ def test_the_form_leads_to_the_ranges_own_page(client):
 
 def test_a_range_has_its_files_beside_its_page(client, settings):
     for day in ("2026-02-14", "2026-02-15"):
-        write_day(summaries(settings, "access_log"), day, [a_row("hosts", "=1+1")])
+        write_day(summaries_path(settings, "access_log"), day, [a_row("hosts", "=1+1")])
     there = "/reports/access_log/2026-02-14_2026-02-15"
     page = client.get(f"{there}/index.html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -267,7 +267,7 @@ def test_an_error_of_ours_is_a_page_too_and_says_nothing_of_the_inside(client, m
     monkeypatch.setitem(sys.modules, "include.reporting.ranges", None)
     answer = client.get("/reports/access_log/2026-01-14_2026-01-15/index.html")
     assert answer.status_code == 500
-    assert "Airflow&#39;s API server says why" in answer.text
+    assert "Airflow&#39;s API server has the reason" in answer.text
     assert "include.reporting" not in answer.text
     assert answer.headers.items() >= HEADERS.items()
 
@@ -276,14 +276,14 @@ RUNS = {
     "analyse_access_log/both": (200, ["published 2 reports", "/reports/access_log/2026-01-14/index.html"]),
     "analyse_access_log/red": (200, ["failed before it published"]),
     "analyse_access_log/now": (200, ["is running and has published nothing yet"]),
-    "analyse_access_log/empty": (200, ["published no report: nothing was new"]),
+    "analyse_access_log/empty": (200, ["published no report: there was nothing new"]),
     "analyse_access_log/none": (404, ["There is no run none"]),
-    f"analyse_access_log/{LONG_RUN}": (200, ["published no report: nothing was new"]),
+    f"analyse_access_log/{LONG_RUN}": (200, ["published no report: there was nothing new"]),
     f"analyse_access_log/{'r' * 5000}": (404, ["There is no run rrr"]),
     f"{'d' * 300}/none": (404, ["There is no run none"]),
-    "analyse_access_log/%00": (404, ["That is no DAG and run."]),
+    "analyse_access_log/%00": (404, ["Invalid DAG id or run id."]),
     "analyse_access_log/..": (404, ["There is no"]),
-    "run_stream/other": (200, ["run_stream makes no report; these do: analyse_access_log"]),
+    "run_stream/other": (200, ["run_stream publishes no reports. These DAGs do: analyse_access_log"]),
 }  # fmt: skip
 
 
@@ -303,10 +303,10 @@ def test_the_page_is_shown_though_a_link_leads_in_a_circle(client):
 
 
 def test_a_file_that_goes_while_it_is_asked_for_is_not_there(client, settings, monkeypatch):
-    from include.reporting import served
+    from include.reporting import web_app
 
     gone = settings.lake / "reports" / "gone.html"
-    monkeypatch.setattr(served, "published_file", lambda root, path: gone)
+    monkeypatch.setattr(web_app, "find_published_file", lambda root, path: gone)
     assert client.get("/reports/gone.html").status_code == 404
 
 
@@ -346,40 +346,40 @@ def test_a_task_that_publishes_links_to_its_report(dag_bag, settings, monkeypatc
         ti = SimpleNamespace(dag_id="analyse_access_log", run_id=run, **more)
         return OpenReport().get_link(None, ti_key=ti)
 
-    assert link("one+1:00") == address("access_log/2026-01-14")
+    assert link("one+1:00") == build_page_url("access_log/2026-01-14")
     assert link("both") == "/dags/analyse_access_log/runs/both/plugin/report"
-    assert link("both", rendered_map_index="2026-01-15") == address("access_log/2026-01-15")
+    assert link("both", rendered_map_index="2026-01-15") == build_page_url("access_log/2026-01-15")
     assert link("red") == ""
 
 
 def test_an_address_holds_the_path_that_airflow_lives_under(monkeypatch):
-    assert address("clickstream") == "/plugin/reports/reports/clickstream/index.html"
+    assert build_page_url("clickstream") == "/plugin/reports/reports/clickstream/index.html"
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/air/")
-    assert address("clickstream") == "/air/plugin/reports/air/reports/clickstream/index.html"
+    assert build_page_url("clickstream") == "/air/plugin/reports/air/reports/clickstream/index.html"
 
 
 def test_a_run_keeps_each_page_once_as_long_as_it_is_there(settings):
     for page in ("clickstream", "access_log/2026-01-15", "clickstream", "access_log/gone"):
         record_page(settings, "some_dag", "run", page)
-    assert pages_of_run(settings, "some_dag", "run") == ["access_log/2026-01-15", "clickstream"]
+    assert list_run_pages(settings, "some_dag", "run") == ["access_log/2026-01-15", "clickstream"]
 
 
 def test_the_assets_event_holds_the_headline_numbers(settings, monkeypatch):
-    from include import publishing
-    from include.assets import ACCESS_LOG_REPORT
+    from include.orchestration import publish_task
+    from include.orchestration.assets import ACCESS_LOG_REPORT
 
     events = {ACCESS_LOG_REPORT: SimpleNamespace()}
     run = SimpleNamespace(dag_id="analyse_access_log", run_id="event", run_type="manual")
     monkeypatch.setenv("TIDEMARK_HOME", str(settings.home))
     monkeypatch.setattr(
-        publishing, "get_current_context", lambda: {"dag_run": run, "outlet_events": events}
+        publish_task, "get_current_context", lambda: {"dag_run": run, "outlet_events": events}
     )
-    publishing.publish_in_task(DAYS, anyway=False)
+    publish_task.publish_reports(DAYS, publish_anyway=False)
     told = events[ACCESS_LOG_REPORT].extra
     assert told == {"days": DAYS, "requests": 6, "visitors": 4, "unsuccessful": 2, "bytes": 3072,
                     "page": "/dags/analyse_access_log/runs/event/plugin/report"}  # fmt: skip
-    publishing.publish_in_task(DAYS[:1], anyway=False)
-    assert events[ACCESS_LOG_REPORT].extra["page"] == address("access_log/2026-01-14")
+    publish_task.publish_reports(DAYS[:1], publish_anyway=False)
+    assert events[ACCESS_LOG_REPORT].extra["page"] == build_page_url("access_log/2026-01-14")
 
 
 def test_loading_the_plugins_brings_no_web_framework(airflow_home):

@@ -2,13 +2,13 @@
 
 import pytest
 
-from include.run_stream import FormRefused, flags_of
+from include.orchestration.stream_form import InvalidForm, build_flags
 from include.settings import load_settings
-from spark_jobs.runtime.combinations import TRIGGERS
+from spark_jobs.streaming.combinations import TRIGGERS
 
 FORM = {"job": "clickstream_totals", "source": "kafka:clickstream", "sink": "console",
         "output_mode": "complete", "trigger": "available-now", "run_seconds": 60,
-        "starting": "earliest", "shape": "rows", "by": "minute", "watermark": "10 minutes",
+        "starting_offsets": "earliest", "shape": "rows", "by": "minute", "watermark": "10 minutes",
         "show": "parsed"}  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def settings(tmp_path):
 
 def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
     defaults = dag_bag.dags["run_stream"].params.dump()
-    flags = flags_of(settings, defaults, "a run")
+    flags = build_flags(settings, defaults, "a run")
     given = values_of(flags)
     assert given["--source"] == "kafka:clickstream"
     assert given["--trigger"] == "available-now"
@@ -38,7 +38,7 @@ def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
     ("changed", "says"),
     [
         ({"output_mode": "append"}, "use complete or update"),
-        ({"sink": "parquet:x"}, "files can only be added to; use append"),
+        ({"sink": "parquet:x"}, "a file sink can only append; use append"),
         ({"sink": "foreach:mine"}, "foreach:sqlite:FILE"),
         ({"sink": "foreach:http://example.org/"}, "the host 'example.org' is not allowed"),
         ({"sink": "foreach:http://169.254.169.254/"}, "TIDEMARK_STREAM_HOSTS=localhost,127.0.0.0/8,::1"),
@@ -55,25 +55,25 @@ def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
         ({"source": "--check"}, "source '--check' is not understood"),
         ({"trigger": "--check"}, "trigger '--check' is unknown"),
         ({"trigger": "-x"}, "trigger '-x' is unknown"),
-        ({"starting": "--check"}, "--starting '--check'"),
+        ({"starting_offsets": "--check"}, "--starting-offsets '--check'"),
         ({"watermark": "--check"}, "--watermark '--check'"),
         ({"sink": "foreach:sqlite:../x.db"}, "give a name without"),
         ({"sink": "parquet:../../x", "output_mode": "append"}, "give a name without"),
-        ({"trigger": "continuous 1 second"}, "the continuous trigger keeps no totals"),
-        ({"source": "rate:5"}, "nothing has come yet"),
+        ({"trigger": "continuous 1 second"}, "the continuous trigger does not support totals"),
+        ({"source": "rate:5"}, "the source has no rows yet"),
         ({"source": "text:../../etc"}, "give a name without"),
-        ({"starting": "soon"}, "--starting 'soon'"),
+        ({"starting_offsets": "soon"}, "--starting-offsets 'soon'"),
         ({"watermark": "10 years"}, "--watermark '10 years'"),
         ({"job": "word_count", "source": "socket:localhost"}, "such as socket:localhost:9999"),
         ({"job": "route_errors", "sink": "kafka:clickstream", "output_mode": "update"}, "one topic"),
         ({"job": "route_errors", "sink": "kafka:e", "trigger": "real-time 5 seconds",
-          "output_mode": "append"}, "the real-time trigger knows one output mode; use update"),
-        ({"job": "land_access_log", "sink": "console"}, "does not serve 'console'"),
+          "output_mode": "append"}, "the real-time trigger supports only one output mode; use update"),
+        ({"job": "land_access_log", "sink": "console"}, "does not support 'console'"),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, says):
-    with pytest.raises(FormRefused) as refused:
-        flags_of(settings, FORM | changed, "a run")
+    with pytest.raises(InvalidForm) as refused:
+        build_flags(settings, FORM | changed, "a run")
     assert says in str(refused.value)
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, 
     ],
 )  # fmt: skip
 def test_what_fits_becomes_the_flags_of_the_job(settings, changed, expected):
-    flags = flags_of(settings, FORM | changed, "a run")
+    flags = build_flags(settings, FORM | changed, "a run")
     given = values_of(flags)
     where = str(settings.lake / "streams")
     assert given.items() >= {k: v.format(streams=where) for k, v in expected.items()}.items()
@@ -120,10 +120,10 @@ def test_one_setting_says_where_streams_may_read_and_post(tmp_path, host, fits):
         SOCKET | {"source": f"socket:{host}:9999"}, {"sink": f"foreach:http://{in_url}:9999/rows"},
     ):  # fmt: skip
         if fits:
-            assert flags_of(settings, FORM | changed, "a run")
+            assert build_flags(settings, FORM | changed, "a run")
         else:
-            with pytest.raises(FormRefused, match="add it there"):
-                flags_of(settings, FORM | changed, "a run")
+            with pytest.raises(InvalidForm, match="add it to that setting"):
+                build_flags(settings, FORM | changed, "a run")
 
 
 def test_no_parameter_of_the_form_is_sql(dag_bag):
@@ -136,7 +136,12 @@ TAKEN = {
     "source": ["kafka:access-log", "socket:localhost:9999", "rate:5", "text:ready/access_log"],
     "sink": ["console", "memory:t", "foreach:sqlite:x.db", "foreach:http://localhost:9/x"],
     "trigger": [*TRIGGERS.values(), "every 1 minute", "every 500 milliseconds"],
-    "starting": ["earliest", "2026-01-15T00:00:00Z", "2026-01-15T00:00:00+01:00", "0:100,1:250"],
+    "starting_offsets": [
+        "earliest",
+        "2026-01-15T00:00:00Z",
+        "2026-01-15T00:00:00+01:00",
+        "0:100,1:250",
+    ],
     "watermark": ["10 minutes", "1 day"],
 }
 NOT_TAKEN = ["", "-x", "--check", "-", "kafka:x y", "kafka:x;y", "every 0 seconds", "every 5 weeks",
@@ -178,7 +183,7 @@ def test_no_form_takes_a_line_end_behind_what_it_asks_for(dag_bag):
 def test_the_same_words_go_on_where_they_stopped_and_others_begin_anew(settings):
     def checkpoint(**changed):
         form = FORM | {"job": "route_errors", "sink": "kafka:e", "output_mode": "update"} | changed
-        flags = flags_of(settings, form, "a run")
+        flags = build_flags(settings, form, "a run")
         return values_of(flags)["--checkpoint"]
 
     assert checkpoint() == checkpoint(trigger="every 5 seconds", run_seconds=5)
@@ -213,7 +218,7 @@ def test_the_sites_settings_about_lines_hold_for_streams_too(tmp_path, changed, 
         "TIDEMARK_ANONYMISE_ADDRESSES": "2", "TIDEMARK_DROP_QUERY_NAMES": "token",
         "TIDEMARK_TIME_ZONE": "Europe/Paris", "TIDEMARK_FUTURE_HOURS": "3",
     })  # fmt: skip
-    flags = flags_of(settings, FORM | {"output_mode": "append"} | changed, "a run")
+    flags = build_flags(settings, FORM | {"output_mode": "append"} | changed, "a run")
     given = values_of(flags)
     found = {name: given.get(f"--{name.replace('_', '-')}") for name in told}
     assert found == {name: told[name] if name in names else None for name in told}

@@ -11,8 +11,8 @@ import pytest
 from airflow.providers.apache.spark.hooks import spark_submit as spark_submit_hook
 from jinja2 import Template
 
-from include import spark_submit
 from include.local_stack.airflow import environment
+from include.orchestration import spark_conf, spark_submit
 from include.settings import PROJECT, load_settings
 
 LOGIN = "/etc/tidemark/spark.properties"
@@ -35,12 +35,16 @@ def command(monkeypatch, tmp_path):
             "AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", **connection})
         )
         job = spark_submit.spark_job(
-            "land_access_log", kafka=True, source="kafka:access-log", sink="parquet:/lake/data"
+            "land_access_log",
+            has_kafka=True,
+            flags={"source": "kafka:access-log", "sink": "parquet:/lake/data"},
         )
         hook = job._get_hook()
         return hook._build_spark_submit_command(job.application)
 
-    common = [f"--conf={name}={value}" for name, value in spark_submit.spark_conf(settings).items()]
+    common = [
+        f"--conf={name}={value}" for name, value in spark_submit.build_spark_conf(settings).items()
+    ]
     jars = ",".join(str(tmp_path / "jars" / jar) for jar in spark_submit.CONNECTOR_JARS)
     job = [str(PROJECT / "spark_jobs" / "land_access_log.py"),
            "--source=kafka:access-log", "--sink=parquet:/lake/data",
@@ -116,7 +120,7 @@ for name in {list(STORED)}:
     def read(data):
         done = subprocess.run(
             [sys.executable, "-c", show], cwd=PROJECT, capture_output=True, text=True, check=True,
-            env=env | {"TIDEMARK_LANDING_DATA": data},
+            env=env | {"TIDEMARK_DATA_LOCATION": data},
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("['")]
         return dict(ast.literal_eval(line) for line in lines)
@@ -127,18 +131,30 @@ for name in {list(STORED)}:
 @pytest.mark.parametrize(("dag", "where"), STORED.items())
 def test_every_landing_is_told_of_the_store(dag, where, landing_flags):
     without, stored = landing_flags[0][dag], landing_flags[1][dag]
-    told = f"--data-at=s3a://lake/tidemark/{where}/data"
+    told = f"--data-location=s3a://lake/tidemark/{where}/data"
     assert [flag for flag in stored if flag != told] == without
     assert told in stored
 
 
 def test_a_value_is_never_taken_for_a_flag():
-    from spark_jobs.runtime.arguments import watch_arguments
+    from spark_jobs.streaming.arguments import build_watch_parser
 
-    told = {"source": "--check", "sink": "-x y", "run_seconds": 5, "starting": "", "check": None}
-    given = spark_submit.flags(told)
-    assert given == ["--source=--check", "--sink=-x y", "--run-seconds=5", "--starting=", "--check"]
-    found = watch_arguments(None, "append", "once").parse_args(given)
+    told = {
+        "source": "--check",
+        "sink": "-x y",
+        "run_seconds": 5,
+        "starting_offsets": "",
+        "check": None,
+    }
+    given = spark_conf.format_flags(told)
+    assert given == [
+        "--source=--check",
+        "--sink=-x y",
+        "--run-seconds=5",
+        "--starting-offsets=",
+        "--check",
+    ]
+    found = build_watch_parser(None, "append", "once").parse_args(given)
     assert told | {"check": True} == {name: getattr(found, name) for name in told}
 
 
@@ -146,13 +162,13 @@ def test_jars_for_s3_are_where_spark_looks_beside_its_own(tmp_path, monkeypatch)
     monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
     env = {"TIDEMARK_HOME": str(tmp_path)}
     assert "SPARK_DIST_CLASSPATH" not in environment(load_settings(env))
-    told = environment(load_settings(env | {"TIDEMARK_LANDING_DATA": "s3a://lake"}))
+    told = environment(load_settings(env | {"TIDEMARK_DATA_LOCATION": "s3a://lake"}))
     assert told["SPARK_DIST_CLASSPATH"] == f"{tmp_path}/jars-s3/s3/*"
 
 
 def test_the_other_kind_of_a_source_is_known_of_a_template_too():
-    kinds = [spark_submit.other_kind(kind) for kind in ("kafka", "files")]
+    kinds = [spark_conf.get_other_source_kind(kind) for kind in ("kafka", "files")]
     assert kinds == ["files", "kafka"]
-    template = Template(spark_submit.other_kind("{{ params.source }}"))
+    template = Template(spark_conf.get_other_source_kind("{{ params.source }}"))
     rendered = {kind: template.render(params={"source": kind}) for kind in ("kafka", "files")}
     assert rendered == {"kafka": "files", "files": "kafka"}

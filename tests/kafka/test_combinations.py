@@ -11,15 +11,16 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from producers.clickstream.publish import publish
+from include.errors import InvalidInput
+from producers.clickstream.publish import publish_messages
 from producers.kafka_client import ensure_topics
-from spark_jobs.runtime.arguments import watch_arguments
-from spark_jobs.runtime.combinations import (
+from spark_jobs.streaming.arguments import build_watch_parser
+from spark_jobs.streaming.combinations import (
     CONTINUOUS,
-    ENDING,
     FILE_SINKS,
+    FINITE_TRIGGERS,
     OUTPUT_MODES,
-    QUERIES,
+    QUERY_KINDS,
     REAL_TIME,
     ROWS,
     SINKS,
@@ -27,13 +28,18 @@ from spark_jobs.runtime.combinations import (
     TOTALS,
     TRIGGERS,
     WINDOWS,
-    refuse_sink,
-    refuse_source,
+    find_sink_conflict,
+    find_source_conflict,
 )
-from spark_jobs.runtime.progress import Epochs
-from spark_jobs.runtime.streams import FORMAT_OPTIONS, read, write
-from spark_jobs.runtime.words import Place, Refused, Words, parse_trigger, parse_words
-from tests.conftest import eventually, further
+from spark_jobs.streaming.options import (
+    Endpoint,
+    StreamOptions,
+    parse_stream_options,
+    parse_trigger,
+)
+from spark_jobs.streaming.progress import Epochs
+from spark_jobs.streaming.streams import FORMAT_OPTIONS, read_stream, write_stream
+from tests.conftest import eventually, matrix_cases
 
 LINES = ["the tide", "comes in", "the boats"]
 TRIGGER_WORDS = TRIGGERS | {"every": "every 1 second"}
@@ -44,7 +50,7 @@ def places(spark, broker, tmp_path_factory):
     """Every kind of source, with LINES in it."""
     folder, topic = tmp_path_factory.mktemp("sources"), "combinations"
     ensure_topics(broker.kafka_servers, [topic], partitions=1, replication=1)
-    publish([line.encode() for line in LINES], broker.kafka_servers, topic)
+    publish_messages([line.encode() for line in LINES], broker.kafka_servers, topic)
     rows = spark.createDataFrame([(line,) for line in LINES], "value STRING").coalesce(1)
     for kind in ("text", "csv", "json", "orc", "parquet"):
         rows.write.format(kind).options(**FORMAT_OPTIONS[kind]).save(str(folder / kind))
@@ -70,10 +76,10 @@ def run(spark, broker, places, tmp_path, request):
     out_topic = f"combinations-{abs(hash(request.node.name))}"
 
     def ran(source, sink, mode, trigger, query=ROWS, dies=False):
-        args = watch_arguments(None, mode, "once").parse_args(
+        args = build_watch_parser(None, mode, "once").parse_args(
             ["--source", f"{source}:{places[source]}", "--sink", sink,
              "--servers", broker.kafka_servers])  # fmt: skip
-        rows = read(spark, Place(source, places[source]), args)
+        rows = read_stream(spark, Endpoint(source, places[source]), args)
         rows = rows.select(F.col("value").cast("string"))
         if query == TOTALS:
             rows = rows.groupBy("value").count()
@@ -85,16 +91,16 @@ def run(spark, broker, places, tmp_path, request):
                 "foreach": f"sqlite:{tmp_path / 'rows.db'}"}.get(sink, str(tmp_path / "out"))  # fmt: skip
         if sink == "kafka":
             ensure_topics(broker.kafka_servers, [out_topic], partitions=1, replication=1)
-        words = Words(Place(source, places[source]), Place(sink, name), mode,
+        words = StreamOptions(Endpoint(source, places[source]), Endpoint(sink, name), mode,
                       parse_trigger(TRIGGER_WORDS[trigger]))  # fmt: skip
         epochs = Epochs(tmp_path / "c")
         told = Namespace(servers=broker.kafka_servers, kafka_login="")
-        started = write(rows, words, told, checkpoint=tmp_path / "c",
-                        query="a query")  # fmt: skip
+        started = write_stream(rows, words, told, checkpoint=tmp_path / "c",
+                        query_id="a query")  # fmt: skip
         try:
             if dies:
                 assert started.awaitTermination(30), "it runs"
-            if trigger in ENDING:
+            if trigger in FINITE_TRIGGERS:
                 assert started.awaitTermination(60)
                 return out(sink, name, started, epochs)
             wanted = (
@@ -126,7 +132,7 @@ def run(spark, broker, places, tmp_path, request):
             return in_sqlite(Path(name.partition(":")[2]))
         if sink == "console":  # its rows are on the JVM's own output: what it has read
             rows = sum(progress.numInputRows for progress in started.recentProgress)
-            return [{}] * (rows or sum(epoch["rows"] for epoch in epochs.fresh()))
+            return [{}] * (rows or sum(epoch["rows"] for epoch in epochs.list_new_epochs()))
         try:
             found = spark.read.format(sink).options(**FORMAT_OPTIONS[sink]).load(name)
         except PySparkException:
@@ -157,19 +163,19 @@ def flags(source, sink, mode, trigger):
 
 
 PAIRS = [(s, t) for s in SOURCES for t in TRIGGERS]
-ALLOWED_PAIRS = [pair for pair in PAIRS if not refuse_source(*pair)]
-CELLS = [(s, m, t, q) for s in SINKS for m in OUTPUT_MODES for t in TRIGGERS for q in QUERIES]
-ALLOWED_CELLS = [cell for cell in CELLS if not refuse_sink(*cell)]
+ALLOWED_PAIRS = [pair for pair in PAIRS if not find_source_conflict(*pair)]
+CELLS = [(s, m, t, q) for s in SINKS for m in OUTPUT_MODES for t in TRIGGERS for q in QUERY_KINDS]
+ALLOWED_CELLS = [cell for cell in CELLS if not find_sink_conflict(*cell)]
 # Each source, sink and trigger once, and each output mode of a query. The other cells are further ones.
 FIRST_PAIR = {word: pair for pair in reversed(ALLOWED_PAIRS) for word in pair}
 PAIRS_IN_ORDER = [
     *[pair for pair in ALLOWED_PAIRS if pair in FIRST_PAIR.values()],
-    *further(*[pair for pair in ALLOWED_PAIRS if pair not in FIRST_PAIR.values()]),
+    *matrix_cases(*[pair for pair in ALLOWED_PAIRS if pair not in FIRST_PAIR.values()]),
 ]
 FIRST_CELL = {key: (s, m, t, q) for s, m, t, q in reversed(ALLOWED_CELLS) for key in (s, t, (m, q))}
 CELLS_IN_ORDER = [
     *[cell for cell in ALLOWED_CELLS if cell in FIRST_CELL.values()],
-    *further(*[cell for cell in ALLOWED_CELLS if cell not in FIRST_CELL.values()]),
+    *matrix_cases(*[cell for cell in ALLOWED_CELLS if cell not in FIRST_CELL.values()]),
 ]
 
 
@@ -203,21 +209,23 @@ def test_an_allowed_sink_gets_its_rows(run, sink, mode, trigger, query):
 @pytest.mark.parametrize(("source", "trigger"), [p for p in PAIRS if p not in ALLOWED_PAIRS])
 def test_a_refused_source_is_told_why_and_what_would_do(source, trigger):
     mode = "update" if trigger == REAL_TIME else "append"
-    args = watch_arguments(None, mode, "once").parse_args(flags(source, "console", mode, trigger))
-    with pytest.raises(Refused, match="; use ") as refused:
-        parse_words(args, ROWS)
+    args = build_watch_parser(None, mode, "once").parse_args(
+        flags(source, "console", mode, trigger)
+    )
+    with pytest.raises(InvalidInput, match="; use ") as refused:
+        parse_stream_options(args, ROWS)
     assert repr(TRIGGERS[trigger]) in str(refused.value)
-    assert refuse_source(source, trigger) in str(refused.value)
+    assert find_source_conflict(source, trigger) in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("sink", "mode", "trigger", "query"), [c for c in CELLS if c not in ALLOWED_CELLS]
 )
 def test_a_refused_sink_is_told_why_and_what_would_do(sink, mode, trigger, query):
-    args = watch_arguments(None, mode, "once").parse_args(flags("kafka", sink, mode, trigger))
-    with pytest.raises(Refused, match="; use ") as refused:
-        parse_words(args, query)
-    assert refuse_sink(sink, mode, trigger, query) in str(refused.value)
+    args = build_watch_parser(None, mode, "once").parse_args(flags("kafka", sink, mode, trigger))
+    with pytest.raises(InvalidInput, match="; use ") as refused:
+        parse_stream_options(args, query)
+    assert find_sink_conflict(sink, mode, trigger, query) in str(refused.value)
     assert repr(mode) in str(refused.value)
 
 
@@ -254,9 +262,9 @@ def test_spark_too_refuses_such_a_sink(run, sink, mode, trigger, query):
 
 
 def test_what_takes_messages_apart_is_refused_under_continuous():
-    args = watch_arguments(None, "append", "once").parse_args(
+    args = build_watch_parser(None, "append", "once").parse_args(
         flags("kafka", "console", "append", CONTINUOUS)
     )
-    with pytest.raises(Refused, match="cannot take them apart; use real-time"):
-        parse_words(args, ROWS, explodes=("kafka",))
-    parse_words(args, ROWS)
+    with pytest.raises(InvalidInput, match="cannot split them; use real-time"):
+        parse_stream_options(args, ROWS, exploded_sources=("kafka",))
+    parse_stream_options(args, ROWS)

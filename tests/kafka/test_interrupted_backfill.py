@@ -14,12 +14,17 @@ from datetime import date, timedelta
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.backfill import days_to_do, inventory, run_folder, validate
-from include.lake import inbox, landing, ready, reports
-from include.publishing import publish_days
+from include.lake.paths import inbox_path, landing_path, ready_path, reports_path
+from include.orchestration.backfill_plan import (
+    list_backfill_days,
+    run_folder,
+    take_inventory,
+    validate_backfill,
+)
+from include.reporting.publishing import publish_days
 from include.settings import PROJECT, load_settings
-from producers.access_log.generator import generate
-from tests.conftest import eventually, kill_family, run
+from producers.access_log.generator import generate_lines
+from tests.conftest import eventually, kill_process_tree, run_command
 
 pytestmark = pytest.mark.fault
 DATASET = "access_log"
@@ -27,9 +32,9 @@ DAYS = [date(2026, 1, 15) + timedelta(days=n) for n in range(3)]
 PUBLISH = """
 import sys
 from pathlib import Path
-from include.publishing import publish_days
+from include.reporting.publishing import publish_days
 from include.settings import load_settings
-publish_days(load_settings(), sys.argv[2:], "run", anyway=True, staged=Path(sys.argv[1]))
+publish_days(load_settings(), sys.argv[2:], "run", publish_anyway=True, staged_folder=Path(sys.argv[1]))
 """
 
 
@@ -38,14 +43,14 @@ class Bulk:
 
     def __init__(self, home, submit):
         self.settings, self.submit = load_settings({"TIDEMARK_HOME": str(home)}), submit
-        self.data = landing(self.settings, DATASET, "files") / "data"
+        self.data = landing_path(self.settings, DATASET, "files") / "data"
         self.folder = run_folder(self.settings, "run")
 
     def drop(self):
-        folder = inbox(self.settings, DATASET)
+        folder = inbox_path(self.settings, DATASET)
         folder.mkdir(parents=True)
         for day in DAYS:
-            lines = [line.text for line in generate(3000, 1, day)]
+            lines = [line.text for line in generate_lines(3000, 1, day)]
             for part in range(4):
                 path = folder / f"{day}.{part}.gz"
                 path.write_bytes(gzip.compress(b"\n".join(lines[part::4]) + b"\n"))
@@ -54,7 +59,7 @@ class Bulk:
 
     def land(self):
         return self.submit(
-            "land_access_log", "--source", f"text:{ready(self.settings, DATASET)}", "--sink",
+            "land_access_log", "--source", f"text:{ready_path(self.settings, DATASET)}", "--sink",
             f"parquet:{self.data}", "--max-files-per-trigger", 2,
         )  # fmt: skip
 
@@ -71,20 +76,26 @@ class Bulk:
 
     def to_the_end(self):
         """Run all of it; give each day's report, apart from where it comes from."""
-        inventory(self.settings, "run", only_look=False)
+        take_inventory(self.settings, "run", dry_run=False)
         for command in (self.land(), self.summarise()):
-            done = run(command)
+            done = run_command(command)
             assert done.returncode == 0, done.stdout
-        days = days_to_do(self.settings, None, None)
+        days = list_backfill_days(self.settings, None, None)
         if days:  # or what was killed had published them all
-            assert validate(self.settings, "run", days)["publish"] == days
-            publish_days(self.settings, days, "run", anyway=True, staged=self.folder / "summary")
+            assert validate_backfill(self.settings, "run", days)["publish"] == days
+            publish_days(
+                self.settings,
+                days,
+                "run",
+                publish_anyway=True,
+                staged_folder=self.folder / "summary",
+            )
         return self.reports()
 
     def reports(self):
         found = {}
         for day in DAYS:
-            path = reports(self.settings, DATASET) / day.isoformat() / "report.json"
+            path = reports_path(self.settings, DATASET) / day.isoformat() / "report.json"
             told = json.loads(path.read_text())
             found[day.isoformat()] = {k: v for k, v in told.items() if k != "provenance"}
         return found
@@ -96,7 +107,7 @@ class Bulk:
             command, env=env, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         eventually(sign, 90, what)
-        kill_family(started.pid)
+        kill_process_tree(started.pid)
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +117,14 @@ def undisturbed(submit, tmp_path_factory):
 
 def test_killed_while_it_lands_summarises_and_publishes(undisturbed, submit, tmp_path):
     bulk = Bulk(tmp_path, submit).drop()
-    inventory(bulk.settings, "run", only_look=False)
-    commits = landing(bulk.settings, DATASET, "files") / "checkpoint" / "commits"
+    take_inventory(bulk.settings, "run", dry_run=False)
+    commits = landing_path(bulk.settings, DATASET, "files") / "checkpoint" / "commits"
     bulk.killed(bulk.land(), lambda: any(commits.glob("[1-9]*")), "two batches")
     begun = bulk.folder / "summary" / ".summarise_access_log"
-    assert run(bulk.land()).returncode == 0
+    assert run_command(bulk.land()).returncode == 0
     bulk.killed(bulk.summarise(), begun.exists, "the first panels")
-    assert run(bulk.summarise()).returncode == 0
-    first = reports(bulk.settings, DATASET) / DAYS[0].isoformat()
+    assert run_command(bulk.summarise()).returncode == 0
+    first = reports_path(bulk.settings, DATASET) / DAYS[0].isoformat()
     bulk.killed(bulk.publish(), first.exists, "the first report")
     assert bulk.to_the_end() == undisturbed
 
@@ -141,13 +152,13 @@ def test_a_full_disk_loses_nothing(undisturbed, submit, tmp_path, small_disk):
     bulk = Bulk(tmp_path, submit).drop()
     small_disk(100_000)
     with pytest.raises(
-        AirflowFailException, match=r"bytes are needed, .* are free; free some space"
+        AirflowFailException, match=r"bytes are needed, .* are free; free disk space"
     ):
-        inventory(bulk.settings, "run", only_look=False)
+        take_inventory(bulk.settings, "run", dry_run=False)
     small_disk(None)
-    inventory(bulk.settings, "run", only_look=False)
+    take_inventory(bulk.settings, "run", dry_run=False)
     small_disk(300_000)
-    full = run(bulk.land())
+    full = run_command(bulk.land())
     assert full.returncode == 1, full.stdout
     assert "the disk is full; free some space and run again, nothing is lost" in full.stdout
     small_disk(None)

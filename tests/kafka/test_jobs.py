@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from include.settings import PROJECT
-from producers.access_log.generator import generate
-from producers.access_log.produce import produce
-from producers.access_log.replay import read_lines
-from tests.builders import a_line
-from tests.conftest import eventually, further, kill_family
+from producers.access_log.generator import generate_lines
+from producers.access_log.log_file import read_lines
+from producers.access_log.produce import produce_lines
+from tests.builders import build_line
+from tests.conftest import eventually, kill_process_tree, matrix_cases
 
 DAY = date(2026, 1, 15)
 
@@ -34,7 +34,7 @@ def landing(tmp_path):
 def flags(landing, run_id="run", **changed):
     found = {"sink": f"parquet:{landing / 'data'}", "trigger": "available-now", "run-id": run_id,
              "manifest": landing.parent / f"{run_id}.json"} | changed  # fmt: skip
-    return [x for name, value in found.items() for x in (f"--{name}", value)]
+    return [x for name, value in found.items() for x in (f"--{name.replace('_', '-')}", value)]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def driver(submit, where, landing):
 
     yield start
     for process in started:
-        kill_family(process.pid)
+        kill_process_tree(process.pid)
 
 
 def commits(landing):
@@ -82,7 +82,7 @@ def commits(landing):
 
 
 def sent(broker, topic, tmp_path, lines, **changed):
-    return produce(lines, "log", servers=broker.kafka_servers, topic=topic,
+    return produce_lines(lines, "log", servers=broker.kafka_servers, topic=topic,
                    ledgers=tmp_path / "ledger", **({"lines_per_message": 50} | changed))  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def ids(spark, landing):
 
 
 def expected_ids(count):
-    return sorted(f"log:{line.start}" for line in generate(count, 1, DAY))
+    return sorted(f"log:{line.start}" for line in generate_lines(count, 1, DAY))
 
 
 def test_from_a_log_to_a_summary_and_again_changes_no_number(
@@ -122,11 +122,11 @@ def test_from_a_log_to_a_summary_and_again_changes_no_number(
     assert panels.where("panel = 'hosts'").groupBy().sum("hits").first()[0] == 1632
 
     # The same log once more, one line a message: as a producer that has lost its ledger would.
-    sent(broker, topic, tmp_path, read_lines(log), again=True, lines_per_message=1)
+    sent(broker, topic, tmp_path, read_lines(log), resend=True, lines_per_message=1)
     _, second = land("second")
     assert (second["read"], second["good"]) == (10_000, 10_000)
     twice = summarised()
-    assert [day["lines"]["repeated"] for day in twice] == [1632, 2893, 2896, 2579]
+    assert [day["lines"]["duplicates"] for day in twice] == [1632, 2893, 2896, 2579]
     for day, before in zip(twice, once, strict=True):
         for told in (day, before):
             told.pop("provenance")
@@ -139,7 +139,7 @@ def test_from_a_log_to_a_summary_and_again_changes_no_number(
 def test_a_driver_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(
     spark, broker, topic, tmp_path, land, landing, driver, kills
 ):
-    sent(broker, topic, tmp_path, generate(20_000, 1, DAY))
+    sent(broker, topic, tmp_path, generate_lines(20_000, 1, DAY))
     for nth in range(kills):
         process = driver("night", **{"max-per-trigger": 60})
 
@@ -170,14 +170,14 @@ def test_a_stream_ended_in_the_middle_of_traffic_goes_on_where_it_stopped(
     enough, fed = threading.Event(), []
 
     def feed():
-        for line in generate(1_000_000, 1, DAY):
+        for line in generate_lines(1_000_000, 1, DAY):
             if enough.is_set():
                 return
             fed.append(f"log:{line.start}")
             yield line
 
     sending = threading.Thread(
-        target=lambda: produce(feed(), "log", servers=broker.kafka_servers, topic=topic,
+        target=lambda: produce_lines(feed(), "log", servers=broker.kafka_servers, topic=topic,
                                ledgers=tmp_path / "ledger", lines_per_message=10, rate=100)
     )  # fmt: skip
     sending.start()
@@ -185,7 +185,7 @@ def test_a_stream_ended_in_the_middle_of_traffic_goes_on_where_it_stopped(
     ends = {
         "Ctrl-C": (130, lambda pid: os.killpg(pid, signal.SIGINT)),
         "SIGTERM": (143, lambda pid: os.kill(pid, signal.SIGTERM)),
-        f"{stop} asked for it": (0, lambda pid: stop.touch()),
+        f"the stop file {stop} appeared": (0, lambda pid: stop.touch()),
     }
     for number, (reason, (code, end)) in enumerate(ends.items()):
         process = driver(f"run-{number}", trigger="every 1 second", **{"stop-file": stop})
@@ -213,11 +213,11 @@ def test_a_stream_ended_in_the_middle_of_traffic_goes_on_where_it_stopped(
 def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     broker, topic, tmp_path, land, landing
 ):
-    sent(broker, topic, tmp_path, generate(300, 1, DAY))
+    sent(broker, topic, tmp_path, generate_lines(300, 1, DAY))
     said, manifest = land("lease", trigger="every 1 second", **{"run-seconds": 12})
     assert manifest["read"] == 300
-    assert "until its time is up" in said
-    sent(broker, topic, tmp_path, generate(300, 2, DAY), again=True)
+    assert "until --run-seconds had passed" in said
+    sent(broker, topic, tmp_path, generate_lines(300, 2, DAY), resend=True)
     _, manifest = land("next", trigger="every 1 second", **{"run-seconds": 12})
     assert manifest["read"] == 300
 
@@ -227,39 +227,47 @@ def test_an_endless_trigger_stops_cleanly_when_its_time_is_up(
     [
         ("time", 10),
         ("latest", 0),
-        *further(("earliest", 30), ("0:0,1:0", 30), ("2200-01-01T00:00:00Z", 0)),
+        *matrix_cases(("earliest", 30), ("0:0,1:0", 30), ("2200-01-01T00:00:00Z", 0)),
     ],
 )
 def test_a_new_landing_begins_where_one_says(broker, topic, tmp_path, land, starting, expected):
-    lines = list(generate(40, 1, DAY))[:30]
+    lines = list(generate_lines(40, 1, DAY))[:30]
     sent(broker, topic, tmp_path, lines[:20], lines_per_message=1)
     time.sleep(1.1)
     moment = datetime.now(UTC).isoformat()
     sent(broker, topic, tmp_path, lines, lines_per_message=1)
-    _, manifest = land(starting=moment if starting == "time" else starting)
+    _, manifest = land(starting_offsets=moment if starting == "time" else starting)
     assert manifest["read"] == expected
 
 
 @pytest.mark.parametrize(
     ("changed", "code", "says"),
     [
-        ({"source": "socket:localhost:1"}, 2, "does not serve 'socket'"),
-        ({"sink": "console"}, 2, "does not serve 'console'"),
-        ({"trigger": "continuous 1 second"}, 2, "the continuous trigger writes kafka, console"),
+        ({"source": "socket:localhost:1"}, 2, "does not support 'socket'"),
+        ({"sink": "console"}, 2, "does not support 'console'"),
+        (
+            {"trigger": "continuous 1 second"},
+            2,
+            "the continuous trigger writes only to kafka, console",
+        ),
         ({"trigger": "soon"}, 2, "use available-now, once, every 5 seconds"),
         ({"servers": "127.0.0.1:1"}, 75, "no Kafka broker answers at 127.0.0.1:1"),
         ({"source": "text:/nowhere"}, 2, "there is no folder /nowhere"),
         ({"source": "kafka:no-such-topic"}, 2, "the topic does not exist"),
-        ({"output-mode": "complete"}, 2, "files can only be added to; use append"),
-        ({"run-seconds": "0"}, 2, "is not a number from 1 on"),
-        ({"starting": "0:5"}, 1, "--starting by offsets needs one for each partition"),
+        ({"output-mode": "complete"}, 2, "a file sink can only append; use append"),
+        ({"run-seconds": "0"}, 2, "is less than 1; use 1 or more"),
+        (
+            {"starting_offsets": "0:5"},
+            1,
+            "--starting-offsets needs an offset for each partition",
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_wrong_word_ends_in_one_sentence_within_thirty_seconds(
     land, broker, topic, tmp_path, changed, code, says
 ):
-    sent(broker, topic, tmp_path, generate(10, 1, DAY))
+    sent(broker, topic, tmp_path, generate_lines(10, 1, DAY))
     started = time.monotonic()
     said, manifest = land(code=code, **changed)
     assert manifest is None
@@ -305,7 +313,7 @@ def test_heartbeats_are_landed_and_counted_apart_also_after_a_kill(
     _, manifest = land("only heartbeats")
     assert (manifest["read"], manifest["heartbeats"], manifest["days"]) == (0, 3, [])
     beat(2)
-    sent(broker, topic, tmp_path, generate(100, 1, DAY))
+    sent(broker, topic, tmp_path, generate_lines(100, 1, DAY))
     _, manifest = land("both")
     counts = {name: manifest[name] for name in ("read", "good", "bad", "heartbeats")}
     assert (counts["read"], counts["heartbeats"]) == (100, 2)
@@ -332,13 +340,13 @@ def test_a_log_that_was_followed_and_the_same_log_as_a_file_give_one_report(
     broker, topic, tmp_path, land, landing, job
 ):
     from include.reporting.report import read_summary, write_report
-    from producers.access_log.follow import follow
+    from producers.access_log.follow import follow_log
 
     log, stop = tmp_path / "ready" / "access.log", threading.Event()
     log.parent.mkdir()
-    log.write_bytes(b"".join(line.text + b"\n" for line in generate(300, 1, DAY)))
+    log.write_bytes(b"".join(line.text + b"\n" for line in generate_lines(300, 1, DAY)))
     threading.Timer(4, stop.set).start()
-    done = follow(log, servers=broker.kafka_servers, topic=topic, ledgers=tmp_path / "ledger",
+    done = follow_log(log, servers=broker.kafka_servers, topic=topic, ledgers=tmp_path / "ledger",
                   stop=stop, heartbeat_seconds=1)  # fmt: skip
     assert done.lines == 300
     _, manifest = land("kafka")
@@ -379,7 +387,7 @@ def expire(admin, topic, partition, before):
 def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_if_accepted(
     spark, broker, topic, tmp_path, land, landing, admin, job
 ):
-    lines = list(generate(200, 1, DAY))
+    lines = list(generate_lines(200, 1, DAY))
     sent(broker, topic, tmp_path, lines[:100], lines_per_message=1)
     assert land("first")[1]["lost"] == []
     before = json.loads((landing / "progress.jsonl").read_text().splitlines()[-1])["to"][topic]
@@ -390,10 +398,10 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
     assert manifest is None
     assert "7 messages that were not landed" in said
     assert f"topic {topic}, partition 0: offsets {first} to {first + 6}, 7 messages" in said
-    assert "--accept-loss" in said
+    assert "--accept-data-loss" in said
     assert len(ids(spark, landing)) == 100
-    said, manifest = land("night", **{"accept-loss": True})
-    assert f"lost: topic {topic}, partition 0: offsets {first} to {first + 6}" in said
+    said, manifest = land("night", **{"accept-data-loss": True})
+    assert f"data loss: topic {topic}, partition 0: offsets {first} to {first + 6}" in said
     assert manifest["read"] == len(lines) - 100 - 7
     (lost,) = manifest["lost"]
     assert (lost["messages"], lost["partition"], lost["first"], lost["end"], lost["since"][:4]) == (
@@ -405,7 +413,7 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
     )  # fmt: skip
     assert code == 0, said
     (summary,) = (tmp_path / "summary").glob("2*/summary.json")
-    assert json.loads(summary.read_text())["provenance"]["lost"] == [lost]
+    assert json.loads(summary.read_text())["provenance"]["data_loss"] == [lost]
     assert len(set(ids(spark, landing))) == len(ids(spark, landing)) == 193
 
 
@@ -413,27 +421,27 @@ def test_messages_that_expired_are_refused_with_their_numbers_and_left_out_only_
 def test_a_loss_is_kept_once_though_the_run_that_accepted_it_was_killed(
     spark, broker, topic, tmp_path, land, landing, admin
 ):
-    sent(broker, topic, tmp_path, generate(100, 1, DAY), lines_per_message=1)
+    sent(broker, topic, tmp_path, generate_lines(100, 1, DAY), lines_per_message=1)
     land("first")
-    sent(broker, topic, tmp_path, generate(100, 1, DAY), lines_per_message=1, again=True)
+    sent(broker, topic, tmp_path, generate_lines(100, 1, DAY), lines_per_message=1, resend=True)
     reached = json.loads((landing / "progress.jsonl").read_text().splitlines()[-1])["to"][topic]
     expire(admin, topic, 0, reached["0"] + 3)
     # As killed behind the record of the loss and before the first batch.
     record = {"run": "killed", "since": None, "at": "2026-01-15T00:00:00+00:00", "topic": topic,
               "partition": 0, "first": reached["0"], "end": reached["0"] + 2, "messages": 2}  # fmt: skip
     (landing / "lost.jsonl").write_text(json.dumps(record) + '\n{"run": "ki')
-    _, manifest = land("night", **{"accept-loss": True})
+    _, manifest = land("night", **{"accept-data-loss": True})
     assert [loss["messages"] for loss in manifest["lost"]] == [3]
-    from spark_jobs.runtime.losses import read_losses
+    from spark_jobs.landing.data_loss import read_data_loss
 
-    assert [loss["run"] for loss in read_losses(landing / "lost.jsonl")] == ["night"]
+    assert [loss["run"] for loss in read_data_loss(landing / "lost.jsonl")] == ["night"]
 
 
 @pytest.mark.matrix
 def test_partitions_that_are_added_are_landed_whole(spark, broker, topic, tmp_path, land, admin):
     from kafka.admin import NewPartitions
 
-    lines = list(generate(200, 1, DAY))
+    lines = list(generate_lines(200, 1, DAY))
     sent(broker, topic, tmp_path, lines[:100], lines_per_message=1)
     land("before")
     admin.create_partitions({topic: NewPartitions(4)})
@@ -443,22 +451,22 @@ def test_partitions_that_are_added_are_landed_whole(spark, broker, topic, tmp_pa
     assert set(manifest["batches"][-1]["to"][topic]) == {"0", "1", "2", "3"}
 
 
-@pytest.mark.parametrize("again", [100, *further(500, 900)])
+@pytest.mark.parametrize("again", [100, *matrix_cases(500, 900)])
 def test_a_topic_made_anew_is_told_of_and_not_skipped(
     broker, topic, tmp_path, land, landing, admin, again
 ):
     """Also when it has as many messages again as were landed, or more."""
     from producers.kafka_client import end_offsets, ensure_topics
 
-    sent(broker, topic, tmp_path, generate(500, 1, DAY), lines_per_message=1)
+    sent(broker, topic, tmp_path, generate_lines(500, 1, DAY), lines_per_message=1)
     land("before")
     admin.delete_topics([topic])
     eventually(lambda: end_offsets(broker.kafka_servers, topic) is None, 30, "the topic to be gone")
     said, _ = land("gone", code=2)
     assert f"topic {topic} is gone" in said
     ensure_topics(broker.kafka_servers, [topic], partitions=2, replication=1)
-    sent(broker, topic, tmp_path, generate(again, 1, DAY), lines_per_message=1, again=True)
-    said, _ = land("after", code=2, **{"accept-loss": True})
+    sent(broker, topic, tmp_path, generate_lines(again, 1, DAY), lines_per_message=1, resend=True)
+    said, _ = land("after", code=2, **{"accept-data-loss": True})
     assert "Kafka no longer has what the checkpoint expects" in said
     assert f"move {landing} away" in said
 
@@ -467,7 +475,7 @@ def test_masked_lines_that_come_again_still_count_once(
     spark, broker, topic, tmp_path, land, landing, job
 ):
     log, again = tmp_path / "access.log", tmp_path / "again"
-    lines = [a_line(host=f"192.0.2.{n % 50}", request=f"GET /{n}?token=s3cret&a={n} HTTP/1.1")
+    lines = [build_line(host=f"192.0.2.{n % 50}", request=f"GET /{n}?token=s3cret&a={n} HTTP/1.1")
              for n in range(100)]  # fmt: skip
     log.write_text("\n".join([*lines, "junk 192.0.2.77 /p?token=s3cret"]) + "\n")
     sent(broker, topic, tmp_path, read_lines(log))
@@ -484,4 +492,8 @@ def test_masked_lines_that_come_again_still_count_once(
     )  # fmt: skip
     assert code == 0, said
     summary = json.loads((tmp_path / "summary" / day / "summary.json").read_text())
-    assert (summary["requests"], summary["lines"]["repeated"], summary["visitors"]) == (100, 100, 1)
+    assert (summary["requests"], summary["lines"]["duplicates"], summary["visitors"]) == (
+        100,
+        100,
+        1,
+    )

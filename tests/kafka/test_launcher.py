@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.package import package_jobs
+from include.orchestration.package import package_jobs
 from include.settings import PROJECT
-from tests.conftest import eventually, kill_family
+from tests.conftest import eventually, kill_process_tree
 
 BARE = {"HOME": str(Path.home()), "PATH": "/usr/bin:/bin"}
 
@@ -136,7 +136,7 @@ def test_a_terminal_shows_tables_and_progress_only_and_ctrl_c_leaves_one_line(ti
         os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to all in the foreground
         out, _ = started.communicate(timeout=60)
     finally:
-        kill_family(started.pid)
+        kill_process_tree(started.pid)
     assert started.returncode == 130
     *tables, last = out.strip().splitlines()
     assert re.fullmatch(r"word_count: read \d+ rows in \d+ batches; .*, until Ctrl-C", last)
@@ -164,7 +164,7 @@ def test_ctrl_c_while_java_starts_leaves_nothing_behind(tidemark, tmp_path):
         out, _ = started.communicate(timeout=60)
         assert not psutil.wait_procs(children, timeout=30)[1]
     finally:
-        kill_family(started.pid)
+        kill_process_tree(started.pid)
     assert started.returncode == 130
     assert out.startswith("word_count: interrupted")
     assert len(out.splitlines()) == 1

@@ -10,15 +10,15 @@ from datetime import date
 import pytest
 
 from dags.run_stream import PARAMS
-from include.lake import run_manifest
-from include.local_stack.doctor import free_port
-from include.run_stream import DAG, flags_of
-from producers.access_log.generator import generate
-from producers.access_log.produce import produce
-from producers.clickstream.events import events
-from producers.clickstream.publish import messages_of, publish
+from include.lake.paths import run_manifest_path
+from include.local_stack.doctor import find_free_port
+from include.orchestration.stream_form import DAG_ID, build_flags
+from producers.access_log.generator import generate_lines
+from producers.access_log.produce import produce_lines
+from producers.clickstream.events import generate_events
+from producers.clickstream.publish import encode_events, publish_messages
 from producers.kafka_client import end_offsets, ensure_topics
-from producers.lines import serve
+from producers.line_server import serve_lines
 
 EXAMPLES = {
     "word count": (
@@ -36,7 +36,7 @@ EXAMPLES = {
     "errors": (
         {"job": "route_errors", "source": "kafka:access-log", "sink": "kafka:access-log-errors",
          "output_mode": "update", "trigger": "real-time 5 seconds", "run_seconds": 8},
-        "until its time is up", {"ended": "its time is up"}),
+        "until --run-seconds had passed", {"ended": "--run-seconds had passed"}),
 }  # fmt: skip
 
 
@@ -49,11 +49,13 @@ def sent(broker, tmp_path_factory):
     for topic in broker.topics:
         found = end_offsets(broker.kafka_servers, topic)
         ends[topic] = ",".join(f"{partition}:{found[partition]}" for partition in sorted(found))
-    made = list(events(600, 1, campaigns=3))
-    publish(messages_of(made, "rows", 20, 0.1, 1), broker.kafka_servers, broker.clickstream_topic)
-    publish(messages_of(events(600, 1), "batches", 20, 0, 1), broker.kafka_servers,
+    made = list(generate_events(600, 1, campaigns=3))
+    publish_messages(
+        encode_events(made, "rows", 20, 0.1, 1), broker.kafka_servers, broker.clickstream_topic
+    )
+    publish_messages(encode_events(generate_events(600, 1), "batches", 20, 0, 1), broker.kafka_servers,
             broker.clickstream_batches_topic)  # fmt: skip
-    produce(generate(2000, 1, date(2026, 1, 15)), "log", servers=broker.kafka_servers,
+    produce_lines(generate_lines(2000, 1, date(2026, 1, 15)), "log", servers=broker.kafka_servers,
             topic=broker.access_log_topic, ledgers=tmp_path_factory.mktemp("form") / "ledger")  # fmt: skip
     return broker, ends
 
@@ -64,16 +66,20 @@ def test_an_example_runs_from_its_form_and_tells_its_totals(sent, job, example):
     conf, says, told = EXAMPLES[example]
     form = {name: param.value for name, param in PARAMS.items()} | conf
     if "{port}" in form["source"]:
-        port = free_port(22900)
+        port = find_free_port(22900)
         form["source"] = form["source"].format(port=port)
         lines = [b"the tide comes in", b"the tide goes out"]
-        serving = {"target": serve, "args": (lines, "127.0.0.1", port), "kwargs": {"hold": True}}
+        serving = {
+            "target": serve_lines,
+            "args": (lines, "127.0.0.1", port),
+            "kwargs": {"keep_open": True},
+        }
         threading.Thread(daemon=True, **serving).start()
     else:
-        form["starting"] = ends[form["source"].removeprefix("kafka:")]
+        form["starting_offsets"] = ends[form["source"].removeprefix("kafka:")]
     run_id = f"a {example}"
-    code, said = job(form["job"], *flags_of(settings, form, run_id))
+    code, said = job(form["job"], *build_flags(settings, form, run_id))
     assert code == 0, said
     assert says in said
-    manifest = json.loads(run_manifest(settings, DAG, run_id).read_text())
+    manifest = json.loads(run_manifest_path(settings, DAG_ID, run_id).read_text())
     assert (manifest | manifest.get("totals", {})).items() >= told.items(), manifest

@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaConsumer
 
 from include.settings import PROJECT
-from producers.clickstream.events import batch_messages, events, row_messages
-from producers.clickstream.publish import publish
+from producers.clickstream.events import encode_batches, encode_rows, generate_events
+from producers.clickstream.publish import publish_messages
 from producers.kafka_client import ensure_topics
-from tests.builders import a_line
-from tests.conftest import eventually, kill_family
+from tests.builders import build_line
+from tests.conftest import eventually, kill_process_tree
 from tests.spark.test_streams import EXPECTED
 
 
@@ -28,8 +28,12 @@ def shown(text):
 
 @pytest.mark.parametrize("shape", ["rows", "batches"])
 def test_the_clickstream_is_totalled_by_minute_from_kafka(broker, topic, job, shape):
-    made = row_messages(events(600, 1)) if shape == "rows" else batch_messages(events(600, 1), 20)
-    sent = publish([*made, b"not an event"], broker.kafka_servers, topic)
+    made = (
+        encode_rows(generate_events(600, 1))
+        if shape == "rows"
+        else encode_batches(generate_events(600, 1), 20)
+    )
+    sent = publish_messages([*made, b"not an event"], broker.kafka_servers, topic)
     code, said = job(
         "clickstream_totals", "--source", f"kafka:{topic}", "--servers", broker.kafka_servers,
         "--sink", "memory:impressions_minute_bin", "--trigger", "available-now", "--shape", shape,
@@ -43,7 +47,7 @@ def test_the_clickstream_is_totalled_by_minute_from_kafka(broker, topic, job, sh
 def test_words_from_a_socket_are_counted_on_the_console(job, tmp_path):
     (tmp_path / "words.txt").write_text("the tide comes in\nthe tide goes out\n")
     server = subprocess.Popen(
-        [sys.executable, "-m", "producers.lines", str(tmp_path / "words.txt"), "--port", "0"],
+        [sys.executable, "-m", "producers.line_server", str(tmp_path / "words.txt"), "--port", "0"],
         cwd=PROJECT, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -64,7 +68,7 @@ def test_words_from_a_socket_are_counted_on_the_console(job, tmp_path):
         assert "{" not in said
         assert server.wait(20) == 0
     finally:
-        kill_family(server.pid)
+        kill_process_tree(server.pid)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +120,12 @@ def test_a_wrong_topic_is_named_with_the_one_that_was_meant(job, broker, topic):
     assert code == 2
     assert said.startswith(f"word_count: topic '{wrong}': the topic does not exist at ")
     assert f"which has {topic}" in said
-    assert f"`./tidemark topics {wrong}` makes it" in said
+    assert f"create it with `./tidemark topics {wrong}`" in said
 
 
 def test_a_missing_topic_to_write_is_said_within_thirty_seconds(job, broker, tmp_path):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.log").write_text(a_line(status="500") + "\n")
+    (tmp_path / "in" / "a.log").write_text(build_line(status="500") + "\n")
     started = time.monotonic()
     code, said = job("route_errors", "--source", f"text:{tmp_path / 'in'}", "--sink", "kafka:no-such",
                      "--servers", broker.kafka_servers, "--checkpoint", tmp_path / "c")  # fmt: skip
@@ -195,7 +199,7 @@ def test_a_checkpoint_of_another_query_is_refused(job, tmp_path):
     assert (code, "the output mode 'complete', not 'update'" in said) == (2, True)
     (tmp_path / "c" / "query.json").unlink()  # as with a landing's, or what another program began
     code, said = job("word_count", *flags)
-    assert (code, "a query that is not known here" in said) == (2, True)
+    assert (code, "was started by an unknown query" in said) == (2, True)
 
 
 @pytest.fixture
@@ -219,12 +223,12 @@ def values(broker, topic):
 def test_server_errors_are_routed_and_a_second_run_goes_on(
     broker, topic, errors_topic, job, tmp_path, trigger
 ):
-    made = [a_line(status=status, request=f"GET /{n} HTTP/1.1") for n, status in enumerate(
+    made = [build_line(status=status, request=f"GET /{n} HTTP/1.1") for n, status in enumerate(
         ["200", "500", "404", "503", "200", "599"])]  # fmt: skip
-    forged = a_line(request='GET /x\\" 500 1 HTTP/1.1', status="200")
+    forged = build_line(request='GET /x\\" 500 1 HTTP/1.1', status="200")
     whole = "\n".join([made[0], made[1], made[3], forged]).encode()
     messages = [whole, made[2].encode(), made[5].encode(), b"junk", b"\xff 500 1"]
-    publish(messages, broker.kafka_servers, topic)
+    publish_messages(messages, broker.kafka_servers, topic)
     flags = ["--servers", broker.kafka_servers, "--source", f"kafka:{topic}",
              "--sink", f"kafka:{errors_topic}", "--checkpoint", str(tmp_path / "checkpoint"),
              "--trigger", trigger]  # fmt: skip
@@ -234,17 +238,17 @@ def test_server_errors_are_routed_and_a_second_run_goes_on(
     assert code == 0, said[-3000:]
     assert {value for _, value in values(broker, errors_topic)} == expected
     # It goes on where it stopped: what was routed is not routed again.
-    publish([a_line(status="502").encode()], broker.kafka_servers, topic)
+    publish_messages([build_line(status="502").encode()], broker.kafka_servers, topic)
     code, said = job("route_errors", *flags, *lease)
     assert code == 0, said[-3000:]
     found = [value for _, value in values(broker, errors_topic)]
-    assert set(found) == expected | {a_line(status="502").encode()}
+    assert set(found) == expected | {build_line(status="502").encode()}
     assert "route_errors: read 1 message in 1 batch" in said
     if trigger == "available-now":
         assert len(found) == 3
 
 
-LAB = [a_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
+LAB = [build_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
     ["200", "404", "200", "500", "404", "304"])]  # fmt: skip
 
 
@@ -261,7 +265,7 @@ LAB = [a_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
     ids=["task 3", "task 4"],
 )  # fmt: skip
 def test_the_lab_is_watched_live(broker, topic, job, flags, expected):
-    publish(["\n".join([*LAB[:4], "junk"]).encode(), "\n".join(LAB[4:]).encode()],
+    publish_messages(["\n".join([*LAB[:4], "junk"]).encode(), "\n".join(LAB[4:]).encode()],
             broker.kafka_servers, topic)  # fmt: skip
     code, said = job("watch_access_log", "--source", f"kafka:{topic}",
                      "--servers", broker.kafka_servers, "--trigger", "every 1 second",
@@ -273,14 +277,14 @@ def test_the_lab_is_watched_live(broker, topic, job, flags, expected):
 
 def test_all_triggers_and_the_batch_give_the_same_rows(spark, broker, topic, job, tmp_path):
     """What each trigger routes of the same lines, row by row, against a batch of the same code."""
-    from producers.access_log.produce import produce
-    from producers.access_log.replay import Line
+    from producers.access_log.log_file import Line
+    from producers.access_log.produce import produce_lines
     from spark_jobs.transforms.access_log import only_server_errors
 
-    texts = [a_line(status=str(200 + n % 4 * 100), size=str(n)).encode() for n in range(2000)]
+    texts = [build_line(status=str(200 + n % 4 * 100), size=str(n)).encode() for n in range(2000)]
     starts = accumulate((len(text) + 1 for text in texts), initial=0)
     lines = (Line(start, text, len(text) + 1) for start, text in zip(starts, texts, strict=False))
-    produce(lines, "log", servers=broker.kafka_servers, topic=topic,
+    produce_lines(lines, "log", servers=broker.kafka_servers, topic=topic,
             ledgers=tmp_path / "ledger", lines_per_message=7)  # fmt: skip
 
     def batch(name):

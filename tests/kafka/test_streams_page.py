@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from include.launcher import with_settings
-from include.local_stack.doctor import free_port
+from include.local_stack.doctor import find_free_port
+from include.orchestration.launcher import add_settings_flags
 from include.settings import PROJECT, load_settings
 from producers.kafka_client import ensure_topics
-from tests.conftest import eventually, kill_family
+from tests.conftest import eventually, kill_process_tree
 
 PAGE = (PROJECT / "docs" / "streams.md").read_text()
 EXAMPLES = {
@@ -32,7 +32,11 @@ JOB = re.compile(r"^\./tidemark run ((?:.*\\\n)*.*)", re.MULTILINE)
 def plain(line: str) -> str:
     """A line without what differs from run to run: seconds, rates, and batches as time allows."""
     line = re.sub(r"(; [\d,]+ a second)?; \d+ s, until", "; until", line)
-    line = re.sub(r" in \d+ batch(es)?; until its time is up", "; until its time is up", line)
+    line = re.sub(
+        r" in \d+ batch(es)?; until --run-seconds had passed",
+        "; until --run-seconds had passed",
+        line,
+    )
     line = re.sub(r"^(batch \d+: .*), [\d.]+ s$", r"\1", line)
     return re.sub(r" +", " ", line).strip()
 
@@ -54,7 +58,7 @@ def empty_topics(servers: str, names: list[str]) -> None:
 @pytest.fixture
 def example(broker, jars, job, tmp_path):
     """Runs the commands of an example, on the tests' broker and in a folder that goes; gives their output."""
-    port = free_port(9990)
+    port = find_free_port(9990)
     env = {"TIDEMARK_KAFKA_SERVERS": broker.kafka_servers, "TIDEMARK_HOME": str(tmp_path)}
     empty_topics(broker.kafka_servers, load_settings().topics)
     (tmp_path / "jars").symlink_to(jars)
@@ -67,13 +71,13 @@ def example(broker, jars, job, tmp_path):
         try:
             out, _ = done.communicate(timeout=180)
         finally:
-            kill_family(done.pid)
+            kill_process_tree(done.pid)
         assert done.returncode == 0, out[-3000:]
         return out
 
     def in_session(command: str) -> str:
         name, *flags = shlex.split(command.replace("\\\n", ""))
-        code, out = job(name, *with_settings(load_settings(env), name, flags))
+        code, out = job(name, *add_settings_flags(load_settings(env), name, flags))
         assert code == (1 if "every event that was read is bad" in out else 0), out[-3000:]
         return out
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spark_jobs.runtime.losses import ask_broker
-from spark_jobs.runtime.words import NotNow, Refused
+from include.errors import InvalidInput, RetryLater
+from spark_jobs.streaming.broker_probe import describe_topic
 
 NOBODY = {
     "bootstrap.servers": "127.0.0.1:1",
@@ -24,12 +24,12 @@ SCRAM = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512
     ids=["protocol", "truststore", "no user", "user"],
 )
 def test_a_login_that_cannot_be_used_is_refused_for_good(spark, login):
-    with pytest.raises(Refused, match=r"(?s)topic clicks has: .*is the right one"):
-        ask_broker(spark, NOBODY | login, "clicks")
+    with pytest.raises(InvalidInput, match=r"(?s)offsets of topic clicks: .*names the right file"):
+        describe_topic(spark, NOBODY | login, "clicks")
 
 
 def test_a_broker_that_does_not_answer_may_be_asked_again(spark):
     with pytest.raises(
-        NotNow, match="the broker at 127.0.0.1:1 does not say what topic clicks has"
+        RetryLater, match="the broker at 127.0.0.1:1 did not give the offsets of topic clicks"
     ):
-        ask_broker(spark, NOBODY, "clicks")
+        describe_topic(spark, NOBODY, "clicks")

@@ -11,8 +11,8 @@ from datetime import date
 import pytest
 from jsonschema import Draft202012Validator
 
-from include.reporting.ranges import range_of
-from include.reporting.report import read_summary, report_of
+from include.reporting.ranges import build_range_report
+from include.reporting.report import build_report, read_summary
 from include.settings import PROJECT
 from spark_jobs import land_access_log, summarise_access_log
 
@@ -97,13 +97,13 @@ def case(request, lake, shared):
     if first == last:
         ours = read_summary(lake[log] / first / "summary.json")
     else:
-        ours = range_of(lake[log], date.fromisoformat(first), date.fromisoformat(last))
+        ours = build_range_report(lake[log], date.fromisoformat(first), date.fromisoformat(last))
     return name, oracle(shared, name), ours
 
 
 def test_the_report_is_of_its_schema(lake, case):
     _, _, ours = case
-    report = ours if "from" in ours else report_of(ours) | {"checks": []}
+    report = ours if "from" in ours else build_report(ours) | {"checks": []}
     schema = json.loads((PROJECT / "docs" / "report.schema.json").read_text())
     kind = "range_report" if "from" in ours else "day_report"
     validator = Draft202012Validator({"$ref": f"#/$defs/{kind}", "$defs": schema["$defs"]})
@@ -203,9 +203,9 @@ def test_a_crawler_is_no_browser(case):
     rows = panels_of(ours)["browsers"]
     known = {row["value"] for row in rows if row.get("parent") != "Crawlers and programs"}
     assert not {value for value in known if re.search("bot|spider|crawl", value, re.IGNORECASE)}
-    machines = sum(row["hits"] for row in rows if row.get("parent") == "Crawlers and programs")
+    bots = sum(row["hits"] for row in rows if row.get("parent") == "Crawlers and programs")
     theirs_hits = next(
         r["hits"]["count"] for r in theirs["browsers"]["data"] if r["data"] == "Crawlers"
     )
     # Theirs has 1,714 of 10,000; ours finds all of these kinds and the feed readers besides.
-    assert theirs_hits <= machines <= ours["requests"] - ours["people"]["requests"]
+    assert theirs_hits <= bots <= ours["requests"] - ours["humans"]["requests"]

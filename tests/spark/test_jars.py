@@ -2,8 +2,8 @@
 
 import pytest
 
-from include.local_stack.jars import JarSet, ensure_jars, wrong_jars
-from include.local_stack.processes import StackError
+from include.errors import SetupError
+from include.orchestration.jars import JarSet, ensure_jars, list_wrong_jars
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def jars(tmp_path):
 
 
 def test_a_jar_that_is_gone_or_changed_is_known(jars):
-    assert wrong_jars(*jars) == {"changed.jar": "changed", "gone.jar": "missing"}
+    assert list_wrong_jars(*jars) == {"changed.jar": "changed", "gone.jar": "missing"}
 
 
 def test_jars_that_cannot_be_brought_are_named_and_the_old_ones_stay(java, jars):
     folder, wanted = jars
     with pytest.raises(
-        StackError, match=r"3 jars .* good.jar \(missing\).*Is the network reachable"
+        SetupError, match=r"3 jars .* good.jar \(missing\).*Check the network connection"
     ):
         ensure_jars(folder, wanted)
     assert sorted(path.name for path in folder.iterdir()) == ["changed.jar", "good.jar"]
@@ -34,6 +34,6 @@ def test_jars_that_cannot_be_brought_are_named_and_the_old_ones_stay(java, jars)
 
 def test_jars_that_are_as_recorded_are_not_brought_again(jars):
     folder, wanted = jars
-    wanted.sums.write_text(wanted.sums.read_text().splitlines()[0] + "\n")
+    wanted.checksums_file.write_text(wanted.checksums_file.read_text().splitlines()[0] + "\n")
     ensure_jars(folder, wanted)
     assert (folder / "good.jar").read_bytes() == b""

@@ -11,19 +11,19 @@ from apachelogs import LogParser
 from backports import zstd
 from pyspark.sql import functions as F
 
-from include.inbox import records, take
-from include.lake import formats_of
+from include.inbox import read_records, take_new_files
+from include.lake.paths import w3c_fields_path
 from include.log_formats import (
     ALB,
     APACHE,
     NICKNAMES,
     compile_log_format,
     compile_w3c,
-    w3c_fields,
+    normalise_w3c_fields,
     w3c_id,
 )
-from spark_jobs.transforms.access_log import fields_of, only_server_errors, parse_lines
-from tests.builders import a_common_line, a_line
+from spark_jobs.transforms.access_log import extract_fields, only_server_errors, parse_lines
+from tests.builders import build_common_line, build_line
 
 ARN = "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067"
 LB = "app/my-loadbalancer/50dc6c495c0c9188"
@@ -215,11 +215,13 @@ def test_a_json_line_that_lacks_something_is_bad_and_stops_nothing(parse):
 
 
 # learn.microsoft.com, IIS 6.0 (milliseconds), and the draft's own (seconds, quoted strings).
-IIS = w3c_fields(
+IIS = normalise_w3c_fields(
     "date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs-version "
     "cs(User-Agent) cs(Referer) cs-host sc-status sc-substatus sc-win32-status sc-bytes time-taken", ""
 )  # fmt: skip
-DRAFT = w3c_fields("date time c-ip cs-method cs-uri sc-status bytes time-taken cs(User-Agent)", "")
+DRAFT = normalise_w3c_fields(
+    "date time c-ip cs-method cs-uri sc-status bytes time-taken cs(User-Agent)", ""
+)
 W3C = {w3c_id(IIS): IIS, w3c_id(DRAFT): DRAFT}
 W3C_LINES = {
     "IIS": (IIS,
@@ -253,9 +255,12 @@ def file_of(fields):
 
 def test_a_w3c_line_is_read_by_the_fields_of_its_file_and_in_no_other_way(parse):
     files = [(line, file_of(fields)) for fields, line, _ in W3C_LINES.values()]
-    bad = [a_line(), "2002-02-30 17:42:15 x GET / - 80 - h - - - - 404 0 2 - 0"]
+    bad = [build_line(), "2002-02-30 17:42:15 x GET / - 80 - h - - - - 404 0 2 - 0"]
     *rows, other, no_such_day, elsewhere = parse(
-        *files, *[(line, file_of(IIS)) for line in bad], (a_line(), "file:/ready/a.log"), w3c=W3C
+        *files,
+        *[(line, file_of(IIS)) for line in bad],
+        (build_line(), "file:/ready/a.log"),
+        w3c=W3C,
     )
     for name, row in zip(W3C_LINES, rows, strict=True):
         assert row == pytest.approx(W3C_LINES[name][2] | {"log_format": "w3c"}), name
@@ -264,10 +269,10 @@ def test_a_w3c_line_is_read_by_the_fields_of_its_file_and_in_no_other_way(parse)
 
 
 LOG_FORMATS = {
-    "common": ("common", a_common_line(user="frank")),
-    "combined": ("combined", a_line(user_agent='x \\"y\\" z', referrer="http://a/?b=c")),
+    "common": ("common", build_common_line(user="frank")),
+    "combined": ("combined", build_line(user_agent='x \\"y\\" z', referrer="http://a/?b=c")),
     # Debian's other_vhosts_access.log
-    "vhost_combined": ("vhost_combined", "www.example.org:443 " + a_line(host="2001:db8::1")),
+    "vhost_combined": ("vhost_combined", "www.example.org:443 " + build_line(host="2001:db8::1")),
     "all in other places": (
         r'%>s %b %D %{User-Agent}i|%{Referer}i|%H %m %U%q %t %h "%u"',
         "404 - 1500 Mozilla/5.0 (X11; Linux)|http://a/?b=c|HTTP/1.1 GET /a?b=c "
@@ -321,7 +326,7 @@ def test_a_logformat_reads_as_another_parser_reads_it(parse, name):
 
 def test_a_logformat_is_tried_first_and_other_lines_are_read_as_ever(parse):
     rows = parse(
-        "192.0.2.7 200 [17/May/2015:10:05:03 +0000]", a_line(), a_common_line(), json.dumps(NGINX),
+        "192.0.2.7 200 [17/May/2015:10:05:03 +0000]", build_line(), build_common_line(), json.dumps(NGINX),
         ALB_LINES["http"][0], "junk", log_format="%h %>s %t",
     )  # fmt: skip
     assert [row.get("log_format") for row in rows] == [
@@ -344,17 +349,21 @@ def test_the_inbox_sees_the_fields_that_spark_sees(spark):
         "\U0001f30a",
     ]
     lines = [line for line, _ in ALB_LINES.values()] + [line for _, line, _ in W3C_LINES.values()]
-    lines += [line for _, line in LOG_FORMATS.values()] + [a_common_line(), ""]
-    lines += [a_line(**{name: f"a{c}b", "user_agent": f"{c}z{c}"})
+    lines += [line for _, line in LOG_FORMATS.values()] + [build_common_line(), ""]
+    lines += [build_line(**{name: f"a{c}b", "user_agent": f"{c}z{c}"})
               for c in odd for name in ("host", "user", "request", "referrer")]  # fmt: skip
-    lines += [f"{line}{c}" for c in odd for line in (a_line(), a_common_line(), lines[0], lines[8])]
-    lines += [a_line(status=f"20{c}") for c in "\u0663\uff10"]
+    lines += [
+        f"{line}{c}"
+        for c in odd
+        for line in (build_line(), build_common_line(), lines[0], lines[8])
+    ]
+    lines += [build_line(status=f"20{c}") for c in "\u0663\uff10"]
     formats = [APACHE, ALB, compile_w3c(IIS), compile_w3c(DRAFT), mixed]
     frame = spark.createDataFrame(list(enumerate(lines)), "n INT, line STRING").orderBy("n")
-    rows = frame.select(*[fields_of(F.col("line"), one) for one in formats]).collect()
+    rows = frame.select(*[extract_fields(F.col("line"), one) for one in formats]).collect()
     for line, row in zip(lines, rows, strict=True):
         for one, found in zip(formats, row, strict=True):
-            read = one.read(line)
+            read = one.parse(line)
             assert found == (None if read is None else list(read.values())), (line, one.pattern)
 
 
@@ -364,7 +373,7 @@ def test_a_hostile_line_costs_no_more_than_its_length_in_spark(parse):
     lines = []
     for piece in ['\\"', '"', "a", "\\", '" ', " ", "{", "[", ":80 ", '{"a":']:
         many = piece * (400_000 // len(piece))
-        lines += [a_line(user=many), a_line(user_agent=many), alb + many, "{" + many,
+        lines += [build_line(user=many), build_line(user_agent=many), alb + many, "{" + many,
                   '{"request":"' + many, (w3c + many, file_of(IIS))]  # fmt: skip
     started = time.monotonic()
     assert len(parse(*lines, log_format="vhost_combined", w3c=W3C)) == len(lines)
@@ -382,9 +391,9 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
         "2015-05-17 10:06:00 192.0.2.7 GET /b 404 1500\n"
     )
     files = {
-        "combined.log": a_line() + "\n",
-        "both.log": a_common_line() + "\n" + a_line() + "\njunk\n",
-        "vhosts.log": f"www.example.org:443 {a_line()}\n",
+        "combined.log": build_line() + "\n",
+        "both.log": build_common_line() + "\n" + build_line() + "\njunk\n",
+        "vhosts.log": f"www.example.org:443 {build_line()}\n",
         "nginx.json": json.dumps(NGINX) + "\n",
         "caddy.log": json.dumps(CADDY) + "\n",
         "elb.log.gz": gzip.compress((ALB_LINES["https"][0] + "\n").encode()),
@@ -399,19 +408,19 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
         (inbox / name).write_bytes(data)
         os.utime(inbox / name, (time.time() - 86400,) * 2)
     log_format = "%{%F %T %z}t|%h|%>s|%r"
-    found = take(inbox, ready, log_format)
+    found = take_new_files(inbox, ready, log_format)
     assert found.taken.keys() == files.keys() - {"notes.txt"}
-    assert found.set_aside["notes.txt"].partition("three lines:")[2].partition(";")[0] == (
+    assert found.quarantined["notes.txt"].partition("three lines:")[2].partition(";")[0] == (
         "\n  Dear diary,\n  it rained.\n  Again."
     )
     code, said = job(
         "land_access_log", "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
         "--manifest", tmp_path / "run.json", "--log-format", log_format,
-        "--w3c-fields", formats_of(ready),
+        "--w3c-fields", w3c_fields_path(ready),
     )  # fmt: skip
     assert code == 0, said
     told = json.loads((tmp_path / "run.json").read_text())
-    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in records(ready)), 1)
+    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in read_records(ready)), 1)
     landed = spark.read.parquet(str(landing / "data"))
     by_format = {
         row.log_format: row["count"] for row in landed.groupBy("log_format").count().collect()
@@ -452,10 +461,11 @@ def test_the_job_refuses_a_logformat_with_a_sentence(tmp_path, job):
 
 def test_server_errors_are_found_in_every_format_that_says_itself(spark):
     errors = [
-        a_line(status="503"), f"a:80 {a_common_line(status='500')}", json.dumps(NGINX | {"status": "502"}),
+        build_line(status="503"), f"a:80 {build_common_line(status='500')}",
+        json.dumps(NGINX | {"status": "502"}),
         json.dumps(CADDY | {"status": 500}), ALB_LINES["Lambda that failed"][0],
     ]  # fmt: skip
-    others = [a_line(), json.dumps(NGINX), json.dumps(CADDY), ALB_LINES["http"][0], "{junk", ""]
+    others = [build_line(), json.dumps(NGINX), json.dumps(CADDY), ALB_LINES["http"][0], "{junk", ""]
     text = "\n".join(line for pair in zip(errors, others[:5], strict=True) for line in pair)
     messages = [(b"log:0", text.encode()), (b"log:9", "\n".join(others).encode())]
     rows = spark.createDataFrame(messages, "key BINARY, value BINARY")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from producers.clickstream.events import events, row_messages
+from producers.clickstream.events import encode_rows, generate_events
 from spark_jobs.transforms.clickstream import parse_clicks
-from tests.builders import a_line
-from tests.conftest import further
+from tests.builders import build_line
+from tests.conftest import matrix_cases
 from tests.spark.test_streams import EXPECTED
 
 FUTURE = {"Clicks": 0, "Impressions": 1000, "ts": 4_000_000_000}
@@ -35,11 +35,13 @@ def land(job, tmp_path):
 def clicks(tmp_path):
     """600 good events and three bad ones, as lines of text."""
     (tmp_path / "clicks").mkdir()
-    (tmp_path / "clicks" / "a.txt").write_bytes(b"\n".join([*row_messages(events(600, 1)), *BAD]))
+    (tmp_path / "clicks" / "a.txt").write_bytes(
+        b"\n".join([*encode_rows(generate_events(600, 1)), *BAD])
+    )
     return f"text:{tmp_path / 'clicks'}"
 
 
-LINES = [*[a_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
+LINES = [*[build_line(status=status, host=f"192.0.2.{n}") for n, status in enumerate(
     ["200", "404", "200", "500"])], "junk", ""]  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def table(spark, name):
     return {tuple(row) for row in spark.table(name).collect()}
 
 
-@pytest.mark.parametrize("format_", ["parquet", "csv", *further("orc", "json")])
+@pytest.mark.parametrize("format_", ["parquet", "csv", *matrix_cases("orc", "json")])
 def test_a_landed_clickstream_is_totalled_and_landed_again(spark, job, land, clicks, format_):
     source, first = land("land_clickstream", clicks, format_)
     assert (first["read"], first["good"], first["bad"], first["future"]) == (603, 600, 3, 1)
@@ -78,7 +80,7 @@ def test_a_landed_clickstream_is_totalled_and_landed_again(spark, job, land, cli
     assert landed.where("raw = 'junk, \"quoted\"'").count() == 1
 
 
-@pytest.mark.parametrize("format_", ["parquet", *further("json")])
+@pytest.mark.parametrize("format_", ["parquet", *matrix_cases("json")])
 def test_a_landed_access_log_is_watched_and_landed_again(spark, job, land, log, format_):
     source, first = land("land_access_log", log, format_)
     assert (first["good"], first["bad"]) == (4, 2)
@@ -93,7 +95,7 @@ def test_a_landed_access_log_is_watched_and_landed_again(spark, job, land, log, 
     assert spark.read.orc(again.partition(":")[2]).where("raw = 'junk'").count() == 1
 
 
-@pytest.mark.parametrize("format_", ["parquet", *further("json")])
+@pytest.mark.parametrize("format_", ["parquet", *matrix_cases("json")])
 def test_what_needs_raw_lines_names_the_columns_that_it_found(job, land, log, clicks, format_):
     landed, _ = land("land_access_log", log, format_)
     for name, flags in {
@@ -179,7 +181,7 @@ def test_a_landing_says_why_too(job, text, tmp_path):
     assert "land_clickstream: read 4 events = 3 good + 1 bad" in said
 
 
-CLICKS = [line.decode() for line in row_messages(events(3, 1))]
+CLICKS = [line.decode() for line in encode_rows(generate_events(3, 1))]
 
 
 MISFITS = [

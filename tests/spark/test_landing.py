@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.contracts import ACCESS_LOG_DDL, CLICKSTREAM_DDL
-from producers.clickstream.events import batch_messages, events, row_messages
-from spark_jobs.runtime.landing import Landing, manifest, read_landing
-from spark_jobs.runtime.progress import append_line
-from spark_jobs.runtime.streams import FORMAT_OPTIONS
-from spark_jobs.runtime.words import NotNow, Place, Refused
-from tests.builders import a_line
-from tests.conftest import further
+from include.errors import InvalidInput, RetryLater
+from producers.clickstream.events import encode_batches, encode_rows, generate_events
+from spark_jobs.landing.folder import Landing, build_manifest, read_landing
+from spark_jobs.streaming.options import Endpoint
+from spark_jobs.streaming.progress import append_line
+from spark_jobs.streaming.streams import FORMAT_OPTIONS
+from tests.builders import build_line
+from tests.conftest import matrix_cases
 
 JOB = "land_access_log"
 
@@ -27,7 +28,7 @@ def inbox(tmp_path):
 
 @pytest.fixture
 def land(job, tmp_path, inbox):
-    """Run the job on the inbox; give the run's manifest. Refused is raised again."""
+    """Run the job on the inbox; give the run's manifest. InvalidInput is raised again."""
 
     def landed(run="run", *flags, source="text", sink="parquet", name=JOB):
         told = tmp_path / f"{run}.json"
@@ -35,7 +36,7 @@ def land(job, tmp_path, inbox):
                          f"{sink}:{tmp_path / 'landing' / 'data'}", "--run-id", run,
                          "--manifest", told, *flags)  # fmt: skip
         if code:
-            raise Refused(said)
+            raise InvalidInput(said)
         return json.loads(told.read_text())
 
     return landed
@@ -57,7 +58,7 @@ def write(inbox, name, *lines):
 
 
 def test_good_and_bad_lines_land_together_and_are_counted(spark, tmp_path, inbox, land):
-    write(inbox, "a.log", a_line(), "junk", a_line(time="18/May/2015:00:00:00 +0000"))
+    write(inbox, "a.log", build_line(), "junk", build_line(time="18/May/2015:00:00:00 +0000"))
     told = land()
     assert (told["read"], told["good"], told["bad"]) == (3, 2, 1)
     assert told["days"] == ["2015-05-17", "2015-05-18"]
@@ -67,29 +68,29 @@ def test_good_and_bad_lines_land_together_and_are_counted(spark, tmp_path, inbox
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("trigger", ["available-now", *further("every 1 second", "once")])
+@pytest.mark.parametrize("trigger", ["available-now", *matrix_cases("every 1 second", "once")])
 def test_landing_twice_lands_each_line_once(spark, tmp_path, inbox, land, trigger):
     flags = ["--trigger", trigger, "--run-seconds", 4]
-    write(inbox, "a.log", a_line(), a_line())
+    write(inbox, "a.log", build_line(), build_line())
     assert land("first", *flags)["read"] == 2
-    write(inbox, "b.log", a_line())
+    write(inbox, "b.log", build_line())
     assert land("second", *flags)["read"] == 1
     assert land("third", *flags)["read"] == 0
     assert spark.read.parquet(str(tmp_path / "landing" / "data")).count() == 3
 
 
 ODD = [
-    a_line(), a_line(user_agent='a, b; \\"c\\"'), a_line(request="GET /a,b?c=%22 HTTP/1.1"),
-    a_line(referrer="-", status="404", size="-"), "junk, with \"quotes\" and \\ and 'more'", "  spaces  ",
-    a_line(time="18/May/2015:00:00:00 +0000", request="GET /\tü HTTP/1.1"), "", "\r",
+    build_line(), build_line(user_agent='a, b; \\"c\\"'), build_line(request="GET /a,b?c=%22 HTTP/1.1"),
+    build_line(referrer="-", status="404", size="-"), "junk, with \"quotes\" and \\ and 'more'", "  spaces  ",
+    build_line(time="18/May/2015:00:00:00 +0000", request="GET /\tü HTTP/1.1"), "", "\r",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["parquet", *further("csv", "orc", "json")])
+@pytest.mark.parametrize("kind", ["parquet", *matrix_cases("csv", "orc", "json")])
 def test_every_format_is_read_line_by_line_and_gives_back_what_was_landed(
     spark, tmp_path, inbox, land, landed_rows, kind
 ):
-    from spark_jobs.transforms.access_log import landed_lines, lines_of
+    from spark_jobs.transforms.access_log import explode_lines, select_landed_lines
 
     rows = spark.createDataFrame([(line,) for line in ODD], "value STRING").coalesce(1)
     rows.write.mode("append").format(kind).options(**FORMAT_OPTIONS[kind]).save(str(inbox))
@@ -98,7 +99,7 @@ def test_every_format_is_read_line_by_line_and_gives_back_what_was_landed(
     assert land("again", source=kind, sink=kind)["read"] == 0
     (tmp_path / "a.log").write_text("".join(f"{line}\n" for line in ODD))
     text = spark.read.options(**FORMAT_OPTIONS["text"]).text(str(tmp_path / "a.log"))
-    expected = landed_lines(lines_of(text, "text"), "UTC").drop("file")
+    expected = select_landed_lines(explode_lines(text, "text"), "UTC").drop("file")
     if kind == "csv":  # it has one word for an empty text and for none
         expected = expected.replace("", None, ["raw"])
     rows = landed_rows(kind).select(*expected.columns).collect()
@@ -112,11 +113,11 @@ BAD_EVENTS = [b"no json", b'{"Clicks": 1}', b'{"Clicks": 1, "Impressions": "two"
               b'{"Clicks": 1, "Impressions": 2, "ts": 9999999999}']  # fmt: skip
 
 
-@pytest.mark.parametrize("sink", ["parquet", "csv", *further("orc", "json")])
+@pytest.mark.parametrize("sink", ["parquet", "csv", *matrix_cases("orc", "json")])
 def test_the_clickstream_lands_in_every_format_with_its_bad_messages(
     inbox, land, landed_rows, sink
 ):
-    made = [*row_messages(events(50, 1)), *BAD_EVENTS]
+    made = [*encode_rows(generate_events(50, 1)), *BAD_EVENTS]
     write(inbox, "a.json", *[message.decode() for message in made])
     told = land("run", name="land_clickstream", sink=sink)
     assert (told["read"], told["good"], told["bad"]) == (56, 50, 6)
@@ -126,14 +127,16 @@ def test_the_clickstream_lands_in_every_format_with_its_bad_messages(
         BAD_EVENTS[-1].decode(): "far_future"
     }
     good = [(row.Clicks, row.Impressions, row.at) for row in rows if not row.bad_reason]
-    assert sorted(good) == sorted(tuple(e.values()) for e in events(50, 1))
+    assert sorted(good) == sorted(tuple(e.values()) for e in generate_events(50, 1))
     assert {str(row.event_date) for row in rows} == {"2024-05-08", "None"}
 
 
-@pytest.mark.parametrize("source", ["csv", "parquet", *further("json", "orc")])
+@pytest.mark.parametrize("source", ["csv", "parquet", *matrix_cases("json", "orc")])
 def test_the_clickstream_is_landed_from_every_format(spark, inbox, land, landed_rows, source):
     columns = "Clicks INT, Impressions INT, seconds LONG"
-    rows = spark.createDataFrame([tuple(e.values()) for e in events(50, 1)], columns).selectExpr(
+    rows = spark.createDataFrame(
+        [tuple(e.values()) for e in generate_events(50, 1)], columns
+    ).selectExpr(
         "Clicks",
         "Impressions",
         "seconds AS ts" if source == "csv" else "timestamp_seconds(seconds) AS ts",
@@ -144,31 +147,31 @@ def test_the_clickstream_is_landed_from_every_format(spark, inbox, land, landed_
     assert (told["read"], told["good"], told["bad"]) == (50, 50, 0)
     found = landed_rows("parquet", CLICKSTREAM_DDL)
     found = found.selectExpr("Clicks", "Impressions", "unix_timestamp(ts)").collect()
-    assert sorted(map(tuple, found)) == sorted(tuple(e.values()) for e in events(50, 1))
+    assert sorted(map(tuple, found)) == sorted(tuple(e.values()) for e in generate_events(50, 1))
 
 
 def test_arrays_of_events_land_one_row_an_event(inbox, land):
     bad = [b"no json", b"[]", b'[{"Clicks": "x", "ts": 1}]']
-    made = [message.decode() for message in [*batch_messages(events(50, 1), 20), *bad]]
+    made = [message.decode() for message in [*encode_batches(generate_events(50, 1), 20), *bad]]
     write(inbox, "a.json", *made)
     told = land("run", "--shape", "batches", name="land_clickstream")
     assert (told["read"], told["good"], told["bad"]) == (52, 50, 2)
 
 
 def test_files_without_the_column_are_refused_with_what_they_have(spark, inbox, land):
-    with pytest.raises(Refused, match="holds no file yet"):
+    with pytest.raises(InvalidInput, match="holds no file yet"):
         land(source="csv")
     spark.range(3).write.mode("append").csv(str(inbox), header=True)
-    with pytest.raises(Refused, match="its files have the columns id; expected value STRING"):
+    with pytest.raises(InvalidInput, match="its files have the columns id; expected value STRING"):
         land(source="csv")
 
 
 def test_done_files_are_archived_when_one_says_so(tmp_path, inbox, land):
     flags = ["--max-files-per-trigger", 1, "--archive", tmp_path / "done"]
     for n in range(3):
-        write(inbox, f"{n}.log", a_line())
+        write(inbox, f"{n}.log", build_line())
     assert land("run", *flags)["read"] == 3
-    write(inbox, "9.log", a_line())
+    write(inbox, "9.log", build_line())
     assert land("next", *flags)["read"] == 1
     archived = {path.name for path in (tmp_path / "done").rglob("*.log")}
     left = {path.name for path in inbox.glob("*.log")}
@@ -180,41 +183,41 @@ def test_done_files_are_archived_when_one_says_so(tmp_path, inbox, land):
 def test_a_file_from_long_ago_is_landed_too(inbox, land):
     import os
 
-    write(inbox, "new.log", a_line())
+    write(inbox, "new.log", build_line())
     assert land("first")["read"] == 1
-    write(inbox, "old.log", a_line(), a_line())
+    write(inbox, "old.log", build_line(), build_line())
     os.utime(inbox / "old.log", (1_000_000_000, 1_000_000_000))
     assert land("second")["read"] == 2
 
 
 def test_what_is_taken_from_the_inbox_is_landed_once_and_then_cleared(tmp_path, inbox, job):
-    from include.inbox import clear_landed, take
+    from include.inbox import remove_landed_files, take_new_files
 
     ready, landing = tmp_path / "ready", tmp_path / "landing"
 
     def night(run):
-        clear_landed(ready, landing / "checkpoint")
-        take(inbox, ready)
+        remove_landed_files(ready, landing / "checkpoint")
+        take_new_files(inbox, ready)
         left = len(list(ready.glob("[!.]*")))
         code, said = job(JOB, "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
                          "--run-id", run, "--manifest", tmp_path / f"{run}.json")  # fmt: skip
         assert code == 0, said
         return left, json.loads((tmp_path / f"{run}.json").read_text())["read"]
 
-    write(inbox, "a b%20c.log", a_line(), a_line())
+    write(inbox, "a b%20c.log", build_line(), build_line())
     assert night("first") == (1, 2)
-    write(inbox, "copy.log", a_line(), a_line())
-    write(inbox, "new.log", a_line(status="404"))
+    write(inbox, "copy.log", build_line(), build_line())
+    write(inbox, "new.log", build_line(status="404"))
     assert night("second") == (1, 1), "the first is cleared, the copy skipped"
     assert night("third") == (0, 0)
 
 
-@pytest.mark.parametrize("latest_first", [False, *further(True)])
+@pytest.mark.parametrize("latest_first", [False, *matrix_cases(True)])
 def test_files_are_read_in_order_of_their_modification_time(inbox, land, landed_rows, latest_first):
     import os
 
     for n, host in enumerate(["192.0.2.3", "192.0.2.1", "192.0.2.2"]):
-        write(inbox, f"{9 - n}.log", a_line(host=host))
+        write(inbox, f"{9 - n}.log", build_line(host=host))
         os.utime(inbox / f"{9 - n}.log", (1_700_000_000 + n, 1_700_000_000 + n))
     flags = ["--max-files-per-trigger", 1, *(["--latest-first"] if latest_first else [])]
     told = land("run", *flags)
@@ -232,12 +235,12 @@ def test_files_are_read_in_order_of_their_modification_time(inbox, land, landed_
 def test_a_batch_that_a_killed_run_landed_and_did_not_record_is_counted_by_the_next(
     spark, tmp_path, inbox, land
 ):
-    write(inbox, "a file.log", a_line(), "junk")
+    write(inbox, "a file.log", build_line(), "junk")
     land("killed")
     progress = tmp_path / "landing" / "progress.jsonl"
     whole = progress.read_text()
     progress.write_text(whole[: len(whole) // 2])  # torn, as by a kill
-    write(inbox, "b.log", a_line())
+    write(inbox, "b.log", build_line())
     told = land("next")
     assert (told["read"], told["good"], told["bad"]) == (3, 2, 1)
     batches = [json.loads(line) for line in progress.read_text().splitlines()[1:]]
@@ -245,7 +248,7 @@ def test_a_batch_that_a_killed_run_landed_and_did_not_record_is_counted_by_the_n
 
 
 def test_a_batch_that_ran_twice_is_counted_once(spark, tmp_path, inbox, land):
-    write(inbox, "a.log", a_line(), "junk")
+    write(inbox, "a.log", build_line(), "junk")
     land("killed")
     # As killed between the sink's commit and the checkpoint's: the sink has it, nobody recorded it.
     for commit in (tmp_path / "landing" / "checkpoint" / "commits").glob("*0*"):
@@ -257,55 +260,55 @@ def test_a_batch_that_ran_twice_is_counted_once(spark, tmp_path, inbox, land):
 
 
 def test_landed_data_without_their_checkpoint_are_refused(tmp_path, inbox, land):
-    write(inbox, "a.log", a_line())
+    write(inbox, "a.log", build_line())
     land()
     shutil.rmtree(tmp_path / "landing" / "checkpoint")
-    with pytest.raises(Refused, match="its checkpoint .* is gone"):
+    with pytest.raises(InvalidInput, match="its checkpoint .* is gone"):
         land()
 
 
 def test_a_checkpoint_without_its_data_is_refused(tmp_path, inbox, land):
-    write(inbox, "a.log", a_line())
+    write(inbox, "a.log", build_line())
     land()
     shutil.rmtree(tmp_path / "landing" / "data")
-    with pytest.raises(Refused, match="lacks them"):
+    with pytest.raises(InvalidInput, match="holds no landed data"):
         land()
 
 
 def test_a_checkpoint_of_another_query_is_refused(tmp_path, inbox, land):
-    write(inbox, "a.log", a_line())
+    write(inbox, "a.log", build_line())
     land()
-    with pytest.raises(Refused, match="another query, with the job 'land_access_log', not"):
+    with pytest.raises(InvalidInput, match="another query, with the job 'land_access_log', not"):
         land(name="land_clickstream")
-    with pytest.raises(Refused, match="another query, with the format 'parquet', not 'orc'"):
+    with pytest.raises(InvalidInput, match="another query, with the format 'parquet', not 'orc'"):
         land(sink="orc")
 
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, monkeypatch):
-    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0.3)
-    source = Place("text", str(inbox))
-    landing = Landing(Place("parquet", str(tmp_path / "l" / "data")), ACCESS_LOG_DDL)
+    monkeypatch.setattr("spark_jobs.streaming.locks.WAIT_FOR_LOCK_SECONDS", 0.3)
+    source = Endpoint("text", str(inbox))
+    landing = Landing(Endpoint("parquet", str(tmp_path / "l" / "data")), ACCESS_LOG_DDL)
     with (
-        landing.locked(JOB, source, "night"),
-        pytest.raises(NotNow, match=f"being written by {JOB}, run night, process"),
-        landing.locked(JOB, source, "other"),
+        landing.query_lock(JOB, source, "night"),
+        pytest.raises(RetryLater, match=f"being written by {JOB}, run night, process"),
+        landing.query_lock(JOB, source, "other"),
     ):
         pass
-    with landing.locked(JOB, source, "other"):
+    with landing.query_lock(JOB, source, "other"):
         pass
 
 
 def test_counts_that_do_not_agree_are_an_error(tmp_path):
-    landing = Landing(Place("parquet", str(tmp_path / "data")), ACCESS_LOG_DDL)
+    landing = Landing(Endpoint("parquet", str(tmp_path / "data")), ACCESS_LOG_DDL)
     record = {"batch": 0, "run": "r", "read": 3, "good": 1, "bad": 1, "days": []}
-    append_line(landing.progress, record)
-    with pytest.raises(Refused, match="3 lines were read, but 1 good and 1 bad"):
-        manifest(landing, "r", {})
+    append_line(landing.progress_file, record)
+    with pytest.raises(InvalidInput, match="3 lines were read, but 1 good and 1 bad"):
+        build_manifest(landing, "r", {})
 
 
 def test_a_sink_must_have_room_for_its_checkpoint(tmp_path):
-    with pytest.raises(Refused, match="/data"):
-        Landing(Place("parquet", str(tmp_path / "x")), ACCESS_LOG_DDL)
+    with pytest.raises(InvalidInput, match="/data"):
+        Landing(Endpoint("parquet", str(tmp_path / "x")), ACCESS_LOG_DDL)
 
 
 def test_what_an_older_version_landed_is_read_with_the_columns_that_came_later(spark, tmp_path):
@@ -328,13 +331,13 @@ def test_lines_of_no_day_and_of_the_future_are_counted_by_themselves(inbox, land
     write(
         inbox,
         "a.log",
-        a_line(),
-        a_line(),
+        build_line(),
+        build_line(),
         "junk",
         "more junk",
         f"junk [{ahead}]",
         "junk [17/May/2015:10:05:03 +0000]",
-        a_line(time=ahead),
+        build_line(time=ahead),
     )
     told = land()
     counts = ("read", "good", "bad", "undated", "future")

@@ -14,14 +14,14 @@ import pytest
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL
+from include.errors import InvalidInput
 from include.settings import PROJECT
 from spark_jobs import maintain_landing
-from spark_jobs.runtime import sink_log
-from spark_jobs.runtime.landing import read_landing
-from spark_jobs.runtime.sink_log import LandedFile
-from spark_jobs.runtime.words import Refused
-from tests.builders import a_line
-from tests.conftest import eventually, kill_family, run
+from spark_jobs.landing import sink_log
+from spark_jobs.landing.folder import read_landing
+from spark_jobs.landing.sink_log import LandedFile
+from tests.builders import build_line
+from tests.conftest import eventually, kill_process_tree, run_command
 
 FIRST = date(2026, 3, 1)
 LAST_OF_FIRST_DAY = 5  # files from this number on have no line of the first day
@@ -45,7 +45,7 @@ def land(job, tmp_path, data):
                 (FIRST + timedelta(day)).strftime(f"%d/%b/%Y:{(n + day) % 24:02}:00:00 +0000")
                 for day in ((0, 1, 2) if n < LAST_OF_FIRST_DAY else (1, 2, 3))
             ]
-            lines = [a_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
+            lines = [build_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
             part = inbox / f".{n}.log"
             part.write_text("\n".join([*lines, lines[0], f"bad {n} [{times[1]}]", f"junk {n}"]))
             part.rename(inbox / f"{n}.log")
@@ -115,7 +115,7 @@ def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_th
     assert Counter(repr(r) for r in read_landing(spark, data, ACCESS_LOG_DDL).collect()) == before
     assert len(data_files(data)) < len(files) / 3
     assert data_files(data) == sorted(
-        f.path for listed in sink_log.listed(data).values() for f in listed
+        f.path for listed in sink_log.list_landed_files(data).values() for f in listed
     ), "nothing lies there that is not read"
     merged = {each["day"]: each for each in told["merged"]}
     assert (merged[DAYS[0]]["before"]["files"], merged[DAYS[0]]["after"]["files"]) == (5, 1)
@@ -193,7 +193,7 @@ def test_a_day_that_got_lines_after_it_was_chosen_stays(data, land, maintain, ro
 def test_all_days_at_once_are_refused(land, maintain, rows):
     land(range(2))
     before = rows()
-    assert "all its days would go" in maintain("--remove-days", ",".join(DAYS), code=2)
+    assert "would remove all its days" in maintain("--remove-days", ",".join(DAYS), code=2)
     assert rows() == before
 
 
@@ -203,16 +203,16 @@ def test_a_landing_that_was_moved_or_is_held_or_not_counted_is_left_alone(
     land(range(2))
     progress = (data.parent / "progress.jsonl").read_text()
     (data.parent / "progress.jsonl").write_text(progress.splitlines()[0] + "\n")
-    assert "a batch was landed that nobody has counted" in maintain(code=os.EX_TEMPFAIL)
+    assert "a landed batch is not recorded yet" in maintain(code=os.EX_TEMPFAIL)
     (data.parent / "progress.jsonl").write_text(progress)
-    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0.3)
-    from spark_jobs.runtime.claims import held
+    monkeypatch.setattr("spark_jobs.streaming.locks.WAIT_FOR_LOCK_SECONDS", 0.3)
+    from spark_jobs.streaming.locks import folder_lock
 
-    with held(data.parent, "land_access_log", "night"):
+    with folder_lock(data.parent, "land_access_log", "night"):
         assert "is being written by land_access_log, run night" in maintain(code=os.EX_TEMPFAIL)
     gone = data_files(data)[0]
     gone.rename(tmp_path / "away")
-    assert "which is not there" in maintain("--remove-days", DAYS[0], code=2)
+    assert "which does not exist" in maintain("--remove-days", DAYS[0], code=2)
     (tmp_path / "away").rename(gone)
     (data / "_spark_metadata" / "0").unlink()
     assert "lacks batch 0" in maintain(code=2)
@@ -281,11 +281,11 @@ def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
     kept, whole = rows(DAYS[0]), maintain("--remove-days", DAYS[0], dry_run="true")["removed"]
     copy, kills = tmp_path / "copy", []
     shutil.copytree(data.parent, copy)
-    carry_out = maintain_landing.carry_out
+    carry_out = maintain_landing.apply_changes
 
     def in_a_child(*arguments):
         kills.append(killed_at(count, lambda: carry_out(*arguments)))
-        raise Refused("killed")
+        raise InvalidInput("killed")
 
     for count in (0, 2, 4, 6, 7, 8, 10, 12, 30, 500):
         run = f"keep{count}"
@@ -297,7 +297,7 @@ def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
         assert rows() == kept, count
         if kills[-1]:
             assert told["removed"] == whole, count
-        listed = [f.path for files in sink_log.listed(data).values() for f in files]
+        listed = [f.path for files in sink_log.list_landed_files(data).values() for f in files]
         assert data_files(data) == sorted(listed), count
         shutil.rmtree(data.parent)
         shutil.copytree(copy, data.parent)
@@ -326,12 +326,12 @@ def test_the_whole_process_killed_while_it_merges_changes_nothing(
         )
         assert process.poll() is None, (tmp_path / "out").read_text()
     finally:
-        kill_family(process.pid)
+        kill_process_tree(process.pid)
     assert rows() == before
     assert maintain()["merged"]
     assert rows() == before
     assert not merging.exists()
-    done = run(command)
+    done = run_command(command)
     assert done.returncode == 0, done.stderr
     assert "nothing to do" in done.stdout
 
@@ -400,8 +400,8 @@ def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
             "twice": [ROWS[0], ROWS[0], ROWS[2]],
         }.items()
     }
-    schema = maintain_landing.merged_schema(spark, list(files.values()))
-    found = maintain_landing.fingerprints(spark, schema, list(files.values()))
+    schema = maintain_landing.read_merged_schema(spark, list(files.values()))
+    found = maintain_landing.compute_fingerprints(spark, schema, list(files.values()))
     hashes = {name: found[file]["hash"] for name, file in files.items()}
     assert hashes["reversed"] == hashes["as_they_are"]
     assert len(set(hashes.values())) == len(files) - 1
@@ -410,15 +410,15 @@ def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
 
 def test_files_that_would_be_merged_into_other_rows_are_refused(spark, tmp_path):
     files = [write_rows(spark, tmp_path, name, ROWS) for name in ("one", "two")]
-    schema = maintain_landing.merged_schema(spark, files)
-    found = maintain_landing.fingerprints(spark, schema, files)
-    group = maintain_landing.Group("files", DAYS[0], into=1)
+    schema = maintain_landing.read_merged_schema(spark, files)
+    found = maintain_landing.compute_fingerprints(spark, schema, files)
+    group = maintain_landing.FileGroup("files", DAYS[0], target_file_count=1)
     group.files = [LandedFile(file, file.stat().st_size, 0) for file in files]
     before = {name: 2 * found[files[0]][name] for name in found[files[0]]}
-    group.before = before
-    maintain_landing.merge(spark, schema, tmp_path / "merged", [group])
-    assert len(group.made) == 1
+    group.counts_before = before
+    maintain_landing.merge_files(spark, schema, tmp_path / "merged", [group])
+    assert len(group.merged_files) == 1
     for name in ("good", "bad", "hash"):
-        group.before = before | {name: before[name] + 1}
-        with pytest.raises(Refused, match="merged, its rows would be .* nothing was changed"):
-            maintain_landing.merge(spark, schema, tmp_path / "merged", [group])
+        group.counts_before = before | {name: before[name] + 1}
+        with pytest.raises(InvalidInput, match="merged, its rows would be .* Nothing was changed"):
+            maintain_landing.merge_files(spark, schema, tmp_path / "merged", [group])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spark_jobs.runtime.memory_table import check_select
-from spark_jobs.runtime.words import Refused
+from include.errors import InvalidInput
+from spark_jobs.streaming.memory_table import check_select
 
 FINE = [
     "SELECT 1",
@@ -103,7 +103,7 @@ def test_one_select_on_the_table_is_accepted(spark, columns, select):
 
 @pytest.mark.parametrize(("select", "found"), ATTACKS, ids=[select for select, _ in ATTACKS])
 def test_anything_else_is_refused_and_says_what_was_found(spark, columns, select, found):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidInput) as refused:
         check_select(spark, select, "counts", columns)
     said = str(refused.value)
     assert "expected one SELECT that reads only the table counts" in said
@@ -117,7 +117,7 @@ def test_anything_else_is_refused_and_says_what_was_found(spark, columns, select
      ("SELECT count(*), status FROM counts", "status"), ("SELECT upper() FROM counts", "upper")],
 )  # fmt: skip
 def test_a_wrong_column_is_told_with_the_columns_that_are_there(spark, columns, select, says):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidInput) as refused:
         check_select(spark, select, "counts", columns)
     assert says in str(refused.value)
     assert "the table counts has the columns status, count, word, at" in str(refused.value)
@@ -157,8 +157,8 @@ def test_a_job_shows_its_select_at_the_end(job, tmp_path):
 def test_no_job_reads_a_file_by_its_path_in_sql(spark, job, tmp_path):
     from pyspark.errors import AnalysisException
 
-    from spark_jobs.runtime import session
+    from spark_jobs.streaming import session
 
-    session.start("any")
+    session.start_session("any")
     with pytest.raises(AnalysisException):
         spark.sql("SELECT * FROM text.`/etc/passwd`")

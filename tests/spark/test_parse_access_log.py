@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
-from producers.access_log.produce import message
-from producers.access_log.replay import Line
+from producers.access_log.log_file import Line
+from producers.access_log.produce import build_message
 from spark_jobs.transforms.access_log import (
-    arrivals_of,
     count_by_status,
+    explode_kafka_lines,
+    explode_lines,
     filter_unsuccessful,
-    kafka_lines,
-    landed_lines,
-    lines_of,
-    messages_of,
+    lines_with_arrival,
     only_server_errors,
     parse_lines,
+    select_landed_lines,
+    select_messages,
 )
-from spark_jobs.transforms.words import count_words, split_words
-from tests.builders import a_common_line, a_line
+from spark_jobs.transforms.word_count import count_words, split_words
+from tests.builders import build_common_line, build_line
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_short_way_through_a_plain_line_finds_what_the_pattern_finds(spark):
               " - ", "HTTP/1.1", "\x01", "\u2028", '" 200 5 "', "17/May/2015", "0000", "404"]  # fmt: skip
     lines = []
     for _ in range(4000):
-        line = a_line(user=chance.choice(["-", "frank"]), size=chance.choice(["-", "0", "512"]))
+        line = build_line(user=chance.choice(["-", "frank"]), size=chance.choice(["-", "0", "512"]))
         for _ in range(chance.randrange(3)):
             at = chance.randrange(len(line) + 1)
             line = line[:at] + chance.choice(pieces) + line[at + chance.randrange(3) :]
@@ -70,7 +70,7 @@ def test_the_short_way_through_a_plain_line_finds_what_the_pattern_finds(spark):
 
 def test_a_combined_line_gives_every_field(parse):
     (row,) = parse(
-        a_line(
+        build_line(
             user="frank", time="10/Oct/2000:13:55:36 -0700", request="GET /a.gif?x=1&y=2 HTTP/1.0",
             size="2326", referrer="http://example.com/start", user_agent="Mozilla/4.08 [en]",
         )
@@ -86,7 +86,7 @@ def test_a_combined_line_gives_every_field(parse):
 
 
 def test_common_and_combined_lines_are_told_apart_one_by_one(parse):
-    common, combined = parse(a_common_line(), a_line())
+    common, combined = parse(build_common_line(), build_line())
     assert (common["log_format"], combined["log_format"]) == ("common", "combined")
     assert "user_agent" not in common
 
@@ -94,76 +94,76 @@ def test_common_and_combined_lines_are_told_apart_one_by_one(parse):
 def test_a_time_is_an_instant_whatever_its_offset(parse):
     utc = {"+0000": "10:05:03", "-0400": "14:05:03", "+0530": "04:35:03", "-0330": "13:35:03",
            "+1400": "20:05:03", "-1200": "22:05:03", "+0545": "04:20:03"}  # fmt: skip
-    rows = parse(*[a_line(time=f"17/May/2015:10:05:03 {zone}") for zone in utc])
+    rows = parse(*[build_line(time=f"17/May/2015:10:05:03 {zone}") for zone in utc])
     instants = [datetime.fromtimestamp(row["seconds"], UTC) for row in rows]
     assert [f"{instant:%H:%M:%S}" for instant in instants] == list(utc.values())
 
 
 ODD_BUT_READABLE = {
-    "size is a dash": (a_line(size="-"), {"status": 200}),
-    "status is a dash": (a_line(status="-", size="-"), {"method": "GET"}),
-    "IPv6": (a_line(host="2001:db8::1"), {"host": "2001:db8::1"}),
-    "IPv4 in IPv6": (a_line(host="::ffff:192.0.2.1"), {"host": "::ffff:192.0.2.1"}),
-    "IPv6 with a zone": (a_line(host="fe80::1%eth0"), {"host": "fe80::1%eth0"}),
-    "host name": (a_line(host="in24.inetnebr.com"), {"host": "in24.inetnebr.com"}),
-    "virtual host": ("www.example.org:443 " + a_line(user="John F. Doe"),
+    "size is a dash": (build_line(size="-"), {"status": 200}),
+    "status is a dash": (build_line(status="-", size="-"), {"method": "GET"}),
+    "IPv6": (build_line(host="2001:db8::1"), {"host": "2001:db8::1"}),
+    "IPv4 in IPv6": (build_line(host="::ffff:192.0.2.1"), {"host": "::ffff:192.0.2.1"}),
+    "IPv6 with a zone": (build_line(host="fe80::1%eth0"), {"host": "fe80::1%eth0"}),
+    "host name": (build_line(host="in24.inetnebr.com"), {"host": "in24.inetnebr.com"}),
+    "virtual host": ("www.example.org:443 " + build_line(user="John F. Doe"),
                      {"vhost": "www.example.org:443", "host": "192.0.2.7", "user": "John F. Doe",
                       "log_format": "vhost_combined"}),
-    "virtual host, common": ("a:80 " + a_common_line(host="2001:db8::1"),
+    "virtual host, common": ("a:80 " + build_common_line(host="2001:db8::1"),
                              {"vhost": "a:80", "host": "2001:db8::1", "log_format": "vhost_common"}),
-    "virtual host of IPv6": ("[2001:db8::2]:8080 " + a_line(),
+    "virtual host of IPv6": ("[2001:db8::2]:8080 " + build_line(),
                              {"vhost": "[2001:db8::2]:8080", "host": "192.0.2.7"}),
-    "host with a port": (a_line(host="192.0.2.7:51234", user="John Doe"),
+    "host with a port": (build_line(host="192.0.2.7:51234", user="John Doe"),
                          {"host": "192.0.2.7:51234", "user": "John Doe", "log_format": "combined"}),
-    "IPv6 and a user with spaces": (a_line(host="2001:db8::1:80", user="John Doe"),
+    "IPv6 and a user with spaces": (build_line(host="2001:db8::1:80", user="John Doe"),
                                     {"host": "2001:db8::1:80", "log_format": "combined"}),
-    "user with spaces": (a_line(user="John F. Doe"), {"user": "John F. Doe"}),
-    "user with a quote": (a_line(user='a\\"b'), {"user": 'a"b'}),
-    "escaped quotes": (a_line(user_agent='x \\"y\\" z'), {"user_agent": 'x "y" z'}),
-    "escaped backslash at the end": (a_line(user_agent="x\\\\"), {"user_agent": "x\\"}),
+    "user with spaces": (build_line(user="John F. Doe"), {"user": "John F. Doe"}),
+    "user with a quote": (build_line(user='a\\"b'), {"user": 'a"b'}),
+    "escaped quotes": (build_line(user_agent='x \\"y\\" z'), {"user_agent": 'x "y" z'}),
+    "escaped backslash at the end": (build_line(user_agent="x\\\\"), {"user_agent": "x\\"}),
     "quotes not escaped": (
-        a_line(request='GET /a"b" HTTP/1.1', referrer='http://x/"y"', user_agent='c"d'),
+        build_line(request='GET /a"b" HTTP/1.1', referrer='http://x/"y"', user_agent='c"d'),
         {"endpoint": '/a"b"', "referrer": 'http://x/"y"', "user_agent": 'c"d'},
     ),
-    "last quote missing": (a_line(user_agent="Mozilla").removesuffix('"'), {"user_agent": "Mozilla"}),
+    "last quote missing": (build_line(user_agent="Mozilla").removesuffix('"'), {"user_agent": "Mozilla"}),
     "ends in the referrer": (
-        a_line().partition(' "-"')[0] + ' "http://exa', {"referrer": "http://exa"}
+        build_line().partition(' "-"')[0] + ' "http://exa', {"referrer": "http://exa"}
     ),
-    "empty request": (a_line(request="", status="408", size="0"), {"status": 408}),
-    "dash for a request": (a_line(request="-", status="408"), {"status": 408}),
+    "empty request": (build_line(request="", status="408", size="0"), {"status": 408}),
+    "dash for a request": (build_line(request="-", status="408"), {"status": 408}),
     "TLS handshake": (
-        a_line(request="\\x16\\x03\\x01", status="400"), {"endpoint": "\\x16\\x03\\x01"}
+        build_line(request="\\x16\\x03\\x01", status="400"), {"endpoint": "\\x16\\x03\\x01"}
     ),
     "RDP cookie": (
-        a_line(request="\\x03\\x00Cookie: mstshash=x", status="400"),
+        build_line(request="\\x03\\x00Cookie: mstshash=x", status="400"),
         {"endpoint": "\\x03\\x00Cookie: mstshash=x"},
     ),
-    "HTTP/0.9": (a_line(request="GET /"), {"method": "GET", "endpoint": "/"}),
-    "HTTP/2": (a_line(request="GET / HTTP/2.0"), {"protocol": "HTTP/2.0"}),
-    "HTTP/3": (a_line(request="GET / HTTP/3"), {"protocol": "HTTP/3"}),
+    "HTTP/0.9": (build_line(request="GET /"), {"method": "GET", "endpoint": "/"}),
+    "HTTP/2": (build_line(request="GET / HTTP/2.0"), {"protocol": "HTTP/2.0"}),
+    "HTTP/3": (build_line(request="GET / HTTP/3"), {"protocol": "HTTP/3"}),
     "full URL": (
-        a_line(request="GET http://example.com/a?b HTTP/1.1"),
+        build_line(request="GET http://example.com/a?b HTTP/1.1"),
         {"endpoint": "http://example.com/a", "query": "b"},
     ),
-    "CONNECT": (a_line(request="CONNECT a.example:443 HTTP/1.1"), {"endpoint": "a.example:443"}),
-    "asterisk": (a_line(request="OPTIONS * HTTP/1.0"), {"method": "OPTIONS", "endpoint": "*"}),
-    "spaces in the path": (a_line(request="GET /a b c HTTP/1.1"), {"endpoint": "/a b c"}),
-    "lower-case method": (a_line(request="get / HTTP/1.1"), {"method": "get"}),
-    "unknown method": (a_line(request="BREW /pot HTTP/1.1"), {"method": "BREW"}),
-    "unknown status": (a_line(status="999"), {"status": 999}),
-    "leap second": (a_line(time="31/Dec/2016:23:59:60 +0000"), {"seconds": 1483228800}),
-    "leap day": (a_line(time="29/Feb/2024:00:00:00 +0000"), {"seconds": 1709164800}),
-    "more fields behind": (a_line() + ' 0.123 "203.0.113.9, 198.51.100.1"', {"status": 200}),
-    "carriage return at the end": (a_line(user_agent="x") + "\r", {"user_agent": "x"}),
-    "carriage return inside": (a_line(user_agent="x\ry"), {"user_agent": "x\ry"}),
-    "NUL": (a_line(request="GET /\0 HTTP/1.1"), {"endpoint": "/\0"}),
-    "our own separator": (a_line(user_agent="a\x01b"), {"user_agent": "a\ufffdb"}),
-    "not UTF-8": (a_line().encode().replace(b"/a", b"/\xff\xfe"), {"endpoint": "/\ufffd\ufffd"}),
-    "emoji": (a_line(user_agent="🌊"), {"user_agent": "🌊"}),
-    "overlong and double encoded": (a_line(request="GET /%c0%ae/%252e HTTP/1.1"),
+    "CONNECT": (build_line(request="CONNECT a.example:443 HTTP/1.1"), {"endpoint": "a.example:443"}),
+    "asterisk": (build_line(request="OPTIONS * HTTP/1.0"), {"method": "OPTIONS", "endpoint": "*"}),
+    "spaces in the path": (build_line(request="GET /a b c HTTP/1.1"), {"endpoint": "/a b c"}),
+    "lower-case method": (build_line(request="get / HTTP/1.1"), {"method": "get"}),
+    "unknown method": (build_line(request="BREW /pot HTTP/1.1"), {"method": "BREW"}),
+    "unknown status": (build_line(status="999"), {"status": 999}),
+    "leap second": (build_line(time="31/Dec/2016:23:59:60 +0000"), {"seconds": 1483228800}),
+    "leap day": (build_line(time="29/Feb/2024:00:00:00 +0000"), {"seconds": 1709164800}),
+    "more fields behind": (build_line() + ' 0.123 "203.0.113.9, 198.51.100.1"', {"status": 200}),
+    "carriage return at the end": (build_line(user_agent="x") + "\r", {"user_agent": "x"}),
+    "carriage return inside": (build_line(user_agent="x\ry"), {"user_agent": "x\ry"}),
+    "NUL": (build_line(request="GET /\0 HTTP/1.1"), {"endpoint": "/\0"}),
+    "our own separator": (build_line(user_agent="a\x01b"), {"user_agent": "a\ufffdb"}),
+    "not UTF-8": (build_line().encode().replace(b"/a", b"/\xff\xfe"), {"endpoint": "/\ufffd\ufffd"}),
+    "emoji": (build_line(user_agent="🌊"), {"user_agent": "🌊"}),
+    "overlong and double encoded": (build_line(request="GET /%c0%ae/%252e HTTP/1.1"),
                                     {"endpoint": "/%c0%ae/%252e"}),
-    "question mark at the end": (a_line(request="GET /a? HTTP/1.1"), {"endpoint": "/a", "query": ""}),
-    "size of 2**63-1": (a_line(size=str(2**63 - 1)), {"content_size": 2**63 - 1}),
+    "question mark at the end": (build_line(request="GET /a? HTTP/1.1"), {"endpoint": "/a", "query": ""}),
+    "size of 2**63-1": (build_line(size=str(2**63 - 1)), {"content_size": 2**63 - 1}),
 }  # fmt: skip
 
 
@@ -189,18 +189,18 @@ BAD = {
     "\r": "empty",
     "GET / HTTP/1.1": "no_match",
     "a\x01b\x00c": "no_match",
-    a_line().partition('" 200')[0]: "no_match",
-    a_line(status="2000"): "no_match",
-    a_line(time="yesterday"): "bad_time",
-    a_line(time="30/Feb/2015:10:05:03 +0000"): "bad_time",
-    a_line(time="17/Mai/2015:10:05:03 +0000"): "bad_time",
-    a_line(time="17/May/2015:25:05:03 +0000"): "bad_time",
-    a_line(time="17/May/2015:10:05:03"): "bad_time",
-    a_line(time="17/May/0000:10:05:03 +0000"): "bad_time",
-    a_line(time="17/May/9999:10:05:03 +0000"): "bad_time",
-    a_line(size="9" * 25): "bad_size",
+    build_line().partition('" 200')[0]: "no_match",
+    build_line(status="2000"): "no_match",
+    build_line(time="yesterday"): "bad_time",
+    build_line(time="30/Feb/2015:10:05:03 +0000"): "bad_time",
+    build_line(time="17/Mai/2015:10:05:03 +0000"): "bad_time",
+    build_line(time="17/May/2015:25:05:03 +0000"): "bad_time",
+    build_line(time="17/May/2015:10:05:03"): "bad_time",
+    build_line(time="17/May/0000:10:05:03 +0000"): "bad_time",
+    build_line(time="17/May/9999:10:05:03 +0000"): "bad_time",
+    build_line(size="9" * 25): "bad_size",
     "x" * (MAX_LINE_BYTES + 1): "too_long",
-    a_line(user_agent="x" * MAX_LINE_BYTES): "too_long",
+    build_line(user_agent="x" * MAX_LINE_BYTES): "too_long",
     "{'json': 1}": "no_match",
 }
 
@@ -219,7 +219,7 @@ def test_a_bad_line_that_shows_its_time_belongs_to_that_day(spark):
     lines = spark.createDataFrame([(line,)], "line STRING")
     lines = lines.selectExpr("line", "null line_id", "null topic", "null partition", "null offset",
                              "null file")  # fmt: skip
-    (row,) = landed_lines(lines, "Europe/Paris").collect()
+    (row,) = select_landed_lines(lines, "Europe/Paris").collect()
     assert (str(row.event_date), row.bad_reason) == ("2015-05-18", "no_match")
 
 
@@ -230,7 +230,7 @@ def test_bytes_of_a_bad_line_that_are_no_text_are_kept_as_apache_writes_them(par
 
 def test_a_visitor_cannot_write_a_status_into_the_log(parse):
     forged = 'GET /x\\" 200 99 \\"-\\" \\"ua HTTP/1.1'
-    (row,) = parse(a_line(request=forged, status="404", user_agent="curl"))
+    (row,) = parse(build_line(request=forged, status="404", user_agent="curl"))
     assert (row["status"], row["user_agent"]) == (404, "curl")
     assert row["endpoint"] == '/x" 200 99 "-" "ua'
 
@@ -241,10 +241,10 @@ def test_a_line_of_a_megabyte_stops_nothing_and_costs_no_more_than_its_length(pa
     lines = []
     for piece in pieces:
         many = piece * (900_000 // len(piece))
-        lines += [a_line(request=f"GET /{many} HTTP/1.1"), a_line(user_agent=many),
-                  a_line(referrer=many), a_line(user=many), many, f"a b {many}x"]  # fmt: skip
+        lines += [build_line(request=f"GET /{many} HTTP/1.1"), build_line(user_agent=many),
+                  build_line(referrer=many), build_line(user=many), many, f"a b {many}x"]  # fmt: skip
     started = time.monotonic()
-    rows = parse(*lines, a_line())
+    rows = parse(*lines, build_line())
     assert len(rows) == len(lines) + 1
     assert rows[-1]["status"] == 200
     # 70 MB take a few seconds; one pattern that goes quadratic on one line takes hours.
@@ -261,7 +261,7 @@ def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
         start += len(line) + 1
 
     def ids(messages):
-        rows = kafka_lines(spark.createDataFrame(messages, ddl))
+        rows = explode_kafka_lines(spark.createDataFrame(messages, ddl))
         return [
             tuple(r) for r in rows.select("line_id", F.hex("line")).orderBy("line_id").collect()
         ]
@@ -286,11 +286,11 @@ def test_every_line_of_a_message_comes_out_as_it_went_in_empty_ones_too(spark):
             lines.append(Line(start, text, len(text) + 1))
             start += lines[-1].size
         log_id = f"log{len(messages)}"
-        messages.append((*message(log_id, lines)[:2], "t", 0, len(messages)))
+        messages.append((*build_message(log_id, lines)[:2], "t", 0, len(messages)))
         expected += [(f"{log_id}:{line.start}", line.text) for line in lines]
     assert len(messages) == 3 + 9 + 27 + 81
     ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
-    rows = kafka_lines(spark.createDataFrame(messages, ddl)).select(
+    rows = explode_kafka_lines(spark.createDataFrame(messages, ddl)).select(
         "line_id", F.col("line").cast("binary").alias("line")
     )
     assert sorted((row.line_id, bytes(row.line)) for row in rows.collect()) == sorted(expected)
@@ -301,7 +301,11 @@ def test_a_message_may_be_of_anybody(spark):
                 (b"a:b:7", b"x\n", "t", 1, 2), (None, None, "t", 1, 3), (b"k:9", b"", "t", 1, 4),
                 (b"\xff:1", b"one\r\ntwo\r\n", "t", 1, 5)]  # fmt: skip
     ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
-    rows = kafka_lines(spark.createDataFrame(messages, ddl)).orderBy("offset", "line_id").collect()
+    rows = (
+        explode_kafka_lines(spark.createDataFrame(messages, ddl))
+        .orderBy("offset", "line_id")
+        .collect()
+    )
     assert [(row.offset, row.line_id, row.line) for row in rows] == [
         (0, None, "no key"), (1, None, "constant key"), (2, "a:b:7", "x"), (3, None, ""),
         (4, "k:9", ""), (5, "\ufffd:1", "one\r"), (5, "\ufffd:6", "two\r"),
@@ -319,16 +323,16 @@ def test_a_heartbeat_is_no_line_for_any_job(spark):
     # A line under such a key, and a message without a value under another, are what they are.
     others = [(b"log:heartbeat", b"a", "t", 0, 2, ARRIVED), (b"log:7", None, "t", 0, 3, ARRIVED)]
     messages = spark.createDataFrame([beat, *others], MESSAGE)
-    assert sorted(row.offset for row in kafka_lines(messages).collect()) == [2, 3]
-    assert only_server_errors(messages_of(messages, "kafka")).collect() == []
+    assert sorted(row.offset for row in explode_kafka_lines(messages).collect()) == [2, 3]
+    assert only_server_errors(select_messages(messages, "kafka")).collect() == []
     words = count_words(split_words(messages.select(F.col("value").cast("string"))))
     assert [row.word for row in words.collect()] == ["a"]
 
 
 def test_a_heartbeat_is_landed_with_its_time_and_nothing_else(spark):
     beat = (b"log:heartbeat", None, "t", 1, 5, ARRIVED)
-    rows = arrivals_of(spark.createDataFrame([beat], MESSAGE), "kafka")
-    (row,) = landed_lines(rows, "Asia/Tokyo").collect()
+    rows = lines_with_arrival(spark.createDataFrame([beat], MESSAGE), "kafka")
+    (row,) = select_landed_lines(rows, "Asia/Tokyo").collect()
     found = {name: value for name, value in row.asDict().items() if value is not None}
     assert found.pop("timestamp").astimezone(UTC) == ARRIVED
     assert found == {"log_format": "heartbeat", "topic": "t", "partition": 1, "offset": 5,
@@ -341,33 +345,33 @@ def test_a_time_far_ahead_of_the_arrival_is_bad_and_of_no_day(spark):
         "18/May/2015:12:00:01 +0000",
         "01/Jan/2099:00:00:00 +0000",
     ]
-    lines = [a_line(time=time) for time in times] + ["junk [01/Jan/2099:00:00:00 +0000]"]
+    lines = [build_line(time=time) for time in times] + ["junk [01/Jan/2099:00:00:00 +0000]"]
     messages = [(f"log:{n}".encode(), line.encode(), "t", 0, n, ARRIVED)
                 for n, line in enumerate(lines)]  # fmt: skip
-    rows = arrivals_of(spark.createDataFrame(messages, MESSAGE), "kafka")
-    found = landed_lines(rows, "UTC").orderBy("offset").collect()
+    rows = lines_with_arrival(spark.createDataFrame(messages, MESSAGE), "kafka")
+    found = select_landed_lines(rows, "UTC").orderBy("offset").collect()
     assert [row.bad_reason for row in found] == [None, "far_future", "far_future", "no_match"]
     assert [str(row.event_date) for row in found] == ["2015-05-18", "None", "None", "None"]
     assert [row.raw for row in found] == [None, *lines[1:]], "nothing of it is lost"
     assert [row.host for row in found] == ["192.0.2.7", None, None, None]
-    further = landed_lines(rows, "UTC", future_hours=48).orderBy("offset").collect()
+    further = select_landed_lines(rows, "UTC", future_hours=48).orderBy("offset").collect()
     assert [row.bad_reason for row in further] == [None, None, "far_future", "no_match"]
     untold = rows.withColumn("arrived", F.lit(None).cast("timestamp"))
-    assert landed_lines(untold, "UTC").where("bad_reason = 'far_future'").count() == 0
+    assert select_landed_lines(untold, "UTC").where("bad_reason = 'far_future'").count() == 0
 
 
 def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
-    (tmp_path / "a.log").write_text(a_line() + "\n")
-    landed = landed_lines(lines_of(spark.read.text(str(tmp_path)), "text"), "UTC")
+    (tmp_path / "a.log").write_text(build_line() + "\n")
+    landed = select_landed_lines(explode_lines(spark.read.text(str(tmp_path)), "text"), "UTC")
     contract = spark.createDataFrame([], ACCESS_LOG_DDL).schema
     assert [(f.name, f.dataType) for f in landed.schema] == [(f.name, f.dataType) for f in contract]
     assert landed.first().file.endswith("a.log")
 
 
 def test_a_day_begins_at_midnight_of_the_reports_time_zone(spark, tmp_path):
-    (tmp_path / "a.log").write_text(a_line(time="17/May/2015:23:30:00 +0000") + "\n")
-    lines = lines_of(spark.read.text(str(tmp_path)), "text")
-    days = [str(landed_lines(lines, zone).first().event_date)
+    (tmp_path / "a.log").write_text(build_line(time="17/May/2015:23:30:00 +0000") + "\n")
+    lines = explode_lines(spark.read.text(str(tmp_path)), "text")
+    days = [str(select_landed_lines(lines, zone).first().event_date)
             for zone in ("UTC", "Europe/Paris", "America/New_York")]  # fmt: skip
     assert days == ["2015-05-17", "2015-05-18", "2015-05-17"]
 
@@ -386,7 +390,7 @@ def test_the_courses_tasks_two_and_three(spark):
 )
 def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, formats):
     path, parser = shared / "data" / f"{name}.log", LogParser(formats)
-    lines = lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text").withColumn(
+    lines = explode_lines(spark.read.option("lineSep", "\n").text(str(path)), "text").withColumn(
         "n", F.monotonically_increasing_id()
     )
     rows = parse_lines(lines).withColumn("at", F.unix_timestamp("timestamp")).orderBy("n").collect()
@@ -443,7 +447,7 @@ def entries(draw):
     zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
     escaped = agent.replace("\\", "\\\\").replace('"', '\\"')
     month = "JanFebMarAprMayJunJulAugSepOctNovDec"[moment.month * 3 - 3 :][:3]
-    line = a_line(
+    line = build_line(
         host=draw(plain), user=user, request=f"GET /{draw(plain)} HTTP/1.1",
         time=f"{moment:%d}/{month}/{moment.year}:{moment:%H:%M:%S} {zone}",
         status=str(draw(st.integers(100, 999))), size=str(draw(st.integers(0, 2**62))),
@@ -487,12 +491,16 @@ def test_lines_of_a_message_have_their_starts_however_many_they_are(spark):
             for start, text in zip(starts, texts, strict=True)
         ]
     ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
-    rows = kafka_lines(spark.createDataFrame(messages, ddl)).select("line_id", "line").collect()
+    rows = (
+        explode_kafka_lines(spark.createDataFrame(messages, ddl))
+        .select("line_id", "line")
+        .collect()
+    )
     assert sorted(tuple(row) for row in rows) == sorted(expected)
 
 
 def test_parsed_lines_have_the_columns_of_the_contract_once(spark):
-    lines = spark.createDataFrame([(a_line(), "f", 7)], "line STRING, file STRING, n INT")
+    lines = spark.createDataFrame([(build_line(), "f", 7)], "line STRING, file STRING, n INT")
     contract = [column.split()[0] for column in ACCESS_LOG_DDL.split(",")]
     own = ("event_date", "line_id", "topic", "partition", "offset", "file")
     expected = ["file", "n", *(name for name in contract if name not in own)]

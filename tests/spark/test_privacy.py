@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL
-from spark_jobs.transforms.access_log import landed_lines
-from spark_jobs.transforms.privacy import masked, private, query_names
-from tests.builders import a_line
-from tests.conftest import further
+from spark_jobs.transforms.access_log import select_landed_lines
+from spark_jobs.transforms.privacy import anonymise_rows, mask_addresses, parse_query_names
+from tests.builders import build_line
+from tests.conftest import matrix_cases
 
 HIDDEN = {1: (8, 64), 2: (16, 80), 3: (24, 96)}  # bits of IPv4 and IPv6: goaccess(1)
 
@@ -60,7 +60,9 @@ def addresses(draw):
 @given(st.lists(addresses(), min_size=400, max_size=600))
 def test_addresses_lose_the_bits_that_python_says(spark, written):
     levels = [1, 2, 3]
-    found = column(spark, written, lambda text: F.array(*[masked(text, level) for level in levels]))
+    found = column(
+        spark, written, lambda text: F.array(*[mask_addresses(text, level) for level in levels])
+    )
     assert dict(zip(written, map(tuple, found), strict=True)) == {
         address: tuple(expected(address, level) for level in levels) for address in written
     }
@@ -85,7 +87,7 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def masked_hosts(spark):
-    rows = landed(spark, [a_line(host=host) for host in HOSTS], 1)
+    rows = landed(spark, [build_line(host=host) for host in HOSTS], 1)
     return dict(zip(HOSTS, (row.host for row in rows), strict=True))
 
 
@@ -98,11 +100,11 @@ def landed(spark, lines, level=0, names=()):
     rows = spark.createDataFrame([(line,) for line in lines], "line STRING").selectExpr(
         "line", "CAST(NULL AS STRING) line_id", "'t' topic", "0 partition", "0L offset", "'f' file"
     )
-    return private(landed_lines(rows, "UTC"), level, names).collect()
+    return anonymise_rows(select_landed_lines(rows, "UTC"), level, names).collect()
 
 
 def test_a_proxys_list_and_a_bad_line_keep_no_address(spark):
-    line = a_line(host="192.0.2.7, 198.51.100.8, 2001:db8::7")
+    line = build_line(host="192.0.2.7, 198.51.100.8, 2001:db8::7")
     (row,) = landed(spark, [line], 1)
     assert (row.host, row.user) == ("192.0.2.0,", "2001:db8:: - -")
     bad = 'junk 192.0.2.7 from="2001:db8:1:2:3:4:5:6" at 10:05:03 \\x16198.51.100.8\u0001::1 x:y'
@@ -114,7 +116,7 @@ def test_a_proxys_list_and_a_bad_line_keep_no_address(spark):
 
 def test_nothing_asked_changes_nothing(spark):
     rows = spark.createDataFrame([], ACCESS_LOG_DDL)
-    assert private(rows, 0, []) is rows
+    assert anonymise_rows(rows, 0, []) is rows
 
 
 NAMES = ["token", "E-Mail"]
@@ -142,7 +144,9 @@ def without_parameters(spark):
         line
         for query in QUERIES
         for line in (
-            a_line(request=f"GET /p?{query} HTTP/1.1", referrer=f"https://example.org/r?{query}#x"),
+            build_line(
+                request=f"GET /p?{query} HTTP/1.1", referrer=f"https://example.org/r?{query}#x"
+            ),
             f"junk /p?{query} {query}",
         )
     ]
@@ -163,7 +167,7 @@ def test_parameters_are_taken_out_wherever_a_query_is(without_parameters, query)
 
 
 def test_all_parameters_may_go(spark):
-    line = a_line(request="GET /p?a=1 HTTP/1.1", referrer="https://example.org/r?b=2#x")
+    line = build_line(request="GET /p?a=1 HTTP/1.1", referrer="https://example.org/r?b=2#x")
     good, bad = landed(spark, [line, 'junk "GET /p?a=1 HTTP/1.1" ?'], 0, ["*"])
     assert (good.query, good.referrer) == (None, "https://example.org/r")
     assert bad.raw == 'junk "GET /p HTTP/1.1" '
@@ -171,8 +175,8 @@ def test_all_parameters_may_go(spark):
 
 def test_the_other_columns_stay_as_they_are(spark):
     lines = [
-        a_line(),
-        a_line(host="2001:db8::7", request="GET /a?b=1&token=2 HTTP/1.1"),
+        build_line(),
+        build_line(host="2001:db8::7", request="GET /a?b=1&token=2 HTTP/1.1"),
         "junk",
         "",
     ]
@@ -185,27 +189,27 @@ def test_the_other_columns_stay_as_they_are(spark):
 def test_names_with_spaces_are_refused():
     import argparse
 
-    assert query_names("") == []
-    assert query_names("token,E-Mail") == ["token", "E-Mail"]
+    assert parse_query_names("") == []
+    assert parse_query_names("token,E-Mail") == ["token", "E-Mail"]
     with pytest.raises(argparse.ArgumentTypeError, match="names without spaces"):
-        query_names("token, email")
+        parse_query_names("token, email")
 
 
-@pytest.mark.parametrize("names", [["token"], *further(["*"])])
-@pytest.mark.parametrize("filler", ["1:", *further("x", '\\"', "::1.", "%3a")])
+@pytest.mark.parametrize("names", [["token"], *matrix_cases(["*"])])
+@pytest.mark.parametrize("filler", ["1:", *matrix_cases("x", '\\"', "::1.", "%3a")])
 def test_a_line_made_to_be_hard_is_done_all_the_same(spark, names, filler):
     """A pattern that goes back, or calls itself, for each character dies of 100,000 of them."""
     line = f"junk /p?token={filler * (90_000 // len(filler))} 192.0.2.7"
     (row,) = landed(spark, [line], 1, names)
     assert row.raw.startswith("junk /p ")
     assert row.raw.endswith(" 192.0.2.0")
-    (row,) = landed(spark, [a_line(host=filler.replace('"', "") * 5_000)], 1)
+    (row,) = landed(spark, [build_line(host=filler.replace('"', "") * 5_000)], 1)
     assert row.host
 
 
 def test_a_name_that_only_ends_like_one_stays_with_its_value(spark):
     query = "&".join(f"{character}token=2" for character in ascii_letters + digits + "_-.~+")
-    line = a_line(
+    line = build_line(
         request=f"GET /p?{query} HTTP/1.1", referrer=f"https://example.org/{query}?{query}"
     )
     good, bad = landed(spark, [line, f"junk /p?{query}"], 0, NAMES)

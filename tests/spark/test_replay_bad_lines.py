@@ -6,13 +6,13 @@ import json
 import pytest
 
 from include.contracts import ACCESS_LOG_DDL
-from include.lake import changed_days
-from spark_jobs.runtime.landing import read_landing
-from spark_jobs.runtime.replayed import current
-from tests.builders import a_line
+from include.lake.paths import list_outdated_days
+from spark_jobs.landing.folder import read_landing
+from spark_jobs.landing.reparsed import read_current_reparse
+from tests.builders import build_line
 
 FORMAT = r"%h|%{sec}t|%r|%>s|%b"
-GOOD = [a_line(), a_line(time="18/May/2015:10:00:00 +0000")]
+GOOD = [build_line(), build_line(time="18/May/2015:10:00:00 +0000")]
 # In a format that nobody told the first run of; the second has no day for it.
 ODD = [
     "192.0.2.8|1431857103|GET /odd HTTP/1.1|200|7",
@@ -68,13 +68,13 @@ def lines(days):
 
 
 def counted(read, good, bad):
-    return {"read": read, "good": good, "bad": bad, "repeated": 0}
+    return {"read": read, "good": good, "bad": bad, "duplicates": 0}
 
 
 @pytest.mark.matrix
 def test_a_look_says_what_could_be_read_now_and_changes_nothing(lake, tmp_path):
     before = lake.days()
-    told = lake.replay("--look", "--log-format", FORMAT)
+    told = lake.replay("--dry-run", "--log-format", FORMAT)
     assert (told["bad"], told["readable"], told["lines_before"]) == (5, 3, 0)
     assert told["days"] == ["2015-05-17", "2015-05-19"]
     (reason,) = told["reasons"]
@@ -93,7 +93,7 @@ def test_replayed_lines_count_on_their_days_and_twice_is_as_once(lake, spark):
     before = lake.days()
     assert lines(before)["2015-05-17"] == counted(1, 1, 0)
     lake.replay("--log-format", FORMAT)
-    assert changed_days(lake.landing, lake.summary) == ["2015-05-17", "2015-05-19"]
+    assert list_outdated_days(lake.landing, lake.summary) == ["2015-05-17", "2015-05-19"]
     after = lake.days()
     assert lines(after) == {
         "2015-05-17": counted(3, 3, 0), "2015-05-18": counted(1, 1, 0),
@@ -101,11 +101,11 @@ def test_replayed_lines_count_on_their_days_and_twice_is_as_once(lake, spark):
     }  # fmt: skip
     assert after["2015-05-17"]["requests"] == 3
     assert after["2015-05-18"] == before["2015-05-18"]
-    assert changed_days(lake.landing, lake.summary) == []
-    kept = current(lake.landing / "replayed")
+    assert list_outdated_days(lake.landing, lake.summary) == []
+    kept = read_current_reparse(lake.landing / "replayed")
     told = lake.replay("--log-format", FORMAT)
     assert (told["days"], told["lines_before"]) == ([], 3)
-    assert current(lake.landing / "replayed") == kept
+    assert read_current_reparse(lake.landing / "replayed") == kept
     assert lake.days() == after
     assert read_landing(spark, lake.landing / "data", ACCESS_LOG_DDL).count() == 7, (
         "data/ is as it was"
@@ -115,7 +115,7 @@ def test_replayed_lines_count_on_their_days_and_twice_is_as_once(lake, spark):
 @pytest.mark.matrix
 def test_a_replay_after_more_has_landed_brings_the_new_ones_too(lake):
     lake.replay("--log-format", FORMAT)
-    lake.land("b.log", [ODD[0], a_line()])
+    lake.land("b.log", [ODD[0], build_line()])
     lake.replay("--log-format", FORMAT)
     assert lines(lake.days())["2015-05-17"] == counted(5, 5, 0)
     assert len(list((lake.landing / "replayed").glob("replay-*"))) == 1
@@ -139,13 +139,13 @@ def test_each_files_rows_are_told_by_day(lake, tmp_path):
 
 def test_what_the_other_source_has_of_a_day_is_told_and_not_added(lake, job, tmp_path):
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "x.log").write_text("\n".join([a_line(), a_line(), "?"]) + "\n")
+    (tmp_path / "other" / "x.log").write_text("\n".join([build_line(), build_line(), "?"]) + "\n")
     other = f"parquet:{tmp_path / 'elsewhere' / 'data'}"
     assert job("land_access_log", "--source", f"text:{tmp_path / 'other'}", "--sink", other)[0] == 0
     before = lake.days()
     code, said = job("summarise_access_log", "--source", lake.data, "--source-kind", "files",
                      "--sink", f"summary:{lake.summary}", "--days", "2015-05-17,2015-05-18",
-                     "--other", other)  # fmt: skip
+                     "--other-source", other)  # fmt: skip
     assert code == 0, said
     told = json.loads((lake.summary / "2015-05-17" / "summary.json").read_text())
     assert told.pop("provenance")["other_source"] == {

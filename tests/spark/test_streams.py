@@ -9,22 +9,22 @@ import pytest
 from pyspark.sql import functions as F
 
 from include.settings import PROJECT
-from producers.clickstream.events import batch_messages, events, row_messages
-from spark_jobs.runtime.leases import Lease
+from producers.clickstream.events import encode_batches, encode_rows, generate_events
+from spark_jobs.streaming.graceful_shutdown import GracefulShutdown
 from spark_jobs.transforms.access_log import only_server_errors, parse_lines
 from spark_jobs.transforms.clickstream import (
     ROW_DDL,
-    count_good,
+    count_good_and_bad,
     parse_clicks,
     total_by_minute,
     total_by_window,
 )
-from spark_jobs.transforms.words import count_words, split_words
-from tests.builders import a_line
-from tests.conftest import further
+from spark_jobs.transforms.word_count import count_words, split_words
+from tests.builders import build_line
+from tests.conftest import matrix_cases
 
 EXPECTED: Counter[int] = Counter()
-for event in events(600, 1):
+for event in generate_events(600, 1):
     EXPECTED[datetime.fromtimestamp(event["ts"], UTC).minute] += event["Impressions"]
 
 
@@ -34,7 +34,9 @@ def messages(tmp_path):
 
     def written(shape, *others):
         made = (
-            row_messages(events(600, 1)) if shape == "rows" else batch_messages(events(600, 1), 20)
+            encode_rows(generate_events(600, 1))
+            if shape == "rows"
+            else encode_batches(generate_events(600, 1), 20)
         )
         (tmp_path / shape).mkdir()
         (tmp_path / shape / "a.json").write_bytes(b"\n".join([*made, *others]))
@@ -55,7 +57,7 @@ def test_both_shapes_give_the_totals_of_the_events(spark, messages, shape):
 
 @pytest.mark.parametrize(("by", "trigger", "shape"), [
     ("minute", "once", "rows"), ("window", "available-now", "batches"), ("window", "every 1 second", "rows"),
-    *further(("minute", "once", "batches"), ("window", "once", "rows"), ("window", "once", "batches"),
+    *matrix_cases(("minute", "once", "batches"), ("window", "once", "rows"), ("window", "once", "batches"),
              ("minute", "available-now", "rows"), ("minute", "available-now", "batches"),
              ("window", "available-now", "rows"), ("minute", "every 1 second", "rows"),
              ("minute", "every 1 second", "batches"), ("window", "every 1 second", "batches")),
@@ -104,7 +106,7 @@ def test_events_are_counted_good_and_bad_while_they_pass(spark, messages):
         F.count(F.lit(1)).alias("all"),
     ).collect()
     assert seen.get == {"bad": 2, "all": 602}
-    assert count_good(found).count() == 602
+    assert count_good_and_bad(found).count() == 602
 
 
 def test_a_minute_of_the_hour_mixes_hours_and_a_window_does_not(spark):
@@ -125,16 +127,17 @@ def test_words_are_split_at_any_space_and_counted(spark):
 
 
 def test_the_labs_tasks_are_views_of_the_same_lines(spark, tmp_path):
-    from spark_jobs.watch_access_log import COLUMNS, SHOWS
+    from spark_jobs.watch_access_log import COLUMNS, VIEWS
 
     lines = spark.createDataFrame(
-        [(a_line(status=status),) for status in ("200", "404", "200")] + [("junk",)], "line STRING"
+        [(build_line(status=status),) for status in ("200", "404", "200")] + [("junk",)],
+        "line STRING",
     )
     lines = parse_lines(lines).where("bad_reason IS NULL")
-    assert SHOWS["parsed"](lines).columns == COLUMNS
-    assert SHOWS["parsed"](lines).count() == 3
-    assert [row.status for row in SHOWS["unsuccessful"](lines).collect()] == [404]
-    assert {r.status: r["count"] for r in SHOWS["by-status"](lines).collect()} == {200: 2, 404: 1}
+    assert VIEWS["parsed"](lines).columns == COLUMNS
+    assert VIEWS["parsed"](lines).count() == 3
+    assert [row.status for row in VIEWS["unsuccessful"](lines).collect()] == [404]
+    assert {r.status: r["count"] for r in VIEWS["by-status"](lines).collect()} == {200: 2, 404: 1}
 
 
 OWN = r"%h|%{sec}t|%r|%>s|%b"
@@ -145,7 +148,7 @@ def test_a_sites_own_format_is_read_and_its_addresses_hidden_while_one_watches(
 ):
     (tmp_path / "in").mkdir()
     odd = "192.0.2.8|1431857103|GET /odd HTTP/1.1|503|7"
-    (tmp_path / "in" / "log").write_text(f"{odd}\n{a_line(host='2001:db8::1:2')}\njunk\n")
+    (tmp_path / "in" / "log").write_text(f"{odd}\n{build_line(host='2001:db8::1:2')}\njunk\n")
     flags = ["--source", f"text:{tmp_path / 'in'}", "--trigger", "available-now",
              "--sink", f"parquet:{tmp_path / 'out'}", "--checkpoint", tmp_path / "c"]  # fmt: skip
     code, said = job("watch_access_log", *flags, "--log-format", OWN, "--anonymise", 1)
@@ -161,10 +164,16 @@ def test_a_sites_own_format_is_read_and_its_addresses_hidden_while_one_watches(
 
 def test_errors_in_a_sites_own_format_are_routed_as_they_came(spark):
     odd = "192.0.2.8|1431857103|GET /odd HTTP/1.1|503|7"
-    lines = [odd, odd.replace("503", "200"), a_line(status="500"), a_line(), '{"status": 502}']
+    lines = [
+        odd,
+        odd.replace("503", "200"),
+        build_line(status="500"),
+        build_line(),
+        '{"status": 502}',
+    ]
     messages = spark.createDataFrame([("k", "\n".join(lines))], "key STRING, value STRING")
     routed = {own: only_server_errors(messages, own).first().value for own in ("", OWN)}
-    known = [a_line(status="500"), '{"status": 502}']
+    known = [build_line(status="500"), '{"status": 502}']
     assert routed[""].splitlines() == known
     assert routed[OWN].splitlines() == [odd, *known]
 
@@ -334,8 +343,10 @@ def test_the_page_shows_the_totals_that_the_events_have():
 
 def test_one_ctrl_c_is_one_though_the_jvm_tells_of_it_first(spark):
     """A terminal sends it to both processes, and either may be the first to see it."""
-    with Lease(spark, None, None) as lease:
-        lease._ask("Ctrl-C")  # as the JVM's handler does; this test's own JVM ignores the signal
+    with GracefulShutdown(spark, None, None) as lease:
+        lease._request_stop(
+            "Ctrl-C"
+        )  # as the JVM's handler does; this test's own JVM ignores the signal
         signal.raise_signal(signal.SIGINT)
         assert lease.reason == "Ctrl-C"
         with pytest.raises(KeyboardInterrupt):  # the second does not wait for the batch

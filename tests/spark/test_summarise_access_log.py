@@ -9,15 +9,15 @@ from zoneinfo import ZoneInfo
 import pytest
 from pyarrow import parquet
 
+from include.errors import InvalidInput, RetryLater
 from include.reporting.panel_sums import read_panels
-from include.reporting.report import SummaryError
+from include.reporting.report import UnusableSummary
+from include.summary.counts import Counts
 from spark_jobs import land_access_log
 from spark_jobs import summarise_access_log as job
-from spark_jobs.counting.counts import Counts
-from spark_jobs.runtime.words import NotNow, Refused
-from spark_jobs.transforms.access_log import arrivals_of, landed_lines, lines_of
-from tests.builders import a_line
-from tests.conftest import further
+from spark_jobs.transforms.access_log import explode_lines, lines_with_arrival, select_landed_lines
+from tests.builders import build_line
+from tests.conftest import matrix_cases
 from tests.spark.counted_days import counted, summaries_of
 
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -30,8 +30,8 @@ def numbers(landed, days, zone="UTC", **only):
 
 
 def landed(spark, path, zone="UTC"):
-    lines = lines_of(spark.read.option("lineSep", "\n").text(str(path)), "text")
-    return landed_lines(lines, zone).localCheckpoint()
+    lines = explode_lines(spark.read.option("lineSep", "\n").text(str(path)), "text")
+    return select_landed_lines(lines, zone).localCheckpoint()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_day_has_the_numbers_that_goaccess_counts(shared, four_days, day):
     assert ours["requests"] == general["total_requests"] == ours["lines"]["good"]
     assert ours["visitors"] == general["unique_visitors"]
     assert ours["bytes"] == general["bandwidth"]
-    assert (ours["lines"]["bad"], ours["lines"]["repeated"]) == (0, 0)
+    assert (ours["lines"]["bad"], ours["lines"]["duplicates"]) == (0, 0)
 
 
 def ours_of(panel):
@@ -114,27 +114,27 @@ def test_common_format_with_six_zone_offsets(spark, shared):
 def test_a_line_that_came_again_counts_once_and_is_told_of(spark, tmp_path):
     from pyspark.sql import functions as F
 
-    (tmp_path / "a.log").write_text("\n".join(a_line(host=f"192.0.2.{n}") for n in range(5)))
+    (tmp_path / "a.log").write_text("\n".join(build_line(host=f"192.0.2.{n}") for n in range(5)))
     lines = landed(spark, tmp_path)
     identified = lines.withColumn("line_id", F.concat(F.lit("log:"), "host"))
     twice = identified.unionByName(identified)
     day = numbers(twice, ["2015-05-17"])["2015-05-17"]
-    assert day["lines"] == {"read": 10, "good": 10, "bad": 0, "repeated": 5}
+    assert day["lines"] == {"read": 10, "good": 10, "bad": 0, "duplicates": 5}
     assert (day["requests"], day["visitors"], day["bytes"]) == (5, 5, 5 * 512)
 
 
 def test_two_logs_that_share_an_id_lose_no_line(spark, tmp_path):
     from pyspark.sql import functions as F
 
-    (tmp_path / "a.log").write_text("\n".join(a_line(host=f"192.0.2.{n}") for n in range(5)))
+    (tmp_path / "a.log").write_text("\n".join(build_line(host=f"192.0.2.{n}") for n in range(5)))
     same_id = landed(spark, tmp_path).withColumn("line_id", F.lit("log:0"))
     assert numbers(same_id, ["2015-05-17"])["2015-05-17"]["requests"] == 5
 
 
 def test_lines_from_files_have_no_id_and_are_never_repeats(spark, tmp_path):
-    (tmp_path / "a.log").write_text("\n".join([a_line()] * 4))
+    (tmp_path / "a.log").write_text("\n".join([build_line()] * 4))
     day = numbers(landed(spark, tmp_path), ["2015-05-17"])["2015-05-17"]
-    assert (day["requests"], day["lines"]["repeated"], day["visitors"]) == (4, 0, 1)
+    assert (day["requests"], day["lines"]["duplicates"], day["visitors"]) == (4, 0, 1)
 
 
 def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_back(spark, tmp_path):
@@ -142,7 +142,7 @@ def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_back(spark, tmp
     times = [f"{day}/Oct/2025:{time} +0000" for day, time in
              [("25", "21:59:59"), ("25", "22:00:00"), ("26", "00:30:00"), ("26", "01:30:00"),
               ("26", "22:59:59"), ("26", "23:00:00")]]  # fmt: skip
-    (tmp_path / "a.log").write_text("\n".join(a_line(time=time) for time in times))
+    (tmp_path / "a.log").write_text("\n".join(build_line(time=time) for time in times))
     day = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2025-10-26"], "Europe/Paris")[
         "2025-10-26"
     ]
@@ -159,7 +159,7 @@ def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_forward(spark, 
     times = [f"{day}/Mar/2026:{time} +0000" for day, time in
              [("28", "22:59:59"), ("28", "23:00:00"), ("29", "00:59:59"), ("29", "01:00:00"),
               ("29", "21:59:59"), ("29", "22:00:00")]]  # fmt: skip
-    (tmp_path / "a.log").write_text("\n".join(a_line(time=time) for time in times))
+    (tmp_path / "a.log").write_text("\n".join(build_line(time=time) for time in times))
     days = numbers(landed(spark, tmp_path, "Europe/Paris"), ["2026-03-28", "2026-03-29",
                                                              "2026-03-30"], "Europe/Paris")  # fmt: skip
     assert [day["requests"] for day in days.values()] == [1, 4, 1]
@@ -169,20 +169,22 @@ def test_hours_and_days_are_the_sites_also_when_the_clock_is_set_forward(spark, 
 
 def alive(spark, day, zone, silent=(), now=2_000_000_000):
     """`provenance.heartbeat` of a day with a heartbeat a minute, but for the minutes `silent`."""
-    begin, end = job._bounds(day, ZoneInfo(zone))
+    begin, end = job._get_day_bounds(day, ZoneInfo(zone))
     beats = [datetime.fromtimestamp(begin + 60 * n + 5, UTC)
              for n in range((end - begin) // 60) if n not in silent]  # fmt: skip
     rows = [(b"log:heartbeat", None, "t", 0, n, beat) for n, beat in enumerate(beats)]
     messages = spark.createDataFrame(rows, "key BINARY, value BINARY, topic STRING, partition INT, "
                                            "offset BIGINT, timestamp TIMESTAMP")  # fmt: skip
-    found = landed_lines(arrivals_of(messages, "kafka"), zone)
+    found = select_landed_lines(lines_with_arrival(messages, "kafka"), zone)
     with counted(found, [day], zone) as counts:
-        return job.heartbeat(counts.heartbeats().get(day, []), day, ZoneInfo(zone), now)
+        return job.summarise_heartbeats(
+            counts.collect_heartbeats().get(day, []), day, ZoneInfo(zone), now
+        )
 
 
 @pytest.mark.parametrize(
     ("day", "minutes"),
-    [("2026-03-29", 1380), *further(("2026-03-30", 1440), ("2026-10-25", 1500))],
+    [("2026-03-29", 1380), *matrix_cases(("2026-03-30", 1440), ("2026-10-25", 1500))],
 )
 def test_a_producer_that_was_alive_was_so_in_every_minute_of_the_day(spark, day, minutes):
     assert alive(spark, day, "Europe/Paris") == {"minutes": minutes, "of": minutes, "gaps": []}
@@ -206,7 +208,9 @@ def test_where_no_heartbeat_came_for_more_than_three_minutes_the_producer_was_si
 
 
 def test_heartbeats_are_in_no_number_of_a_day(spark, tmp_path):
-    lines = [a_line(host=f"192.0.2.{n}") for n in range(5)] + ["junk [17/May/2015:10:00:00 +0000]"]
+    lines = [build_line(host=f"192.0.2.{n}") for n in range(5)] + [
+        "junk [17/May/2015:10:00:00 +0000]"
+    ]
     sent = datetime(2015, 5, 17, 12, tzinfo=UTC)
     rows = [(f"log:{n}".encode(), line.encode(), "t", 0, n, sent) for n, line in enumerate(lines)]
     beats = [(b"log:heartbeat", None, "t", 0, 10 + n, sent + timedelta(minutes=n))
@@ -216,11 +220,13 @@ def test_heartbeats_are_in_no_number_of_a_day(spark, tmp_path):
     )
 
     def told(messages):
-        found = landed_lines(arrivals_of(spark.createDataFrame(messages, ddl), "kafka"), "UTC")
+        found = select_landed_lines(
+            lines_with_arrival(spark.createDataFrame(messages, ddl), "kafka"), "UTC"
+        )
         return numbers(found, ["2015-05-17"])
 
     assert told(rows + beats) == told(rows)
-    assert told(rows)["2015-05-17"]["lines"] == {"read": 6, "good": 5, "bad": 1, "repeated": 0}
+    assert told(rows)["2015-05-17"]["lines"] == {"read": 6, "good": 5, "bad": 1, "duplicates": 0}
 
 
 @pytest.mark.parametrize(
@@ -233,36 +239,39 @@ def test_heartbeats_are_in_no_number_of_a_day(spark, tmp_path):
 def test_what_was_lost_is_told_on_the_days_that_may_lack_it(since, at, days):
     told = ["2026-01-14", "2026-01-15", "2026-01-16"]
     zone = ZoneInfo("Europe/Paris")
-    assert [d for d in told if job.may_lack(d, {"since": since, "at": at}, zone)] == days
+    assert [d for d in told if job.is_day_affected(d, {"since": since, "at": at}, zone)] == days
 
 
 def test_unsuccessful_requests_are_listed_newest_first_and_capped(spark, tmp_path):
-    lines = [a_line(status="404", time=f"17/May/2015:10:{n:02}:00 +0000") for n in range(30)]
-    (tmp_path / "a.log").write_text("\n".join([*lines, a_line()]))
+    lines = [build_line(status="404", time=f"17/May/2015:10:{n:02}:00 +0000") for n in range(30)]
+    (tmp_path / "a.log").write_text("\n".join([*lines, build_line()]))
     with counted(landed(spark, tmp_path / "a.log"), ["2015-05-17"]) as counts:
-        newest = counts.tables(newest=10, samples=1, machines=1)["unsuccessful"]["2015-05-17"]
+        newest = counts.collect_tables(newest=10, samples=1, bots=1)["unsuccessful"]["2015-05-17"]
     assert [row.micros // 60_000_000 % 60 for row in newest] == list(range(29, 19, -1))
 
 
 def test_bad_lines_of_a_day_have_reasons_and_samples(spark, tmp_path):
     junk = [f"junk {n} [17/May/2015:10:00:00 +0000]" for n in range(9)]
-    (tmp_path / "a.log").write_text("\n".join([a_line(), *junk]))
+    (tmp_path / "a.log").write_text("\n".join([build_line(), *junk]))
     day = numbers(landed(spark, tmp_path), ["2015-05-17"])["2015-05-17"]
-    assert day["lines"] == {"read": 10, "good": 1, "bad": 9, "repeated": 0}
+    assert day["lines"] == {"read": 10, "good": 1, "bad": 9, "duplicates": 0}
     (bad,) = day["bad_lines"]
     assert (bad["bad_reason"], bad["lines"], bad["samples"]) == ("no_match", 9, junk)
 
 
 def test_lines_that_cannot_be_counted_end_the_job_with_a_sentence(tmp_path):
     (tmp_path / "part-0.parquet").write_text("no Parquet")
-    with pytest.raises(OSError, match="could not be counted: .*run it again"), job.counting():
+    with (
+        pytest.raises(OSError, match="could not be counted: .*run it again"),
+        job.translate_duckdb_errors(),
+    ):
         Counts(tmp_path, tmp_path)
 
 
 def summarised(folder, sink, *flags):
     """Two lines landed in the folder, and their day summarised into the sink, by the jobs themselves."""
     (folder / "ready").mkdir(exist_ok=True)
-    (folder / "ready" / "a.log").write_text(f"{a_line()}\n{a_line(host='192.0.2.8')}\n")
+    (folder / "ready" / "a.log").write_text(f"{build_line()}\n{build_line(host='192.0.2.8')}\n")
     data = f"parquet:{folder}/landing/data"
     land_access_log.main(["--source", f"text:{folder}/ready", "--sink", data])
     job.main(["--source", data, "--source-kind", "files", "--sink", f"summary:{sink}",
@@ -283,10 +292,10 @@ def test_a_sink_may_have_any_name_and_keeps_the_summary_alone(spark, tmp_path):
 
 def test_a_run_that_fails_leaves_no_line_behind(spark, tmp_path):
     broken = tmp_path / "broken.mmdb"
-    with pytest.raises(Refused, match="broken.mmdb"):
+    with pytest.raises(InvalidInput, match="broken.mmdb"):
         summarised(tmp_path, tmp_path / "sink", "--maxmind", str(broken))
     assert not (tmp_path / "sink").exists(), "refused before anything was done"
-    with suppress(OSError), job.scratch_of(tmp_path / "sink", "a") as folder:
+    with suppress(OSError), job.scratch_folder(tmp_path / "sink", "a") as folder:
         (folder / "lines").mkdir()
         raise OSError("no place")
     kept = (tmp_path / "sink" / ".summarise_access_log").iterdir()
@@ -294,11 +303,11 @@ def test_a_run_that_fails_leaves_no_line_behind(spark, tmp_path):
 
 
 def test_two_runs_do_not_share_a_sink(tmp_path, monkeypatch):
-    monkeypatch.setattr("spark_jobs.runtime.claims.WAIT_FOR_LOCK_SECONDS", 0)
-    second = job.scratch_of(tmp_path, "by-hand")
+    monkeypatch.setattr("spark_jobs.streaming.locks.WAIT_FOR_LOCK_SECONDS", 0)
+    second = job.scratch_folder(tmp_path, "by-hand")
     with (
-        job.scratch_of(tmp_path, "tonight"),
-        pytest.raises(NotNow, match="summarise_access_log, run tonight"),
+        job.scratch_folder(tmp_path, "tonight"),
+        pytest.raises(RetryLater, match="summarise_access_log, run tonight"),
     ):
         second.__enter__()
 
@@ -315,12 +324,12 @@ def test_damage_to_the_panels_is_found_by_who_reads_them(spark, tmp_path):
         panels.write_bytes(
             whole[:place] + bytes([whole[place] ^ (1 << at // 8)]) + whole[place + 1 :]
         )
-        with pytest.raises(SummaryError, match="is damaged"):
+        with pytest.raises(UnusableSummary, match="is damaged"):
             read_panels(panels)
 
 
 def test_a_day_without_a_line_has_a_summary_of_zeros(spark, tmp_path):
-    (tmp_path / "a.log").write_text(a_line())
+    (tmp_path / "a.log").write_text(build_line())
     day = numbers(landed(spark, tmp_path), ["2015-05-18"])["2015-05-18"]
     assert (day["requests"], day["visitors"], day["lines"]["read"], day["first_request"]) == (
         0,

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from producers.clickstream.events import FAULTS, events, row_messages
+from producers.clickstream.events import BAD_MESSAGES, encode_rows, generate_events
 
-SENT = list(events(2000, 3, campaigns=4))  # about 100 minutes
+SENT = list(generate_events(2000, 3, campaigns=4))  # about 100 minutes
 NEWEST = SENT[-1]["ts"] // 60 * 60 + 60
 
 
@@ -36,8 +36,8 @@ def total(found, name):
 
 
 def test_every_number_is_that_of_the_events_sent_and_repeats_count_once(summarised):
-    found = summarised(files=[row_messages(SENT), row_messages(SENT[:100]), FAULTS])
-    assert found["lines"] == {"read": 2104, "good": 2100, "bad": 4, "repeated": 100}
+    found = summarised(files=[encode_rows(SENT), encode_rows(SENT[:100]), BAD_MESSAGES])
+    assert found["lines"] == {"read": 2104, "good": 2100, "bad": 4, "duplicates": 100}
     assert (found["impressions"], found["clicks"], found["events"]) == (
         total(SENT, "Impressions"), total(SENT, "Clicks"), 2000,
     )  # fmt: skip
@@ -64,7 +64,7 @@ def test_every_number_is_that_of_the_events_sent_and_repeats_count_once(summaris
 
 
 def test_hours_are_those_of_the_zone(summarised):
-    found = summarised("--time-zone", "Asia/Kolkata", "--hours", 3, files=[row_messages(SENT)])
+    found = summarised("--time-zone", "Asia/Kolkata", "--hours", 3, files=[encode_rows(SENT)])
     hours = Counter()
     for event in SENT:
         moment = datetime.fromtimestamp(event["ts"], ZoneInfo("Asia/Kolkata"))
@@ -80,12 +80,12 @@ def test_nothing_landed_makes_a_summary_that_says_so(job, tmp_path):
     assert code == 0, said
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (found["events"], found["to"], found["by_minute"]) == (0, None, [])
-    assert found["lines"] == {"read": 0, "good": 0, "bad": 0, "repeated": 0}
+    assert found["lines"] == {"read": 0, "good": 0, "bad": 0, "duplicates": 0}
 
 
 def test_events_without_an_id_are_counted_as_sent(summarised):
-    plain = list(events(50, 1))
-    found = summarised(files=[row_messages(plain), row_messages(plain)])
+    plain = list(generate_events(50, 1))
+    found = summarised(files=[encode_rows(plain), encode_rows(plain)])
     assert found["events"] == 100
-    assert found["lines"]["repeated"] == 0
+    assert found["lines"]["duplicates"] == 0
     assert [row["campaign"] for row in found["by_campaign"]] == [None]

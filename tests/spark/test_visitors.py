@@ -1,4 +1,4 @@
-"""People and machines apart, visits, and what went wrong: on days made up line by line."""
+"""Humans and bots apart, visits, and what went wrong: on days made up line by line."""
 
 import json
 import os
@@ -10,15 +10,15 @@ import duckdb
 import pytest
 from pyspark.sql import functions as F
 
-from spark_jobs.counting.places import places_of
-from spark_jobs.counting.sources import add_sources, searched_for
-from spark_jobs.counting.trouble import attack_kind
-from spark_jobs.counting.user_agents import describe
-from spark_jobs.counting.visitors import IS_PAGE
-from spark_jobs.transforms.access_log import landed_lines, lines_of, parse_lines
+from include.summary.geoip import locate_hosts
+from include.summary.incidents import classify_attack
+from include.summary.referrers import add_sources, extract_search_phrase
+from include.summary.user_agents import describe
+from include.summary.visitors import IS_PAGE
+from spark_jobs.transforms.access_log import explode_lines, parse_lines, select_landed_lines
 from spark_jobs.transforms.visitors import is_page
-from spark_jobs.watch_access_log import visits
-from tests.conftest import further
+from spark_jobs.watch_access_log import select_visits
+from tests.conftest import matrix_cases
 from tests.spark.counted_days import counted, summaries_of
 
 DAY = "2015-05-17"
@@ -49,7 +49,7 @@ def reader(host="198.51.100.9"):
 def landed(spark, lines):
     rows = spark.createDataFrame([(text,) for text in lines], "value STRING")
     named = rows.withColumn("_metadata", F.struct(F.lit("made.log").alias("file_path")))
-    return landed_lines(lines_of(named, "text"), "UTC").localCheckpoint()
+    return select_landed_lines(explode_lines(named, "text"), "UTC").localCheckpoint()
 
 
 def numbers(spark, lines, **only):
@@ -69,7 +69,7 @@ MACHINES = {
     "only HEAD": [line(n, f"/{n}", method="HEAD") for n in range(5)],
     "asks for what does not exist": [line(9 * n, f"/old/{n}", status=404) for n in range(12)],
     "pages, never their files": [line(99 * n, f"/page/{n}") for n in range(12)],
-    "faster than people": [
+    "faster than humans": [
         row for n in range(70) for row in (line(n // 4, f"/page/{n}"), line(n // 4, "/a.css"))
     ],
     "comes at fixed times": [
@@ -86,17 +86,17 @@ def test_a_machine_is_known_by_what_it_does(spark):
     ]  # fmt: skip
     human = [line(40 * n, f"/p/{n}", "203.0.113.5") for n in range(9)]
     day = numbers(spark, [*lines, *reader(), *human])
-    assert {machine["host"]: machine["reasons"] for machine in day["machines"]} == {
+    assert {bot["host"]: bot["reasons"] for bot in day["bots"]} == {
         host: [reason] for host, reason in hosts.items()
     }
-    assert day["people"]["visitors"] == 2
-    assert day["people"]["requests"] == day["requests"] - len(lines) == 21
-    rows = {(row["parent"], row["value"]): row for row in day["panels"]["machines"]["rows"]}
+    assert day["humans"]["visitors"] == 2
+    assert day["humans"]["requests"] == day["requests"] - len(lines) == 21
+    rows = {(row["parent"], row["value"]): row for row in day["panels"]["bots"]["rows"]}
     for host, reason in hosts.items():
         kind = ("AI crawler", "GPTBot") if reason == "declares itself" else ("by behaviour", reason)
-        (machine,) = [machine for machine in day["machines"] if machine["host"] == host]
-        assert (machine["class"], machine["name"]) == kind
-        assert (rows[kind]["hits"], rows[kind]["people_hits"]) == (len(MACHINES[reason]), 0)
+        (bot,) = [bot for bot in day["bots"] if bot["host"] == host]
+        assert (bot["class"], bot["name"]) == kind
+        assert (rows[kind]["hits"], rows[kind]["humans_hits"]) == (len(MACHINES[reason]), 0)
 
 
 def test_visits_end_after_half_an_hour_without_a_page(spark):
@@ -132,7 +132,7 @@ KINDS = {
 
 
 def test_attacks_are_told_by_what_is_asked_for():
-    kind = f"SELECT {attack_kind('$target')}"
+    kind = f"SELECT {classify_attack('$target')}"
     found = {target: duckdb.execute(kind, {"target": target}).fetchall() for target in KINDS}
     assert found == {target: [(kind,)] for target, kind in KINDS.items()}
 
@@ -148,11 +148,11 @@ def test_trouble_names_hosts_bursts_and_the_page_that_links_to_nothing(spark):
         line(5, "/gone", status=404, referrer="http://b.example/y"),
     ]  # fmt: skip
     day = numbers(spark, lines)
-    (attack,) = day["trouble"]["attacks"]
+    (attack,) = day["incidents"]["attacks"]
     assert (attack["host"], attack["kind"], attack["hits"], attack["answered"]) == (
         "203.0.113.7", "path traversal", 4, 1,
     )  # fmt: skip
-    (burst,) = day["trouble"]["bursts"]
+    (burst,) = day["incidents"]["bursts"]
     assert burst == {"from": "2015-05-17T01:10:00Z", "to": "2015-05-17T01:12:00Z", "requests": 13,
                      "endpoint": "/api"}  # fmt: skip
     gone = next(row for row in day["panels"]["not_found"]["rows"] if row["value"] == "/gone")
@@ -165,7 +165,7 @@ def test_a_filter_counts_only_what_it_lets_through(spark):
     whole = numbers(spark, lines)
     assert whole["requests"] == 18
     for only, requests in [
-        ({"path": "/blog/*", "people_only": True}, 1), ({"host": "203.0.113.*", "status": "4xx"}, 1),
+        ({"path": "/blog/*", "humans_only": True}, 1), ({"host": "203.0.113.*", "status": "4xx"}, 1),
         ({"status": "200"}, 17),
     ]:  # fmt: skip
         day = numbers(spark, lines, **only)
@@ -221,26 +221,24 @@ GOOGLES = "http://webcache.googleusercontent.com/search?q=cache:a:example.org/"
     ("http://www.google.com/", "http://www.google.com/", None),
 ])  # fmt: skip
 def test_what_was_searched_for_is_read_as_goaccess_does(referrer, shown, phrase):
-    assert searched_for(referrer) == (shown, phrase)
+    assert extract_search_phrase(referrer) == (shown, phrase)
 
 
-@pytest.mark.parametrize(("text", "browser", "system", "machine"), [
+@pytest.mark.parametrize(("text", "browser", "system", "bot"), [
     (FIREFOX, ("Firefox", "Firefox 128"), ("Linux", "Linux"), None),
-    (GPTBOT, ("machines", "GPTBot"), ("machines", "GPTBot"), ("AI crawler", "GPTBot")),
-    ("curl/8.5.0", ("machines", "curl"), ("machines", "curl"), ("program", "curl")),
-    ("Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)", ("machines", "Ezooms"), ("machines", "Ezooms"),
+    (GPTBOT, ("bots", "GPTBot"), ("bots", "GPTBot"), ("AI crawler", "GPTBot")),
+    ("curl/8.5.0", ("bots", "curl"), ("bots", "curl"), ("program", "curl")),
+    ("Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)", ("bots", "Ezooms"), ("bots", "Ezooms"),
      ("other crawler", "Ezooms")),
     ("Mozilla/4.0 (compatible; MSIE 7.0; Windows NT 6.0)", ("IE", "IE 7"),
      ("Windows", "Windows Vista"), None),
     ("<script>", ("Unknown", "Unknown"), ("Unknown", "Unknown"), None),
     ("", ("Unknown", "Unknown"), ("Unknown", "Unknown"), None),
 ])  # fmt: skip
-def test_what_a_user_agent_says_it_is(text, browser, system, machine):
+def test_what_a_user_agent_says_it_is(text, browser, system, bot):
     (row,) = describe([text])
     assert row[:5] == (text, *browser, *system)
-    assert (row[5:] if machine else None) == machine or (
-        row[5:] == (None, None) and machine is None
-    )
+    assert (row[5:] if bot else None) == bot or (row[5:] == (None, None) and bot is None)
 
 
 def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
@@ -248,7 +246,7 @@ def test_a_damaged_maxmind_file_is_refused_by_name(tmp_path):
     broken.write_text(json.dumps({"no": "database"}))
     for file in (broken, tmp_path / "missing.mmdb"):
         with pytest.raises(Exception, match=f"--maxmind.*{file.name}.*expected a database"):
-            list(places_of(str(file), ["192.0.2.1"]))
+            list(locate_hosts(str(file), ["192.0.2.1"]))
 
 
 @pytest.mark.matrix
@@ -265,14 +263,14 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     batch = visits_in(spark, lines, whole)
     stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
     query = (
-        visits(parse_lines(lines_of(stream, "text")).where("bad_reason IS NULL"))
+        select_visits(parse_lines(explode_lines(stream, "text")).where("bad_reason IS NULL"))
         .writeStream.format("memory").queryName("seen_visits").outputMode("append")
         .option("checkpointLocation", str(tmp_path / "checkpoint")).trigger(availableNow=True).start()
     )  # fmt: skip
     assert query.awaitTermination(120)
     query.stop()
     rows = spark.table("seen_visits").where("entry != '/end'").collect()
-    # collect() gives naive times of this machine's zone, DuckDB those of UTC.
+    # collect() gives naive times of this bot's zone, DuckDB those of UTC.
     found = sorted(
         (row.event_date, row.begin.astimezone(UTC).replace(tzinfo=None),
          row.end.astimezone(UTC).replace(tzinfo=None), row.pages, row.entry, row.exit)
@@ -303,7 +301,7 @@ def test_the_stream_calls_the_same_requests_pages_as_the_batch(spark):
 
 @pytest.mark.parametrize(
     ("flags", "day"),
-    [*further(([], "2015-05-17")), (["--time-zone", "Asia/Tokyo"], "2015-05-18")],
+    [*matrix_cases(([], "2015-05-17")), (["--time-zone", "Asia/Tokyo"], "2015-05-18")],
 )
 def test_visits_that_are_watched_are_of_the_zones_day(spark, job, tmp_path, flags, day):
     for number, seconds in enumerate((79_200, 200_000, 400_000)):  # 23:00, and days later

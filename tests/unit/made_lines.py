@@ -1,4 +1,4 @@
-"""Lines as `lines_to_count` leaves them for counting, made in Python: no Spark session is needed."""
+"""Lines as `select_counted_columns` leaves them for counting, made in Python: no Spark session is needed."""
 
 import zlib
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from spark_jobs.counting.counts import Counts
-from spark_jobs.summarise_access_log import day_numbers
+from include.summary.counts import Counts
+from spark_jobs.summarise_access_log import summarise_day
 
 DAY = "2015-05-17"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -18,9 +18,10 @@ TEXTS = ("hour", "host", "remote_user", "method", "endpoint", "query", "protocol
          "user_agent", "vhost", "log_format", "cache_status", "mime_type", "tls_version", "target",
          "topic", "file", "bad_reason", "sample")  # fmt: skip
 SCHEMA = pa.schema([
-    ("event_date", pa.date32()), ("micros", pa.int64()), ("pair", pa.int64()), ("status", pa.int32()),
+    ("event_date", pa.date32()), ("micros", pa.int64()), ("visitor_id", pa.int64()), ("status", pa.int32()),
     ("bytes", pa.int64()), ("seconds_taken", pa.float64()), ("wanted", pa.bool_()),
-    ("once", pa.int64()), ("once_too", pa.int32()), ("place", pa.int32()), ("place_offset", pa.int64()),
+    ("dedup_hash", pa.int64()), ("dedup_hash_2", pa.int32()),
+    ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64()),
     ("is_heartbeat", pa.bool_()), *[(name, pa.string()) for name in TEXTS],
 ])  # fmt: skip
 
@@ -28,7 +29,7 @@ SCHEMA = pa.schema([
 def a_line(seconds: float = 0, path: str = "/", **changed: Any) -> dict[str, Any]:
     """A good line `seconds` after one o'clock of DAY: a GET of `path`, from a browser, answered.
 
-    Its visitor (`pair`) follows from host and user agent, as in a landing.
+    Its visitor (`visitor_id`) follows from host and user agent, as in a landing.
     """
     at = datetime(2015, 5, 17, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     line = dict.fromkeys(SCHEMA.names) | {
@@ -37,7 +38,7 @@ def a_line(seconds: float = 0, path: str = "/", **changed: Any) -> dict[str, Any
         "protocol": "HTTP/1.1", "bytes": 100, "user_agent": FIREFOX, "log_format": "combined",
         "wanted": True, "is_heartbeat": False, "file": "file:///ready/made.log",
     } | changed  # fmt: skip
-    return line | {"pair": zlib.crc32(f"{line['host']} {line['user_agent']}".encode())}
+    return line | {"visitor_id": zlib.crc32(f"{line['host']} {line['user_agent']}".encode())}
 
 
 def a_bad_line(reason: str = "no_match", **changed: Any) -> dict[str, Any]:
@@ -64,6 +65,6 @@ def summarise(
 ) -> dict[str, Any]:
     """The numbers of a day of these lines."""
     counts = count_lines(folder, lines, **arguments)
-    tables = counts.tables(newest=100, samples=100, machines=100)
+    tables = counts.collect_tables(newest=100, samples=100, bots=100)
     rows = {name: of_days.get(day, []) for name, of_days in tables.items()}
-    return day_numbers(rows | {"top": counts.write_panels(day, folder / "panels.parquet", 1000)})
+    return summarise_day(rows | {"top": counts.write_panels(day, folder / "panels.parquet", 1000)})

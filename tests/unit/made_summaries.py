@@ -12,18 +12,18 @@ from include.contracts import PANELS, SUMMARY_SCHEMA_VERSION
 
 SCHEMA = pa.schema([
     *[(name, pa.string()) for name in ("panel", "parent", "value", "method", "protocol")],
-    *[(name, pa.int64()) for name in ("hits", "visitors", "bytes", "people_hits",
-                                      "people_visitors", "people_bytes", "timed")],
+    *[(name, pa.int64()) for name in ("hits", "visitors", "bytes", "humans_hits",
+                                      "humans_visitors", "humans_bytes", "timed")],
     *[(name, pa.float64()) for name in ("seconds_sum", "seconds_p95", "seconds_max")],
     ("referrer", pa.string()),
 ])  # fmt: skip
 
 
 def a_row(panel="endpoints", value="/a", hits=3, **changed):
-    """A row of panels.parquet; half of its hits are of people."""
+    """A row of panels.parquet; half of its hits are of humans."""
     return dict.fromkeys(SCHEMA.names) | {
         "panel": panel, "value": value, "hits": hits, "visitors": hits, "bytes": 100 * hits,
-        "people_hits": hits // 2, "people_visitors": hits // 2, "people_bytes": 50 * hits,
+        "humans_hits": hits // 2, "humans_visitors": hits // 2, "humans_bytes": 50 * hits,
         "timed": 0,
     } | changed  # fmt: skip
 
@@ -36,24 +36,24 @@ def a_sketch(names):
     return base64.b64encode(sketch.serialize_updatable()).decode() if names else None
 
 
-def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), people_names=("a",), **changed):
+def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=("a",), **changed):
     """A day of 10 requests, unless `changed` says otherwise, with these rows of panels."""
     panels = {name: [row for row in rows if row["panel"] == name] for name in PANELS}
     visits = {"visits": 2, "pages": 4, "bounced": 1, "seconds": 60, "seconds_median": 30.0}
     return {
         "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,
         "time_zone": "UTC", "source": "kafka", "filter": None,
-        "lines": {"read": 12, "good": 11, "bad": 1, "repeated": 1},
+        "lines": {"read": 12, "good": 11, "bad": 1, "duplicates": 1},
         "requests": 10, "unsuccessful": 2, "visitors": len(visitor_names), "bytes": 1000,
         "first_request": f"{day}T00:00:01Z", "last_request": f"{day}T23:59:59Z",
-        "people": {"requests": 5, "visitors": len(people_names), "bytes": 500},
+        "humans": {"requests": 5, "visitors": len(humans_names), "bytes": 500},
         "by_status": {"200": 8, "404": 2},
         "by_hour": {f"{hour:02}": 10 if hour == 12 else 0 for hour in range(24)},
-        "distinct": {"visitors": a_sketch(visitor_names), "people": a_sketch(people_names)},
-        "visits": {"all": visits, "people": visits},
+        "distinct": {"visitors": a_sketch(visitor_names), "humans": a_sketch(humans_names)},
+        "visits": {"all": visits, "humans": visits},
         "panels": {name: {"total": len(found), "rows": [shown(row) for row in found]}
                    for name, found in panels.items()},
-        "machines": [], "trouble": {"bursts": [], "attacks": []},
+        "bots": [], "incidents": {"bursts": [], "attacks": []},
         "unsuccessful_requests": [], "bad_lines": [],
         "provenance": {"job": "j", "run": f"run of {day}", "landing": "/l", "through_batch": 1,
                        "spark_version": "4.2.0", "seconds": 1.0,
@@ -103,7 +103,7 @@ def a_report(**changed):
         a_row("requests", "/a?b=c", 6, method="GET", protocol="HTTP/1.1"),
         a_row("not_found", "/gone", 2, method="GET", referrer="https://example.org/"),
     ]  # fmt: skip
-    summary = a_summary(rows=rows, machines=[a_machine()])
+    summary = a_summary(rows=rows, bots=[a_machine()])
     panels = summary.pop("panels")
     summary.pop("distinct")
     bursts = [{"from": "2015-05-17T10:00:00Z", "to": "2015-05-17T10:05:00Z", "requests": 30,
@@ -111,13 +111,13 @@ def a_report(**changed):
     return summary | {
         "panels": {name: panel["rows"] for name, panel in panels.items()},
         "panel_rows": {name: panel["total"] for name, panel in panels.items()},
-        "checks": [{"name": "volume", "level": "ok", "value": 0.1, "says": "10 requests"}],
+        "checks": [{"name": "volume", "level": "ok", "value": 0.1, "message": "10 requests"}],
         "before": {"day": "2015-05-16", "requests": 8, "visitors": 2, "unsuccessful": 0,
                    "bytes": 2000, "client_errors": 1, "server_errors": 0},
         "usual": {"days": 2, "requests": 9.5, "visitors": 2, "unsuccessful": 1, "bytes": 900,
                   "client_errors": 0.5, "server_errors": 0},
         "moved": {"requests": [{"value": "/a", "hits": 5, "before": 9}], "referring_sites": []},
-        "trouble": {
+        "incidents": {
             "bursts": bursts, "attacks": [an_attack()],
             "new_not_found": [{"value": "/gone", "hits": 2, "referrer": None}],
             "slowest": [shown(rows[0])],

@@ -6,55 +6,59 @@ import threading
 import pytest
 
 from producers.clickstream.events import (
-    batch_messages,
-    events,
-    first_second,
-    replayed,
-    row_messages,
-    with_faults,
+    encode_batches,
+    encode_rows,
+    generate_events,
+    insert_bad_messages,
+    parse_start,
+    read_events,
 )
-from producers.lines import serve
+from producers.line_server import serve_lines
 from tests.conftest import eventually
 
 
 def test_the_same_seed_makes_the_same_events_in_order_of_time():
-    first = list(events(200, 1))
-    assert first == list(events(200, 1))
-    assert first != list(events(200, 2))
+    first = list(generate_events(200, 1))
+    assert first == list(generate_events(200, 1))
+    assert first != list(generate_events(200, 2))
     assert [event["ts"] for event in first] == sorted(event["ts"] for event in first)
     assert all(0 <= event["Clicks"] <= event["Impressions"] < 10 for event in first)
     assert sum(event["Clicks"] for event in first) > 50
 
 
 def test_a_longer_run_begins_with_the_shorter_one():
-    assert list(events(200, 1))[:50] == list(events(50, 1))
+    assert list(generate_events(200, 1))[:50] == list(generate_events(50, 1))
 
 
 def test_row_by_row_counts_are_integers():
-    (message,) = row_messages(events(1, 1))
+    (message,) = encode_rows(generate_events(1, 1))
     assert json.loads(message) == {"Clicks": 0, "Impressions": 3, "ts": 1715172068}
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_batch_by_batch_carries_the_same_events_with_counts_as_strings(size):
-    rows = [row for message in batch_messages(events(50, 1), size) for row in json.loads(message)]
+    rows = [
+        row
+        for message in encode_batches(generate_events(50, 1), size)
+        for row in json.loads(message)
+    ]
     assert all(isinstance(row["Clicks"], str) and isinstance(row["ts"], int) for row in rows)
     counts = [r | {"Clicks": int(r["Clicks"]), "Impressions": int(r["Impressions"])} for r in rows]
-    assert counts == list(events(50, 1))
-    assert len(list(batch_messages(events(50, 1), size))) == -(-50 // size)
+    assert counts == list(generate_events(50, 1))
+    assert len(list(encode_batches(generate_events(50, 1), size))) == -(-50 // size)
 
 
 def test_campaigns_and_ids_change_no_count():
-    plain, named = list(events(100, 1)), list(events(100, 1, campaigns=3))
+    plain, named = list(generate_events(100, 1)), list(generate_events(100, 1, campaigns=3))
     assert [{k: e[k] for k in ("Clicks", "Impressions", "ts")} for e in named] == plain
     assert {e["campaign"] for e in named} == {"campaign-1", "campaign-2", "campaign-3"}
     assert len({e["event_id"] for e in named}) == 100
 
 
 def test_faults_come_in_between_and_leave_the_events_as_they_are():
-    plain = list(row_messages(events(200, 1)))
-    faulty = list(with_faults(plain, 0.2, 1))
-    assert faulty == list(with_faults(plain, 0.2, 1))
+    plain = list(encode_rows(generate_events(200, 1)))
+    faulty = list(insert_bad_messages(plain, 0.2, 1))
+    assert faulty == list(insert_bad_messages(plain, 0.2, 1))
     rest = [message for message in faulty if message not in plain]
     assert 20 < len(rest) < 60
     assert len(set(rest)) == 4
@@ -63,21 +67,23 @@ def test_faults_come_in_between_and_leave_the_events_as_they_are():
 
 def test_a_file_of_events_is_replayed_as_it_is(tmp_path):
     path = tmp_path / "events.json"
-    path.write_bytes(b"\n".join(row_messages(events(20, 1, campaigns=2))))
-    assert list(replayed(path)) == list(events(20, 1, campaigns=2))
+    path.write_bytes(b"\n".join(encode_rows(generate_events(20, 1, campaigns=2))))
+    assert list(read_events(path)) == list(generate_events(20, 1, campaigns=2))
 
 
 @pytest.mark.parametrize("line", [b"no json", b"[1]", b'{"Clicks": 1}', b"\xff", b"3", b""])
 def test_a_line_that_is_no_event_is_refused_by_its_number(tmp_path, line):
     path = tmp_path / "events.json"
-    path.write_bytes(next(row_messages(events(1, 1))) + b"\n" + line + b"\n")
-    with pytest.raises(ValueError, match=re.escape(str(path)) + "(, line 2: expected| is no text)"):
-        list(replayed(path))
+    path.write_bytes(next(encode_rows(generate_events(1, 1))) + b"\n" + line + b"\n")
+    with pytest.raises(
+        ValueError, match=re.escape(str(path)) + "(, line 2: expected| is not UTF-8 text)"
+    ):
+        list(read_events(path))
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="cannot be read: No such file"):
-        list(replayed(tmp_path / "none"))
+        list(read_events(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(
@@ -85,15 +91,17 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     [("1970-01-02T00:00:00Z", 86400), ("1970-01-02T01:00:00+01:00", 86400)],
 )
 def test_the_first_event_is_when_one_says(text, seconds):
-    assert first_second(text) == seconds
+    assert parse_start(text) == seconds
     for wrong in ("", "soon", "2026-01-15T00:00:00"):
         with pytest.raises(ValueError, match="2024-05-08T12:41:08Z, or now"):
-            first_second(wrong)
+            parse_start(wrong)
 
 
 def test_the_line_server_sends_every_line_to_the_first_reader_and_closes(capfd):
     done = []
-    server = threading.Thread(target=lambda: done.append(serve([b"a\n", b"b"], "127.0.0.1", 0)))
+    server = threading.Thread(
+        target=lambda: done.append(serve_lines([b"a\n", b"b"], "127.0.0.1", 0))
+    )
     server.start()
 
     said = []
@@ -115,4 +123,4 @@ def test_a_port_that_is_taken_is_an_error_and_not_a_wait():
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(OSError, match="in use"),
     ):
-        serve([b"a"], "127.0.0.1", taken.getsockname()[1])
+        serve_lines([b"a"], "127.0.0.1", taken.getsockname()[1])

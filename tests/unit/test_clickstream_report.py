@@ -6,9 +6,9 @@ import json
 import pytest
 
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION
-from include.reporting import figures
+from include.reporting import formatting
 from include.reporting.clickstream import write_clickstream_report
-from include.reporting.report import SummaryError, read_summary
+from include.reporting.report import UnusableSummary, read_summary
 from tests.unit.test_report import HOSTILE, Page
 
 
@@ -26,7 +26,7 @@ def a_summary(campaign="spring", **changed):
         **counts(27600, 276, 240), "last_hour": counts(1770, 330, 60),
         "hour_before": counts(1500, 330, 60), "by_minute": minutes, "by_hour": hours,
         "by_campaign": [counts(27000, 270, 230, campaign=campaign), counts(600, 6, 10, campaign=None)],
-        "campaigns": 2, "lines": {"read": 242, "good": 240, "bad": 2, "repeated": 0},
+        "campaigns": 2, "lines": {"read": 242, "good": 240, "bad": 2, "duplicates": 0},
         "provenance": {"job": "j", "run": campaign, "landing": "/l", "spark_version": "4.2.0",
                        "seconds": 1.0, "summarised_at": "2026-01-16T00:01:00Z"},
     } | changed  # fmt: skip
@@ -70,7 +70,7 @@ def test_a_clickstream_without_events_makes_a_page_that_says_so(tmp_path):
     nothing = a_summary(
         **counts(), last_hour=counts(), hour_before=counts(), by_minute=[], by_hour=[],
         by_campaign=[], campaigns=0, bad_lines=[], to=None,
-        lines={"read": 0, "good": 0, "bad": 0, "repeated": 0}, **{"from": None},
+        lines={"read": 0, "good": 0, "bad": 0, "duplicates": 0}, **{"from": None},
     )  # fmt: skip
     page = write_clickstream_report(nothing, tmp_path / "clickstream").read_text()
     assert "0 events have been landed, and none of them could be read" in page
@@ -82,7 +82,7 @@ def test_a_clickstream_without_events_makes_a_page_that_says_so(tmp_path):
      (1001, 1000, "0.1 % more")],
 )  # fmt: skip
 def test_a_change_is_said_in_words(now, before, says):
-    assert figures.change(now, before) == says
+    assert formatting.format_change(now, before) == says
 
 
 def test_its_summary_has_a_version_of_its_own(tmp_path):
@@ -90,5 +90,7 @@ def test_its_summary_has_a_version_of_its_own(tmp_path):
     path.write_text(json.dumps(a_summary(schema_version=CLICKSTREAM_SCHEMA_VERSION)))
     found = read_summary(path, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
     assert found["dataset"] == "clickstream"
-    with pytest.raises(SummaryError, match="schema_version 1, this is 2; run analyse_clickstream"):
+    with pytest.raises(
+        UnusableSummary, match="schema_version 2, expected 3; run `make resummarise`"
+    ):
         read_summary(path, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION + 1)

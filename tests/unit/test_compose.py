@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from include.local_stack import airflow, cluster, secured
 from include.local_stack.__main__ import app
 from include.local_stack.airflow import POOLS
-from include.local_stack.jars import SUMS_FILE
+from include.orchestration.jars import CHECKSUMS_FILE
 from include.settings import PROJECT, Settings, load_settings
 
 FILES = [PROJECT / f"docker-compose{name}.yaml" for name in ("", ".secured", ".metrics", ".s3")]
@@ -85,7 +85,7 @@ def test_both_have_the_same_versions():
             "dependencies"
         ]
     )
-    (kafka,) = re.findall(r"broker/kafka_2\.13-([\d.]+)\.jar", SUMS_FILE.read_text())
+    (kafka,) = re.findall(r"broker/kafka_2\.13-([\d.]+)\.jar", CHECKSUMS_FILE.read_text())
     for name in cluster.BROKERS:
         assert SERVICES[name]["image"] == f"apache/kafka:{kafka}"
     for name in ("spark-master", *cluster.WORKERS):
@@ -96,28 +96,30 @@ def test_both_have_the_same_versions():
         f"FROM apache/airflow:slim-{pinned['apache-airflow']}-python3.11"
         in (PROJECT / "Dockerfile").read_text()
     )
-    for name in cluster.AIRFLOW:
+    for name in cluster.AIRFLOW_SERVICES:
         assert SERVICES[name]["image"].endswith(f":{pinned['apache-airflow']}")
 
 
 def test_both_have_the_same_settings():
     for name in cluster.BROKERS:
         told = environment(name)
-        for key, value in cluster.KAFKA.items():
+        for key, value in cluster.BROKER_PROPERTIES.items():
             assert told[f"KAFKA_{key.upper().replace('.', '_')}"] == value, (name, key)
-        assert told["KAFKA_NUM_PARTITIONS"] == cluster.TIDEMARK["TIDEMARK_PARTITIONS"]
+        assert told["KAFKA_NUM_PARTITIONS"] == cluster.TIDEMARK_ENVIRONMENT["TIDEMARK_PARTITIONS"]
         assert told["KAFKA_NODE_ID"] == name[-1]
     for name in ("spark-master", *cluster.WORKERS):
-        assert cluster.WORKER.items() <= environment(name).items()
+        assert cluster.WORKER_ENVIRONMENT.items() <= environment(name).items()
     defaults = COMPOSE["configs"]["spark-defaults"]["content"].splitlines()
     told = dict(line.split(" ", 1) for line in defaults)
     assert told.pop("spark.authenticate.secret").startswith("${SPARK_SECRET:?")
     assert told.pop("spark.eventLog.enabled") == "${SPARK_EVENT_LOG:-false}"
     where = told.pop("spark.eventLog.dir")
     assert f"logDirectory={where} " in environment("spark-history")["SPARK_HISTORY_OPTS"]
-    assert told == cluster.SPARK
-    for name in cluster.AIRFLOW:
-        assert (cluster.AIRFLOW_SETTINGS | cluster.TIDEMARK).items() <= environment(name).items()
+    assert told == cluster.SPARK_CONF
+    for name in cluster.AIRFLOW_SERVICES:
+        assert (cluster.AIRFLOW_SETTINGS | cluster.TIDEMARK_ENVIRONMENT).items() <= environment(
+            name
+        ).items()
     (init,) = SERVICES["airflow-init"]["command"]
     for name, about in POOLS.items():
         assert f'airflow pools set {name} 1 "{about}"' in init
@@ -128,11 +130,11 @@ def test_both_have_the_same_settings():
 def test_both_secure_kafka_in_the_same_way():
     for name in cluster.BROKERS:
         told = SECURED["services"][name]["environment"]
-        for key, value in secured.BROKER.items():
+        for key, value in secured.BROKER_PROPERTIES.items():
             variable = "KAFKA_" + key.upper().replace("-", "___").replace(".", "_")
             assert told[variable] == value, (name, key)
         shown = f"INTERNAL://{name}:9092,BROKER://{name}:9094,HOST://127.0.0.1:"
-        port = cluster.COMPOSE_PORTS + cluster.PORTS[name]
+        port = cluster.COMPOSE_PORTS + cluster.PORT_OFFSETS[name]
         assert told["KAFKA_ADVERTISED_LISTENERS"] == f"{shown}{port}"
         opened = {listener.partition(":")[0] for listener in told["KAFKA_LISTENERS"].split(",")}
         protocols = dict(
@@ -145,10 +147,12 @@ def test_both_secure_kafka_in_the_same_way():
         lines = SECURED["configs"][f"{user}-login"]["content"].splitlines()
         told = dict(line.split("=", 1) for line in lines)
         password = f"${{KAFKA_{user.upper()}_PASSWORD:?run make compose-env}}"
-        assert told == secured.CLIENT | {"sasl.jaas.config": secured.jaas(user, password)}
+        assert told == secured.CLIENT_PROPERTIES | {
+            "sasl.jaas.config": secured.jaas_config(user, password)
+        }
     lines = SECURED["configs"]["admin-login"]["content"].splitlines()
-    assert dict(line.split("=", 1) for line in lines) == secured.ADMIN
-    for name in cluster.AIRFLOW:
+    assert dict(line.split("=", 1) for line in lines) == secured.ADMIN_PROPERTIES
+    for name in cluster.AIRFLOW_SERVICES:
         told, there = SECURED["services"][name], set()
         for config in told["configs"]:
             there.add(config["target"])
@@ -159,13 +163,13 @@ def test_both_secure_kafka_in_the_same_way():
 
 
 def test_both_measure_in_the_same_way():
-    for name in cluster.AIRFLOW:
+    for name in cluster.AIRFLOW_SERVICES:
         told = METRICS["services"][name]["environment"]
-        assert airflow.METRICS.items() <= told.items()
+        assert airflow.METRICS_SETTINGS.items() <= told.items()
     read = yaml.safe_load(METRICS["configs"]["prometheus"]["content"])["scrape_configs"]
     for asked in read:
         path = asked["metrics_path"].rstrip("/")
-        assert path in cluster.SPARK.values()
+        assert path in cluster.SPARK_CONF.values()
         for target in asked["static_configs"][0]["targets"]:
             name, port = target.split(":")
             assert f"/dev/tcp/localhost/{port}" in SERVICES[name]["healthcheck"]["test"][-1]
@@ -173,16 +177,16 @@ def test_both_measure_in_the_same_way():
 
 def test_the_store_is_where_drivers_and_executors_look_and_has_its_jars(monkeypatch):
     monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
-    told = [S3["services"][name]["environment"] for name in cluster.AIRFLOW]
+    told = [S3["services"][name]["environment"] for name in cluster.AIRFLOW_SERVICES]
     assert all(one == told[0] for one in told)
     settings = load_settings({"TIDEMARK_HOME": environment("airflow-scheduler")["TIDEMARK_HOME"],
-                              "TIDEMARK_LANDING_DATA": told[0]["TIDEMARK_LANDING_DATA"]})  # fmt: skip
+                              "TIDEMARK_DATA_LOCATION": told[0]["TIDEMARK_DATA_LOCATION"]})  # fmt: skip
     jars = airflow.environment(settings)["SPARK_DIST_CLASSPATH"]
     for one in (told[0], *(S3["services"][name]["environment"] for name in cluster.WORKERS)):
         assert one["SPARK_DIST_CLASSPATH"] == jars
     store = S3["services"]["s3"]
     assert f"--port :{urlsplit(told[0]['AWS_ENDPOINT_URL']).port} " in store["command"][0]
-    assert f"/s3/{urlsplit(settings.landing_data).netloc} " in store["command"][0]
+    assert f"/s3/{urlsplit(settings.data_location).netloc} " in store["command"][0]
     keys = {"ACCESS_KEY": "AWS_ACCESS_KEY_ID", "SECRET_KEY": "AWS_SECRET_ACCESS_KEY"}
     for theirs, ours in keys.items():
         assert store["environment"][f"ROOT_{theirs}"] == told[0][ours]
@@ -211,12 +215,14 @@ def test_both_have_the_same_ports():
     for name in cluster.SERVICES:
         for published in SERVICES[name].get("ports", []):
             address, port, _ = published.split(":")
-            known = {what: cluster.COMPOSE_PORTS + apart for what, apart in cluster.PORTS.items()}
+            known = {
+                what: cluster.COMPOSE_PORTS + apart for what, apart in cluster.PORT_OFFSETS.items()
+            }
             assert address == "127.0.0.1"
             assert int(port) in {known.get(name), known.get(f"{name} page")}
     for number, name in enumerate(cluster.BROKERS, 1):
         told = environment(name)
-        port = cluster.COMPOSE_PORTS + cluster.PORTS[name]
+        port = cluster.COMPOSE_PORTS + cluster.PORT_OFFSETS[name]
         assert (
             told["KAFKA_ADVERTISED_LISTENERS"] == f"INTERNAL://{name}:9092,HOST://127.0.0.1:{port}"
         )

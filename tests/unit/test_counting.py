@@ -1,4 +1,4 @@
-"""What is counted of a day's lines: visitors, visits, machines, panels and trouble. Without Spark."""
+"""What is counted of a day's lines: visitors, visits, bots, panels and incidents. Without Spark."""
 
 import base64
 
@@ -7,7 +7,7 @@ from datasketches import hll_sketch
 from pyarrow import parquet
 
 from include.contracts import PANELS
-from spark_jobs.counting.counts import SILENCE
+from include.summary.counts import SILENCE_SECONDS
 from tests.unit.made_lines import DAY, FIREFOX, a_bad_line, a_line, count_lines, summarise
 
 GPTBOT = "Mozilla/5.0 AppleWebKit/537.36 (compatible; GPTBot/1.1; +https://openai.com/gptbot)"
@@ -32,14 +32,15 @@ def distinct(sketch):
 
 
 def test_lines_are_counted_by_day_good_and_bad_and_each_repeat_once(tmp_path):
-    again = {"once": 7, "once_too": 8}
+    duplicate = {"dedup_hash": 7, "dedup_hash_2": 8}
     lines = [
-        a_line(0, **again), a_line(0, **again), a_line(0, **again), a_line(1, once=7, once_too=9),
+        a_line(0, **duplicate), a_line(0, **duplicate), a_line(0, **duplicate),
+        a_line(1, dedup_hash=7, dedup_hash_2=9),
         a_line(2), a_line(2), a_bad_line(), a_bad_line("bad_time", sample="!"),
-        a_bad_line(sample="!"), a_line(NEXT_DAY, **again),
+        a_bad_line(sample="!"), a_line(NEXT_DAY, **duplicate),
     ]  # fmt: skip
     summary = summarise(tmp_path, lines)
-    assert summary["lines"] == {"read": 9, "good": 6, "bad": 3, "repeated": 2}
+    assert summary["lines"] == {"read": 9, "good": 6, "bad": 3, "duplicates": 2}
     assert (summary["requests"], summary["bytes"]) == (4, 400)
     assert [(bad["bad_reason"], bad["lines"], bad["samples"]) for bad in summary["bad_lines"]] == [
         ("no_match", 2, ["!", "?"]), ("bad_time", 1, ["!"]),
@@ -49,8 +50,9 @@ def test_lines_are_counted_by_day_good_and_bad_and_each_repeat_once(tmp_path):
 def test_where_a_days_lines_came_from_is_kept_by_partition_and_by_file(tmp_path):
     kafka = {"topic": "t", "file": None}
     lines = [
-        a_line(1, place=0, place_offset=5, **kafka), a_line(2, place=0, place_offset=9, **kafka),
-        a_bad_line(place=1, place_offset=2, **kafka), a_line(3, file="a.log"),
+        a_line(1, kafka_partition=0, kafka_offset=5, **kafka),
+        a_line(2, kafka_partition=0, kafka_offset=9, **kafka),
+        a_bad_line(kafka_partition=1, kafka_offset=2, **kafka), a_line(3, file="a.log"),
     ]  # fmt: skip
     found = count_lines(tmp_path, lines).lines[DAY]
     assert sorted(
@@ -70,7 +72,7 @@ def test_who_met_only_client_errors_is_no_visitor(tmp_path):
         for host in statuses for n, status in enumerate((404, int(host) if host != "none" else None))
     ]  # fmt: skip
     summary = summarise(tmp_path, lines)
-    assert summary["visitors"] == summary["people"]["visitors"] == 3
+    assert summary["visitors"] == summary["humans"]["visitors"] == 3
     for panel, value in (("hosts", "{}"), ("endpoints", "/{}")):
         assert dict(rows_of(summary, panel, "value", "visitors")) == {
             value.format(host): visitors for host, visitors in statuses.items()
@@ -82,16 +84,16 @@ def test_a_days_visitors_and_times_are_its_own(tmp_path):
         a_line(9), a_line(5), a_line(7, host="192.0.2.2"), a_line(8, host="192.0.2.3", user_agent=GPTBOT),
         a_line(3, host="192.0.2.4", status=404), a_line(NEXT_DAY + 1, host="192.0.2.5"),
     ]  # fmt: skip
-    of_days = count_lines(tmp_path, lines).tables(newest=1, samples=1, machines=1)["visitors"]
+    of_days = count_lines(tmp_path, lines).collect_tables(newest=1, samples=1, bots=1)["visitors"]
     assert sorted(of_days) == [DAY, "2015-05-18"]
     (day,) = of_days[DAY]
     start = a_line(0)["micros"]
     assert (day.first - start, day.last - start) == (3_000_000, 9_000_000)
-    assert (distinct(day.visitors), distinct(day.people)) == (3, 2)
+    assert (distinct(day.visitors), distinct(day.humans)) == (3, 2)
     assert distinct(of_days["2015-05-18"][0].visitors) == 1
 
 
-# Reason -> from how many of what it does somebody is a machine, and the lines of doing it `n` times.
+# Reason -> from how many of what it does somebody is a bot, and the lines of doing it `n` times.
 MACHINES = {
     "declares itself": (1, lambda n: [{"user_agent": GPTBOT if n else FIREFOX}]),
     "asked for robots.txt first": (
@@ -103,7 +105,7 @@ MACHINES = {
         10, lambda n: [{"seconds": 9 * k, "status": (404, 410)[k % 2]} for k in range(n)],
     ),
     "pages, never their files": (10, lambda n: [{"seconds": 99 * k} for k in range(n)]),
-    "faster than people": (  # more pages than seconds, of which the first of a visit does not count
+    "faster than humans": (  # more pages than seconds, of which the first of a visit does not count
         62, lambda n: [{"path": "/a.css"}, *[{"seconds": 60 * (k > 9)} for k in range(n)]],
     ),
     "comes at fixed times": (
@@ -113,32 +115,32 @@ MACHINES = {
 
 
 def test_a_machine_is_known_from_a_number_that_no_person_reaches(tmp_path):
-    for name, less in (("machines", 0), ("people", 1)):
+    for name, less in (("bots", 0), ("humans", 1)):
         lines = {reason: lines_of(fewest - less) for reason, (fewest, lines_of) in MACHINES.items()}
         (tmp_path / name).mkdir()
         summary = summarise(tmp_path / name, [
             *[a_line(**one, host=reason) for reason, ones in lines.items() for one in ones],
             *[line for n in range(9) for line in a_reader(f"192.0.2.{n}")],
         ])  # fmt: skip
-        if name == "people":
-            assert summary["machines"] == []
-            assert summary["people"]["requests"] == summary["requests"]
+        if name == "humans":
+            assert summary["bots"] == []
+            assert summary["humans"]["requests"] == summary["requests"]
             continue
-        assert {one["host"]: one["reasons"] for one in summary["machines"]} == {
+        assert {one["host"]: one["reasons"] for one in summary["bots"]} == {
             reason: [reason] for reason in MACHINES
         }
         kinds = {reason: ("by behaviour", reason) for reason in MACHINES}
         kinds["declares itself"] = ("AI crawler", "GPTBot")
-        assert {one["host"]: (one["class"], one["name"]) for one in summary["machines"]} == kinds
-        told = rows_of(summary, "machines", "parent", "value", "hits", "people_hits")
+        assert {one["host"]: (one["class"], one["name"]) for one in summary["bots"]} == kinds
+        told = rows_of(summary, "bots", "parent", "value", "hits", "humans_hits")
         assert sorted(told) == sorted((*kinds[reason], len(lines[reason]), 0) for reason in kinds)
-        assert summary["people"] == {"requests": 9 * 12, "visitors": 9, "bytes": 9 * 1200}
+        assert summary["humans"] == {"requests": 9 * 12, "visitors": 9, "bytes": 9 * 1200}
 
 
-@pytest.mark.parametrize(("misses", "hits", "is_machine"), [(18, 20, True), (17, 20, False)])
-def test_who_misses_nine_times_in_ten_is_a_machine(tmp_path, misses, hits, is_machine):
+@pytest.mark.parametrize(("misses", "hits", "is_bot"), [(18, 20, True), (17, 20, False)])
+def test_who_misses_nine_times_in_ten_is_a_machine(tmp_path, misses, hits, is_bot):
     lines = [a_line(9 * n, f"/{n}.css", status=404 if n < misses else 200) for n in range(hits)]
-    assert bool(summarise(tmp_path, lines)["machines"]) is is_machine
+    assert bool(summarise(tmp_path, lines)["bots"]) is is_bot
 
 
 def test_visits_at_uneven_times_or_of_more_than_a_page_are_a_persons(tmp_path):
@@ -147,7 +149,7 @@ def test_visits_at_uneven_times_or_of_more_than_a_page_are_a_persons(tmp_path):
         a_line(3600 * n + k, path, host="192.0.2.2")
         for n in range(6) for k, path in ((0, "/"), (9, "/next"), (9, "/a.css"))
     ]  # fmt: skip
-    assert summarise(tmp_path, [*uneven, *longer, *a_reader()])["machines"] == []
+    assert summarise(tmp_path, [*uneven, *longer, *a_reader()])["bots"] == []
 
 
 def test_a_visit_ends_after_half_an_hour_without_a_page(tmp_path):
@@ -158,9 +160,9 @@ def test_a_visit_ends_after_half_an_hour_without_a_page(tmp_path):
     summary = summarise(tmp_path, lines)
     assert summary["visits"] == {
         "all": {"visits": 4, "pages": 7, "bounced": 2, "seconds": 3610, "seconds_median": 0},
-        "people": {"visits": 2, "pages": 4, "bounced": 1, "seconds": 3600, "seconds_median": 0},
+        "humans": {"visits": 2, "pages": 4, "bounced": 1, "seconds": 3600, "seconds_median": 0},
     }
-    rows = ("value", "hits", "people_hits")
+    rows = ("value", "hits", "humans_hits")
     assert rows_of(summary, "entry_pages", *rows) == [("/", 2, 0), ("/again", 1, 1), ("/in", 1, 1)]
     assert rows_of(summary, "exit_pages", *rows) == [("/", 2, 0), ("/again", 1, 1), ("/out", 1, 1)]
 
@@ -260,14 +262,14 @@ def test_what_was_not_found_tells_where_most_of_it_came_from(tmp_path):
 def test_a_filter_counts_what_it_lets_through_of_visitors_known_by_all_they_did(tmp_path):
     head = [a_line(n, f"/{n}", method="HEAD", wanted=n == 0) for n in range(5)]
     other = [a_line(9, host="192.0.2.2", wanted=False), a_line(10, host="192.0.2.3", bytes=7)]
-    for people_only, requests in ((False, 2), (True, 1)):
-        folder = tmp_path / str(people_only)
+    for humans_only, requests in ((False, 2), (True, 1)):
+        folder = tmp_path / str(humans_only)
         folder.mkdir()
-        summary = summarise(folder, [*head, *other], filtered=True, people_only=people_only)
+        summary = summarise(folder, [*head, *other], is_filtered=True, humans_only=humans_only)
         assert (summary["requests"], summary["visitors"]) == (requests, requests)
-        assert summary["people"] == {"requests": 1, "visitors": 1, "bytes": 7}
+        assert summary["humans"] == {"requests": 1, "visitors": 1, "bytes": 7}
         assert summary["visits"]["all"]["pages"] == 1
-        assert [machine["hits"] for machine in summary["machines"]] == [1] * (requests - 1)
+        assert [bot["hits"] for bot in summary["bots"]] == [1] * (requests - 1)
         assert summary["lines"]["read"] == 7
 
 
@@ -287,7 +289,7 @@ def test_the_first_rows_of_each_panel_are_given_and_all_are_written(tmp_path):
 def test_the_newest_requests_without_success_are_listed_newest_first(tmp_path):
     lines = [a_line(n, f"/{n}", status=404 if n % 2 else None) for n in range(9)]
     counts = count_lines(tmp_path, [*lines, a_line(99), a_line(8, "/8a", status=500)])
-    newest = counts.tables(newest=3, samples=1, machines=1)["unsuccessful"][DAY]
+    newest = counts.collect_tables(newest=3, samples=1, bots=1)["unsuccessful"][DAY]
     assert [(row.endpoint, row.status) for row in newest] == [
         ("/8", None),
         ("/8a", 500),
@@ -300,7 +302,7 @@ def test_machines_are_listed_from_the_busiest_on(tmp_path):
         a_line(k, user_agent=GPTBOT, host=f"192.0.2.{n}") for n in range(4) for k in range(n + 1)
     ]
     counts = count_lines(tmp_path, lines)
-    found = counts.tables(newest=1, samples=1, machines=2)["machines"][DAY]
+    found = counts.collect_tables(newest=1, samples=1, bots=2)["bots"][DAY]
     assert [(row.host, row.hits, row.bytes) for row in found] == [
         ("192.0.2.3", 4, 400), ("192.0.2.2", 3, 300),
     ]  # fmt: skip
@@ -312,7 +314,7 @@ def test_an_attack_is_told_with_its_answers_and_the_beginning_of_a_sample(tmp_pa
         a_line(n, "/a", target=target, status=status)
         for n, status in enumerate((199, 200, 299, 300, 404))
     ]
-    assert summarise(tmp_path, lines)["trouble"]["attacks"] == [
+    assert summarise(tmp_path, lines)["incidents"]["attacks"] == [
         {"host": "192.0.2.1", "kind": "path traversal", "hits": 5, "answered": 2, "sample": target[:300]}
     ]  # fmt: skip
 
@@ -326,18 +328,18 @@ def test_minutes_of_many_server_errors_in_a_row_are_a_burst(tmp_path):
         *errors(13, 5), *errors(16, 4), *errors(20, 7, None), *errors(20, 9, "/missing", 499),
         *errors(30, 9, "/odd", 600),
     ]  # fmt: skip
-    assert summarise(tmp_path, lines)["trouble"]["bursts"] == [
+    assert summarise(tmp_path, lines)["incidents"]["bursts"] == [
         {"from": "2015-05-17T01:10:00Z", "to": "2015-05-17T01:14:00Z", "requests": 16, "endpoint": "/worse"},
         {"from": "2015-05-17T01:20:00Z", "to": "2015-05-17T01:21:00Z", "requests": 7, "endpoint": "-"},
     ]  # fmt: skip
 
 
 def test_a_producer_was_silent_where_heartbeats_are_more_than_three_minutes_apart(tmp_path):
-    seconds = [0, 30, 60, 60 + SILENCE, 61 + 2 * SILENCE]
+    seconds = [0, 30, 60, 60 + SILENCE_SECONDS, 61 + 2 * SILENCE_SECONDS]
     lines = [a_line(n, is_heartbeat=True) for n in seconds] + [a_line(100)]
     counts = count_lines(tmp_path, lines)
     start = a_line(0)["micros"] // 1_000_000
-    (day,) = counts.heartbeats()[DAY]
+    (day,) = counts.collect_heartbeats()[DAY]
     assert (day.minutes, day.first - start, day.last - start) == (4, 0, 421)
     assert [(gap["from"] - start, gap["to"] - start) for gap in day.gaps] == [(240, 421)]
     assert [row.good for row in counts.lines[DAY]] == [1]
@@ -345,10 +347,10 @@ def test_a_producer_was_silent_where_heartbeats_are_more_than_three_minutes_apar
 
 def test_a_day_without_a_good_line_has_numbers_that_are_nothing(tmp_path):
     summary = summarise(tmp_path, [a_bad_line()])
-    assert summary["lines"] == {"read": 1, "good": 0, "bad": 1, "repeated": 0}
+    assert summary["lines"] == {"read": 1, "good": 0, "bad": 1, "duplicates": 0}
     totals = ("requests", "unsuccessful", "visitors", "bytes")
     assert [summary[name] for name in totals] == [0, 0, 0, 0]
-    assert summary["people"] == {"requests": 0, "visitors": 0, "bytes": 0}
+    assert summary["humans"] == {"requests": 0, "visitors": 0, "bytes": 0}
     assert (summary["first_request"], summary["last_request"]) == (None, None)
-    assert summary["distinct"] == {"visitors": None, "people": None}
+    assert summary["distinct"] == {"visitors": None, "humans": None}
     assert summary["visits"]["all"]["visits"] == 0

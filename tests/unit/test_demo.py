@@ -6,11 +6,11 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from include.lake import inbox, reports, run_manifest
-from include.local_stack.demo import days_of, put_into_inbox, run_demo, totals
-from include.local_stack.processes import StackError
+from include.errors import SetupError
+from include.lake.paths import inbox_path, reports_path, run_manifest_path
+from include.local_stack.demo import build_totals_table, put_into_inbox, read_log_days, run_demo
 from include.settings import load_settings
-from tests.builders import a_line
+from tests.builders import build_line
 from tests.unit.test_local_airflow import TOKEN, answering, log_in
 
 PRODUCE, ANALYSE = "produce_access_log", "analyse_access_log"
@@ -57,19 +57,19 @@ def demo(settings, log, of):
 
 
 def land(settings, **numbers):
-    manifest = run_manifest(settings, ANALYSE, "r")
+    manifest = run_manifest_path(settings, ANALYSE, "r")
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text(json.dumps(numbers))
 
 
 def report(settings, day, requests, **by_status):
-    place = reports(settings, "access_log") / day
+    place = reports_path(settings, "access_log") / day
     place.mkdir(parents=True)
     (place / "report.json").write_text(
         json.dumps(
             {
                 "day": day,
-                "lines": {"read": requests + 2, "good": requests, "bad": 2, "repeated": 0},
+                "lines": {"read": requests + 2, "good": requests, "bad": 2, "duplicates": 0},
                 "requests": requests,
                 "unsuccessful": 1,
                 "visitors": 3,
@@ -91,8 +91,8 @@ def test_generated_traffic_is_produced_analysed_and_told(settings):
         {"source": "kafka", "day": "2026-01-15"},
     ]
     assert "This run landed 1,200 new lines: 1,190 good, 10 bad" in told
-    assert "4 of the bad ones show no time" in told
-    assert f"{reports(settings, 'access_log')}/2026-01-15/index.html" in told
+    assert "4 bad lines have no readable time" in told
+    assert f"{reports_path(settings, 'access_log')}/2026-01-15/index.html" in told
     assert "✓ land 2 s" in told
     assert "- look 2 s" in told
 
@@ -100,9 +100,9 @@ def test_generated_traffic_is_produced_analysed_and_told(settings):
 def test_a_log_of_ones_own_goes_through_the_inbox_and_its_last_day_is_analysed(settings, tmp_path):
     log = tmp_path / "my log"
     log.write_text(
-        a_line(time="17/May/2015:10:05:03 +0000")
+        build_line(time="17/May/2015:10:05:03 +0000")
         + "\n"
-        + a_line(time="19/May/2015:10:05:03 +0000")
+        + build_line(time="19/May/2015:10:05:03 +0000")
         + "\n"
     )
     told, triggered = demo(settings, log, answers())
@@ -110,7 +110,7 @@ def test_a_log_of_ones_own_goes_through_the_inbox_and_its_last_day_is_analysed(s
         {"source": "file", "file": "my_log"},
         {"source": "kafka", "day": "2015-05-19"},
     ]
-    assert (inbox(settings, "access_log") / "my_log").read_bytes() == log.read_bytes()
+    assert (inbox_path(settings, "access_log") / "my_log").read_bytes() == log.read_bytes()
     assert "This run landed 0 new lines: 0 good, 0 bad" in told
 
 
@@ -124,22 +124,22 @@ def test_what_is_no_log_is_told_as_such(settings, tmp_path):
 
 
 def test_a_log_that_the_producer_refuses_does_not_stay_in_the_inbox(settings, tmp_path):
-    (tmp_path / "a.log").write_text(a_line() + "\n")
+    (tmp_path / "a.log").write_text(build_line() + "\n")
     of = answers("failed", [a_task("produce", "failed")]) | {
         f"GET /api/v2/dags/{PRODUCE}/dagRuns/r/taskInstances/produce/logs/1": {
             "content": [
                 {
                     "event": "Task failed with exception",
                     "level": "error",
-                    "error_detail": [{"exc_type": "LogFileError", "exc_value": "cut off"}],
+                    "error_detail": [{"exc_type": "UnreadableLogFile", "exc_value": "cut off"}],
                 },
                 {"event": "all well", "level": "info"},
             ]
         },
     }
-    with pytest.raises(StackError, match="in its task produce:\n  LogFileError: cut off$"):
+    with pytest.raises(SetupError, match="in its task produce:\n  UnreadableLogFile: cut off$"):
         demo(settings, tmp_path / "a.log", of)
-    assert list(inbox(settings, "access_log").iterdir()) == []
+    assert list(inbox_path(settings, "access_log").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -148,17 +148,17 @@ def test_a_log_that_the_producer_refuses_does_not_stay_in_the_inbox(settings, tm
 def test_a_log_gets_a_name_that_the_inbox_takes(settings, tmp_path, name, there):
     (tmp_path / name).write_text("x")
     assert put_into_inbox(settings, tmp_path / name) == there
-    assert [path.name for path in inbox(settings, "access_log").iterdir()] == [there]
+    assert [path.name for path in inbox_path(settings, "access_log").iterdir()] == [there]
 
 
 def test_the_days_of_a_log_are_those_of_the_sites_zone(tmp_path):
-    (tmp_path / "a.log").write_text(a_line(time="17/May/2015:23:30:00 +0000") + "\n")
+    (tmp_path / "a.log").write_text(build_line(time="17/May/2015:23:30:00 +0000") + "\n")
     found = {
-        zone: days_of(tmp_path / "a.log", load_settings({"TIDEMARK_TIME_ZONE": zone}))
+        zone: read_log_days(tmp_path / "a.log", load_settings({"TIDEMARK_TIME_ZONE": zone}))
         for zone in ("UTC", "Europe/Berlin")
     }
     assert found == {"UTC": ("2015-05-17",) * 2, "Europe/Berlin": ("2015-05-18",) * 2}
-    assert days_of(tmp_path / "none.log", load_settings({})) == ("", "")
+    assert read_log_days(tmp_path / "none.log", load_settings({})) == ("", "")
 
 
 def test_the_totals_are_those_of_the_days_asked_for(settings):
@@ -169,7 +169,7 @@ def test_the_totals_are_those_of_the_days_asked_for(settings):
         ("2026-01-16", 5000),
     ):
         report(settings, day, requests, **{"200": requests - 1, "404": 1})
-    table = totals(reports(settings, "access_log"), "2026-01-14", "2026-01-15")
+    table = build_totals_table(reports_path(settings, "access_log"), "2026-01-14", "2026-01-15")
     columns = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
     assert columns["day"] == ["2026-01-14", "2026-01-15", "[bold]all"]
     assert columns["requests"] == ["20", "3", "[bold]23"]

@@ -4,21 +4,21 @@ from datetime import date
 
 from apachelogs import COMBINED, LogParser
 
-from producers.access_log.generator import generate, generated_log_id
+from producers.access_log.generator import generate_lines, generated_log_id
 
 DAY = date(2026, 1, 15)
 
 
 def test_the_same_seed_writes_the_same_bytes_and_another_seed_others():
-    first = [line.text for line in generate(500, 1, DAY)]
-    assert first == [line.text for line in generate(500, 1, DAY)]
-    assert first != [line.text for line in generate(500, 2, DAY)]
+    first = [line.text for line in generate_lines(500, 1, DAY)]
+    assert first == [line.text for line in generate_lines(500, 1, DAY)]
+    assert first != [line.text for line in generate_lines(500, 2, DAY)]
     assert generated_log_id(500, 1, DAY) != generated_log_id(500, 2, DAY)
 
 
 def test_lines_lie_behind_one_another_by_their_bytes():
     reached = 0
-    for line in generate(300, 1, DAY):
+    for line in generate_lines(300, 1, DAY):
         assert line.start == reached
         assert line.size == len(line.text) + 1
         reached += line.size
@@ -26,7 +26,7 @@ def test_lines_lie_behind_one_another_by_their_bytes():
 
 def test_it_is_exactly_as_many_lines_as_asked_for_of_one_day_in_order():
     parser, last = LogParser(COMBINED), None
-    lines = list(generate(3000, 7, DAY, damaged=0))
+    lines = list(generate_lines(3000, 7, DAY, bad_share=0))
     assert len(lines) == 3000
     for line in lines:
         entry = parser.parse(line.text.decode())
@@ -36,7 +36,7 @@ def test_it_is_exactly_as_many_lines_as_asked_for_of_one_day_in_order():
 
 
 def test_it_looks_like_the_traffic_of_a_site():
-    text = b"\n".join(line.text for line in generate(20_000, 1, DAY)).decode()
+    text = b"\n".join(line.text for line in generate_lines(20_000, 1, DAY)).decode()
     statuses = Counter(re.findall(r'" (\d{3}) ', text))
     assert {"200", "206", "301", "304", "403", "404", "500"} <= set(statuses)
     assert statuses["200"] > 0.5 * 20_000
@@ -51,7 +51,7 @@ def test_it_looks_like_the_traffic_of_a_site():
 
 def test_the_share_of_damaged_lines_is_as_asked_for():
     parser, bad = LogParser(COMBINED), 0
-    for line in generate(2000, 3, DAY, damaged=0.1):
+    for line in generate_lines(2000, 3, DAY, bad_share=0.1):
         try:
             parser.parse(line.text.decode())
         except ValueError:
@@ -61,13 +61,13 @@ def test_the_share_of_damaged_lines_is_as_asked_for():
 
 def test_its_statuses_are_those_that_a_report_is_shown_with():
     statuses = Counter(
-        re.findall(rb'" (\d{3}) ', b"\n".join(_.text for _ in generate(20_000, 1, DAY)))
+        re.findall(rb'" (\d{3}) ', b"\n".join(_.text for _ in generate_lines(20_000, 1, DAY)))
     )
     assert set(statuses) == {b"200", b"206", b"301", b"304", b"400", b"403", b"404", b"500"}
 
 
 def test_who_fetches_what_belongs_to_a_page_comes_from_that_page():
-    lines = [line.text.decode() for line in generate(5000, 1, DAY)]
+    lines = [line.text.decode() for line in generate_lines(5000, 1, DAY)]
     referrers = {line.split('"')[3] for line in lines if "GET /static/" in line}
     assert referrers
     assert all(referrer.startswith("https://") for referrer in referrers)

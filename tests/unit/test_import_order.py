@@ -6,15 +6,25 @@ import sys
 import pytest
 
 from include.settings import PROJECT
-from tests.conftest import run
+from tests.conftest import run_command
 
 OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
 MAY_IMPORT = {
     "include": {"include"},
     "producers": {"producers", "include.contracts", "include.kafka_login", "include.settings"},
-    "spark_jobs": {"spark_jobs", "include.contracts", "include.kafka_login", "include.log_formats"},
+    "spark_jobs": {
+        "spark_jobs", "include.contracts", "include.errors", "include.kafka_login",
+        "include.log_formats", "include.summary",
+    },
     "dags": {"include"},
-}
+}  # fmt: skip
+# A package imports only packages before it.
+ORDER = [
+    "include.errors", "include.contracts", "include.settings", "include.kafka_login",
+    "include.log_formats", "include.lake", "include.inbox", "include.summary", "include.reporting",
+    "include.orchestration", "include.local_stack", "include.generate_docs",
+    "spark_jobs.transforms", "spark_jobs.streaming", "spark_jobs.landing",
+]  # fmt: skip
 FILES = [file for folder in MAY_IMPORT for file in sorted((PROJECT / folder).rglob("*.py"))]
 
 
@@ -42,6 +52,28 @@ def test_a_file_imports_only_what_its_folder_may(file):
     assert not {name for name in names if not allowed(name, folder)}
 
 
+@pytest.mark.parametrize("package", ORDER)
+def test_a_package_imports_only_packages_before_it(package):
+    path = PROJECT / package.replace(".", "/")
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    assert files
+    for file in files:
+        names = imported(ast.parse(file.read_text()), inside_functions=True)
+        # Where a package is imported as `from include import x`, x is not in the module's name.
+        assert not names & {"include", "spark_jobs"}, file
+        others = {".".join(name.split(".")[:2]) for name in names} - {package}
+        later = {name for name in others if ORDER.index(name) > ORDER.index(package)}
+        assert not later, f"{file.relative_to(PROJECT)} imports {later}"
+
+
+def test_every_package_has_its_place_in_the_order():
+    found = {f"include.{path.stem}" for path in (PROJECT / "include").glob("[a-z]*")}
+    found |= {
+        f"spark_jobs.{path.parent.name}" for path in (PROJECT / "spark_jobs").glob("*/__init__.py")
+    }
+    assert found - set(ORDER) == {"include.log4j2"}
+
+
 def test_one_module_alone_talks_to_kafka():
     users = [
         file.relative_to(PROJECT).as_posix()
@@ -59,13 +91,13 @@ def test_one_module_alone_talks_to_kafka():
 def test_a_job_does_not_load_pandas():
     """PySpark would, at the first literal, and a job's start would take a second longer."""
     job = (
-        "import sys; from spark_jobs.runtime import session\n"
+        "import sys; from spark_jobs.streaming import session\n"
         "def look():\n"
         "    import pyspark.testing.utils as looked_at\n"
         "    import pyarrow; assert len(pyarrow.array(['a'])) == 1\n"
         "    assert not looked_at.have_pandas and 'pandas' not in sys.modules\n"
         "    print('looked')\n"
-        "session.run('look', look)"
+        "session.run_job('look', look)"
     )
-    done = run([sys.executable, "-c", job])
+    done = run_command([sys.executable, "-c", job])
     assert (done.returncode, done.stdout.strip()) == (0, "looked"), done.stderr

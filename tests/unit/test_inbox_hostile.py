@@ -16,11 +16,11 @@ import pytest
 from backports import zstd
 
 from include import inbox as module
-from include.backfill import as_text, inventory
-from include.inbox import Damaged, look_at, records, take
-from include.lake import inbox as inbox_of
+from include.inbox import UnreadableFile, inspect_file, read_records, take_new_files
+from include.lake.paths import inbox_path as inbox_of
+from include.orchestration.backfill_plan import format_inventory, take_inventory
 from include.settings import load_settings
-from tests.builders import a_common_line
+from tests.builders import build_common_line
 from tests.unit.test_inbox import TEXT, content, folders, old
 
 __all__ = ["folders"]
@@ -28,7 +28,7 @@ SECRET = b"password=hunter2\n"
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "zst": zstd.compress, "xz": lzma.compress}
 STRANGE = {
     "no utf-8": "caf\udce9.log",
-    "newline": "a\nSET ASIDE  b.log: it is fine.log",
+    "newline": "a\nQUARANTINED b.log: it is fine.log",
     "escape": "a\x1b[31m\x07\u202e.log",
     "255 bytes": "ä" * 125 + "x.log",
     "254 bytes": "x" * 254,
@@ -84,20 +84,20 @@ def test_what_is_no_regular_file_is_quarantined_unread(folders, secret, put):
     put(inbox / "a.log", secret)
     old(inbox / "good.log", TEXT)
     before = (inbox / "a.log").lstat()
-    assert list(take(inbox, ready, only_look=True).set_aside) == ["a.log"]
+    assert list(take_new_files(inbox, ready, dry_run=True).quarantined) == ["a.log"]
     assert (inbox / "a.log").lstat().st_ino == before.st_ino, "a dry run changes nothing"
-    found = take(inbox, ready)
+    found = take_new_files(inbox, ready)
     assert list(found.taken) == ["good.log"]
     moved, why = inbox / "_set_aside" / "a.log", (inbox / "_set_aside" / "a.log.why").read_text()
     assert moved.lstat().st_ino == before.st_ino, "it was moved itself"
     assert moved.lstat().st_mode == before.st_mode
     assert "put a copy of the file there" in why
-    for text in (why, *found.lines()):
+    for text in (why, *found.format_lines()):
         assert "hunter2" not in text
         assert str(secret) not in text
     assert secret.read_bytes() == SECRET
     assert content(ready) == TEXT
-    assert take(inbox, ready).set_aside == {}
+    assert take_new_files(inbox, ready).quarantined == {}
 
 
 @pytest.mark.parametrize("put", IRREGULAR)
@@ -126,8 +126,8 @@ def test_a_link_put_there_after_the_check_is_not_read(folders, secret, put, call
 
     monkeypatch.setattr(Path, "lstat", lstat)
     monkeypatch.setattr(os, "open", opened)
-    found = take(inbox, ready)
-    assert list(found.set_aside) == ["a.log"]
+    found = take_new_files(inbox, ready)
+    assert list(found.quarantined) == ["a.log"]
     assert found.taken == {}
     assert "hunter2" not in "".join(p.read_text() for p in (inbox / "_set_aside").glob("*.why"))
 
@@ -138,7 +138,7 @@ def test_a_dangling_link_does_not_stop_a_bulk_run(folders, tmp_path):
     inbox.mkdir(parents=True)
     (inbox / "a.log").symlink_to(tmp_path / "gone")
     old(inbox / "caf\udce9.log", TEXT)
-    found = inventory(settings, "run", only_look=False)
+    found = take_inventory(settings, "run", dry_run=False)
     assert (list(found["set_aside"]), found["lines"]) == (["a.log"], 1000)
 
 
@@ -146,10 +146,10 @@ def test_a_folder_in_the_inbox_is_left_alone_and_so_are_links_of_files_that_were
     inbox, ready = folders
     (inbox / "folder").mkdir()
     old(inbox / "a.log", TEXT)
-    assert list(take(inbox, ready).taken) == ["a.log"]
+    assert list(take_new_files(inbox, ready).taken) == ["a.log"]
     (inbox / "_backup").hardlink_to(inbox / "a.log")  # `cp -al`
-    found = take(inbox, ready)
-    assert (found.taken, found.skipped, found.set_aside) == ({}, {}, {})
+    found = take_new_files(inbox, ready)
+    assert (found.taken, found.skipped, found.quarantined) == ({}, {}, {})
     assert (inbox / "folder").is_dir()
 
 
@@ -159,9 +159,9 @@ def test_a_quarantine_that_leads_elsewhere_is_not_used_and_the_rest_goes_on(fold
     (inbox / "_set_aside").symlink_to(tmp_path / "elsewhere")
     old(inbox / "bad.log", b"PK\x03\x04" + b"\0" * 100)
     old(inbox / "good.log", TEXT)
-    found = take(inbox, ready)
+    found = take_new_files(inbox, ready)
     assert list(found.taken) == ["good.log"]
-    assert "it stays in the inbox" in found.set_aside["bad.log"]
+    assert "it stays in the inbox" in found.quarantined["bad.log"]
     assert (inbox / "bad.log").is_file()
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
@@ -172,9 +172,9 @@ def test_a_link_inside_the_quarantine_is_not_written_through(folders, secret, na
     (inbox / "_set_aside").mkdir()
     (inbox / "_set_aside" / name).symlink_to(secret)
     old(inbox / "bad.log", b"PK\x03\x04" + b"\0" * 100)
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     assert secret.read_bytes() == SECRET
-    assert "it is zip" in (inbox / "_set_aside" / "bad.log.2.why").read_text()
+    assert "it is a zip archive" in (inbox / "_set_aside" / "bad.log.2.why").read_text()
     assert (inbox / "_set_aside" / "bad.log.2").is_file()
 
 
@@ -184,7 +184,7 @@ def test_ready_must_not_lead_elsewhere(folders, tmp_path):
     ready.symlink_to(tmp_path / "elsewhere")
     old(inbox / "a.log", TEXT)
     with pytest.raises(NotADirectoryError, match="is a symbolic link"):
-        take(inbox, ready)
+        take_new_files(inbox, ready)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -193,7 +193,7 @@ def test_a_file_swapped_while_it_is_looked_at_is_not_what_is_taken(folders, kind
     inbox, ready = folders
     log, pack = inbox / f"a.log.{kind}", PACKED.get(kind, bytes)
     old(log, pack(TEXT))
-    finish = module._Look.finish
+    finish = module._Inspection.finish
 
     def swap(look, is_whole):
         part = inbox / "_bomb"
@@ -201,8 +201,8 @@ def test_a_file_swapped_while_it_is_looked_at_is_not_what_is_taken(folders, kind
         part.replace(log)
         return finish(look, is_whole)
 
-    monkeypatch.setattr(module._Look, "finish", swap)
-    assert list(take(inbox, ready).taken) == [log.name]
+    monkeypatch.setattr(module._Inspection, "finish", swap)
+    assert list(take_new_files(inbox, ready).taken) == [log.name]
     assert content(ready) == TEXT
 
 
@@ -213,19 +213,19 @@ def test_a_packed_file_written_over_while_it_is_read_waits_for_the_next_run(
     inbox, ready = folders
     log, pack = inbox / f"a.log.{kind}", PACKED[kind]
     old(log, pack(TEXT))
-    feed = module._Look.feed
+    feed = module._Inspection.feed
 
     def write_over(look, block):
         log.write_bytes(pack(b"bomb\n" * 1000))
         return feed(look, block)
 
-    monkeypatch.setattr(module._Look, "feed", write_over)
+    monkeypatch.setattr(module._Inspection, "feed", write_over)
     waits = {log.name: "it is being written; the next run takes it"}
-    assert take(inbox, ready).skipped == waits
-    assert (records(ready), [*ready.iterdir()]) == ([], [])
+    assert take_new_files(inbox, ready).skipped == waits
+    assert (read_records(ready), [*ready.iterdir()]) == ([], [])
     monkeypatch.undo()
     old(log, pack(TEXT))
-    assert list(take(inbox, ready).taken) == [log.name]
+    assert list(take_new_files(inbox, ready).taken) == [log.name]
     assert content(ready) == TEXT
 
 
@@ -235,35 +235,35 @@ def test_a_packed_file_that_is_damaged_because_it_is_being_written_is_not_quaran
     inbox, ready = folders
     log = inbox / "a.log.gz"
     old(log, gzip.compress(os.urandom(90_000))[:-1000])
-    copy = module._copy
+    copy = module._copy_bytes
 
     def append(*args):
         copy(*args)
         with log.open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(module, "_copy", append)
-    found = take(inbox, ready)
-    assert (list(found.skipped), found.set_aside) == (["a.log.gz"], {})
+    monkeypatch.setattr(module, "_copy_bytes", append)
+    found = take_new_files(inbox, ready)
+    assert (list(found.skipped), found.quarantined) == (["a.log.gz"], {})
 
 
 def test_a_log_that_grows_as_fast_as_it_is_read_is_taken_as_it_was(folders, monkeypatch):
     inbox, ready = folders
-    log, new = inbox / "a.log", f"{a_common_line()}\n".encode()
+    log, new = inbox / "a.log", f"{build_common_line()}\n".encode()
     old(log, TEXT)
-    feed = module._Look.feed
+    feed = module._Inspection.feed
 
     def append(look, block):
         with log.open("ab") as file:
             file.write(new * (len(block) // len(new) + 1))
         return feed(look, block)
 
-    monkeypatch.setattr(module._Look, "feed", append)
-    take(inbox, ready)
+    monkeypatch.setattr(module._Inspection, "feed", append)
+    take_new_files(inbox, ready)
     assert content(ready) == TEXT
     monkeypatch.undo()
     old(log, log.read_bytes())
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     assert b"".join(sorted(content(ready).splitlines(True))) == b"".join(
         sorted(log.read_bytes().splitlines(True))
     )
@@ -275,7 +275,7 @@ def test_a_hole_of_a_packed_file_takes_no_room_in_ready(folders):
     old(log, gzip.compress(TEXT))
     os.truncate(log, 4 << 20)  # zeros after a gzip member are allowed
     os.utime(log, (time.time() - 86400,) * 2)
-    assert list(take(inbox, ready).taken) == ["a.log.gz"]
+    assert list(take_new_files(inbox, ready).taken) == ["a.log.gz"]
     (taken,) = ready.glob("[!.]*")
     assert taken.stat().st_size == 4 << 20
     assert taken.stat().st_blocks * 512 < 2 << 20
@@ -286,7 +286,7 @@ def test_a_hole_of_a_packed_file_takes_no_room_in_ready(folders):
 KILLED = """
 import os, pathlib, sys
 from include import inbox
-inbox.SETTLED_SECONDS = 0.05
+inbox.STABLE_SECONDS = 0.05
 owner, name, times, when = sys.argv[3:]
 owner = {"os": os, "Path": pathlib.Path, "ledger": inbox._Ledger}[owner]
 real, calls = getattr(owner, name), 0
@@ -300,7 +300,7 @@ def killed(*args, **more):
         os._exit(9)
     return done
 setattr(owner, name, killed)
-inbox.take(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+inbox.take_new_files(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
 """
 
 
@@ -321,16 +321,16 @@ def test_a_take_killed_anywhere_is_finished_by_the_next(folders, where, kind, is
     log = inbox / f"a.log.{kind}"
     old(log, PACKED.get(kind, bytes)(TEXT))
     killed_take(inbox, ready, *where.split())
-    for record in records(ready):
+    for record in read_records(ready):
         assert (ready / record["ready"]).is_file(), "the ledger says more than there is"
         assert content(ready) == TEXT
-    more = f"{a_common_line()}\n".encode() * is_grown
+    more = f"{build_common_line()}\n".encode() * is_grown
     if is_grown:
         old(log, TEXT + more)
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     assert sorted(content(ready).splitlines()) == sorted((TEXT + more).splitlines())
-    assert {r["ready"] for r in records(ready)} == {path.name for path in ready.iterdir()}
-    again = take(inbox, ready)
+    assert {r["ready"] for r in read_records(ready)} == {path.name for path in ready.iterdir()}
+    again = take_new_files(inbox, ready)
     assert (again.taken, again.skipped) == ({}, {})
 
 
@@ -351,7 +351,7 @@ def test_file_and_folder_are_on_the_disk_before_the_ledger_names_them(folders, m
 
     monkeypatch.setattr(os, "fsync", noted)
     monkeypatch.setattr(Path, "replace", renamed)
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     top = ready.parent.name
     without = [each for each in done if "unfinished" not in each]
     assert without == [
@@ -362,12 +362,12 @@ def test_file_and_folder_are_on_the_disk_before_the_ledger_names_them(folders, m
 def test_a_record_after_a_torn_one_stands_on_its_own_line(folders):
     inbox, ready = folders
     old(inbox / "a.log", TEXT)
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     ledger = ready.with_name("ready.jsonl")
     ledger.write_text(ledger.read_text()[:20])
-    take(inbox, ready)
-    assert [record["name"] for record in records(ready)] == ["a.log"]
-    assert take(inbox, ready).taken == {}
+    take_new_files(inbox, ready)
+    assert [record["name"] for record in read_records(ready)] == ["a.log"]
+    assert take_new_files(inbox, ready).taken == {}
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
@@ -375,17 +375,17 @@ def test_a_file_of_a_strange_name_is_taken_known_and_shown(folders, name):
     inbox, ready = folders
     old(inbox / name, TEXT)
     old(inbox / "ü.log", TEXT)  # a copy
-    looked = take(inbox, ready, only_look=True)
-    found = take(inbox, ready)
+    looked = take_new_files(inbox, ready, dry_run=True)
+    found = take_new_files(inbox, ready)
     for each in (looked, found):
         assert list(each.taken) == [name]
-        is_shown(*each.lines(), as_text(
-            {"files": each.files, "lines": 1, "first": None, "last": None, "seconds": 1, "bytes": 1}
+        is_shown(*each.format_lines(), format_inventory(
+            {"files": each.records, "lines": 1, "first": None, "last": None, "seconds": 1, "bytes": 1}
         ).replace("\n", ""))  # fmt: skip
-    assert look_at(inbox / name)["lines"] == 1000
+    assert inspect_file(inbox / name)["lines"] == 1000
     assert json.loads(ready.with_name("ready.jsonl").read_text().splitlines()[0])["name"] == name
-    again = take(inbox, ready)
-    assert (again.taken, again.skipped, again.set_aside) == ({}, {}, {})
+    again = take_new_files(inbox, ready)
+    assert (again.taken, again.skipped, again.quarantined) == ({}, {}, {})
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
@@ -394,24 +394,24 @@ def test_a_file_of_a_strange_name_is_quarantined(folders, name, data):
     inbox, ready = folders
     for _ in range(3):
         old(inbox / name, data)
-        assert list(take(inbox, ready, only_look=True).set_aside) == [name]
-        found = take(inbox, ready)
-        assert list(found.set_aside) == [name]
-        is_shown(*(line.partition("\n")[0] for line in found.lines()))
+        assert list(take_new_files(inbox, ready, dry_run=True).quarantined) == [name]
+        found = take_new_files(inbox, ready)
+        assert list(found.quarantined) == [name]
+        is_shown(*(line.partition("\n")[0] for line in found.format_lines()))
     moved = sorted((inbox / "_set_aside").iterdir())
     assert len(moved) == 6
     assert all(path.read_bytes() == data for path in moved if path.suffix != ".why")
     for path in moved:
         if path.suffix == ".why":
             is_shown(*path.read_text().splitlines())
-    assert list(take(inbox, ready).set_aside) == []
+    assert list(take_new_files(inbox, ready).quarantined) == []
 
 
 def test_two_long_names_with_one_beginning_stay_apart_in_the_quarantine(folders):
     inbox, ready = folders
     for end in "ab":
         old(inbox / ("x" * 254 + end), b"PK\x03\x04" + end.encode() * 100)
-    take(inbox, ready)
+    take_new_files(inbox, ready)
     assert len({path.name for path in (inbox / "_set_aside").iterdir()}) == 4
 
 
@@ -423,14 +423,14 @@ def is_shown(*lines):
 
 def test_look_at_opens_no_link(tmp_path, secret):
     (tmp_path / "a.log").symlink_to(secret)
-    with pytest.raises(Damaged, match="a symbolic link"):
-        look_at(tmp_path / "a.log")
+    with pytest.raises(UnreadableFile, match="a symbolic link"):
+        inspect_file(tmp_path / "a.log")
 
 
 def test_look_at_reads_from_the_first_byte_on_and_refuses_what_is_no_log(tmp_path):
     (tmp_path / "a.log").write_bytes(b"1 [17/May/2015:23:30:00 +0000] 200\n")
-    about = look_at(tmp_path / "a.log", "%h %t %>s")
+    about = inspect_file(tmp_path / "a.log", "%h %t %>s")
     assert (about["lines"], about["first"]) == (1, "2015-05-17T23:30:00+00:00")
     (tmp_path / "b.txt").write_bytes(b"no log\n")
-    with pytest.raises(Damaged, match="not recognised as an access log"):
-        look_at(tmp_path / "b.txt")
+    with pytest.raises(UnreadableFile, match="in no known access-log format"):
+        inspect_file(tmp_path / "b.txt")

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.kafka_login import java_properties, read_login, user_of
-from include.local_stack.doctor import examine
-from include.local_stack.secured import jaas, kept_secret, make_certificate
+from include.kafka_login import parse_credentials, parse_java_properties, read_login
+from include.local_stack.doctor import check_machine
+from include.local_stack.secured import jaas_config, make_certificate, write_secret
 from include.settings import load_settings
-from producers.kafka_client import ProducerError, login_options
+from producers.kafka_client import KafkaRequestFailed, read_login_options
 
 KEY, CERTIFICATE = make_certificate()
 
@@ -19,14 +19,14 @@ KEY, CERTIFICATE = make_certificate()
 def login(tmp_path):
     def write(text):
         path = tmp_path / "client.properties"
-        kept_secret(path, text)
+        write_secret(path, text)
         return path
 
     return write
 
 
 def test_pem_files_beside_it_take_the_place_of_their_names(login, tmp_path):
-    kept_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
+    write_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
     found = read_login(login(
         "# as Kafka's tools read it\n! so is this\n\nsecurity.protocol = SSL\n"
         "ssl.truststore.type=PEM\nssl.truststore.location=both.pem\n"
@@ -44,7 +44,7 @@ def test_a_value_goes_on_behind_a_backslash(login):
         "security.protocol=SASL_SSL\nsasl.jaas.config=some.Module required \\\n"
         '    username="me" \\\n    password="it";\n'
     ))  # fmt: skip
-    assert user_of(found) == ("me", "it")
+    assert parse_credentials(found) == ("me", "it")
 
 
 @given(st.text(alphabet="abc=;# :", min_size=1), st.text(alphabet="xyz!'{}$\"\\ =:#", min_size=1))
@@ -52,10 +52,10 @@ def test_user_and_password_come_through_the_file_whatever_they_are(
     tmp_path_factory, user, password
 ):
     quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in (user, password))
-    line = jaas(*quoted).replace("\\", "\\\\")  # in a file of properties a backslash is two
+    line = jaas_config(*quoted).replace("\\", "\\\\")  # in a file of properties a backslash is two
     path = tmp_path_factory.mktemp("login") / "client.properties"
-    kept_secret(path, f"security.protocol=SASL_SSL\nsasl.jaas.config={line}\n")
-    assert user_of(read_login(path)) == (user, password)
+    write_secret(path, f"security.protocol=SASL_SSL\nsasl.jaas.config={line}\n")
+    assert parse_credentials(read_login(path)) == (user, password)
 
 
 def test_what_java_reads_is_read():
@@ -63,7 +63,7 @@ def test_what_java_reads_is_read():
         "# a comment that ends so \\\nsecurity.protocol: SSL\n  ssl.a   b c \\\n     d\r\n"
         "! another\nsasl.x=\\u00e4\\t\\=\\\\\nssl.pem=one\\n\\\ntwo\\n\nssl.empty"
     )
-    assert list(java_properties(text)) == [
+    assert list(parse_java_properties(text)) == [
         (2, "security.protocol", "SSL"), (3, "ssl.a", "b c d"), (6, "sasl.x", "ä\t=\\"),
         (7, "ssl.pem", "one\ntwo\n"), (9, "ssl.empty", ""),
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def test_a_private_key_that_others_may_read_is_refused_with_the_remedy(
     login, tmp_path, store, named
 ):
     pem = tmp_path / "both.pem"
-    kept_secret(pem, KEY + CERTIFICATE)
+    write_secret(pem, KEY + CERTIFICATE)
     (tmp_path / "link.pem").symlink_to(pem)
     named = named.format(folder=tmp_path)
     path = login(f"security.protocol=SSL\nssl.{store}.type=PEM\nssl.{store}.location={named}\n")
@@ -135,15 +135,15 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_python_says_that_it_reads_no_java_keystore(login):
     path = login("security.protocol=SSL\nssl.truststore.location=/some.jks\n")
-    with pytest.raises(ProducerError, match="PEM"):
-        login_options(path)
+    with pytest.raises(KafkaRequestFailed, match="PEM"):
+        read_login_options(path)
 
 
 @pytest.mark.parametrize("mechanism", ["sasl.mechanism=GSSAPI\n", "", "sasl.mechanism=PLAIN\n"])
 def test_python_says_by_what_it_can_log_in(login, mechanism):
     path = login(f"security.protocol=SASL_SSL\n{mechanism}")
-    with pytest.raises(ProducerError, match="producers log in by SCRAM-SHA-512.*jaas"):
-        login_options(path)
+    with pytest.raises(KafkaRequestFailed, match="producers log in by SCRAM-SHA-512.*jaas"):
+        read_login_options(path)
 
 
 def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
@@ -152,30 +152,30 @@ def test_the_doctor_looks_at_the_logins_that_the_settings_name(login, tmp_path):
         "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PRODUCER_LOGIN": str(good),
         "TIDEMARK_KAFKA_SPARK_LOGIN": "/no/such.properties",
     })  # fmt: skip
-    found = [finding for finding in examine(settings) if finding.what == "Kafka login"]
-    assert [finding.found for finding in found] == [f"{good}: SSL", "cannot be used"]
+    found = [finding for finding in check_machine(settings) if finding.name == "Kafka login"]
+    assert [finding.state for finding in found] == [f"{good}: SSL", "cannot be used"]
     good.write_text("security.protocol=SASL_SSL\nsasl.mechanism=GSSAPI\n")
-    found = [finding.remedy for finding in examine(settings) if finding.what == "Kafka login"]
+    found = [finding.remedy for finding in check_machine(settings) if finding.name == "Kafka login"]
     assert "producers log in by SCRAM" in found[0]
     assert "/no/such.properties" in found[1]
 
 
 def test_a_key_that_does_not_belong_to_its_certificate_is_refused(login, tmp_path):
     other, _ = make_certificate()
-    kept_secret(tmp_path / "both.pem", other + CERTIFICATE)
+    write_secret(tmp_path / "both.pem", other + CERTIFICATE)
     path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
-    with pytest.raises(ProducerError, match=r"client.properties: its certificates or key"):
-        login_options(path)
+    with pytest.raises(KafkaRequestFailed, match=r"client.properties: its certificates or key"):
+        read_login_options(path)
 
 
 def test_python_logs_in_with_what_the_file_says(login, tmp_path):
     (tmp_path / "ca.pem").write_text(CERTIFICATE)
     path = login(
         "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n"
-        f"sasl.jaas.config={jaas('me', 'it')}\n"
+        f"sasl.jaas.config={jaas_config('me', 'it')}\n"
         "ssl.truststore.type=PEM\nssl.truststore.location=ca.pem\n"
     )
-    told = login_options(path)
+    told = read_login_options(path)
     assert isinstance(told.pop("ssl_context"), ssl.SSLContext)
     assert told == {
         "security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512",
@@ -184,9 +184,9 @@ def test_python_logs_in_with_what_the_file_says(login, tmp_path):
 
 
 def test_a_certificate_logs_in_without_a_user(login, tmp_path):
-    kept_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
+    write_secret(tmp_path / "both.pem", KEY + CERTIFICATE)
     path = login("security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location=both.pem\n")
-    told = login_options(path)
+    told = read_login_options(path)
     assert isinstance(told.pop("ssl_context"), ssl.SSLContext)
     assert told == {
         "security_protocol": "SSL", "sasl_mechanism": None, "sasl_plain_username": None,

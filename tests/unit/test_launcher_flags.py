@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
-from include.launcher import jobs, with_settings
+from include.orchestration.launcher import add_settings_flags, list_jobs
+from include.orchestration.spark_conf import build_line_flags
 from include.settings import PROJECT, load_settings
-from include.spark_conf import line_flags
-from spark_jobs.runtime.parsing import add_parsing
+from spark_jobs.streaming.access_log_flags import add_line_reader_flags
 
 KAFKA, FILES = "kafka:access-log", "text:/logs"
 
@@ -19,14 +19,16 @@ KAFKA, FILES = "kafka:access-log", "text:/logs"
 ])  # fmt: skip
 def test_a_job_that_reads_or_writes_kafka_is_told_of_its_servers(flags, added):
     settings = load_settings({"TIDEMARK_KAFKA_SERVERS": "one:9092"})
-    assert with_settings(settings, "word_count", flags) == flags + ["--servers=one:9092"] * added
+    assert (
+        add_settings_flags(settings, "word_count", flags) == flags + ["--servers=one:9092"] * added
+    )
 
 
 @pytest.mark.parametrize("own", [["--servers", "two:9092"], ["--servers=two:9092"]])
 def test_servers_that_one_gives_are_not_replaced(own):
     settings = load_settings({"TIDEMARK_KAFKA_SERVERS": "one:9092"})
     flags = ["--source", KAFKA, *own]
-    assert with_settings(settings, "word_count", flags) == flags
+    assert add_settings_flags(settings, "word_count", flags) == flags
 
 
 ADDRESSES = {
@@ -38,23 +40,23 @@ ADDRESSES = {
 
 
 def test_a_job_hides_and_reads_as_the_site_says():
-    flags = with_settings(load_settings(ADDRESSES), "land_access_log", ["--source", FILES])
+    flags = add_settings_flags(load_settings(ADDRESSES), "land_access_log", ["--source", FILES])
     assert flags[2:] == [
         "--log-format=%h %t",
         "--anonymise=1",
         "--drop-query-names=token",
         "--time-zone=Europe/Berlin",
     ]
-    assert with_settings(load_settings(ADDRESSES), "word_count", []) == []
+    assert add_settings_flags(load_settings(ADDRESSES), "word_count", []) == []
     own = ["--anonymise", "2", "--log-format=", "--drop-query-names=a", "--time-zone=UTC"]
-    assert with_settings(load_settings(ADDRESSES), "land_access_log", own) == own
+    assert add_settings_flags(load_settings(ADDRESSES), "land_access_log", own) == own
 
 
 def test_what_no_setting_changes_is_the_jobs_own_default():
     """`./tidemark run` gives a job only what differs from the settings' defaults."""
     parser = argparse.ArgumentParser()
-    add_parsing(parser)
-    told = line_flags(load_settings({}), "land_access_log")
+    add_line_reader_flags(parser)
+    told = build_line_flags(load_settings({}), "land_access_log")
     del told["w3c_fields"]
     assert told == {name: str(parser.get_default(name)) for name in told}
 
@@ -73,5 +75,5 @@ def test_words_that_name_nothing_are_refused_with_what_they_are(words, says):
 
 
 def test_each_job_is_listed_with_what_it_does():
-    assert "land_access_log" in jobs()
-    assert all(jobs().values())
+    assert "land_access_log" in list_jobs()
+    assert all(list_jobs().values())

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from include.errors import SetupError
 from include.local_stack import airflow
 from include.local_stack.airflow import Api
-from include.local_stack.processes import StackError
 from include.settings import load_settings
 
 PARTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
@@ -70,15 +70,18 @@ def test_airflow_that_does_not_answer_is_not_healthy(tmp_path):
     assert not api.is_healthy()
 
 
-def test_the_first_night_is_the_day_of_the_first_start_and_stays(tmp_path):
+def test_the_first_scheduled_day_is_the_day_of_the_first_start_and_stays(tmp_path):
     settings = load_settings({"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_TIME_ZONE": "Etc/GMT+12"})
     (tmp_path / "run").mkdir()  # the broker's, which starts first
     days = [datetime.now(settings.zone).date().isoformat()]
-    found = airflow.environment(settings)["TIDEMARK_FIRST_NIGHT"]
+    found = airflow.environment(settings)["TIDEMARK_FIRST_SCHEDULED_DAY"]
     days.append(datetime.now(settings.zone).date().isoformat())
     assert found in days
+    (tmp_path / "run" / "first_scheduled_day").write_text("2026-02-04\n")
+    assert airflow.environment(settings)["TIDEMARK_FIRST_SCHEDULED_DAY"] == "2026-02-04"
+    # A lake of an earlier version has the day in a file of another name.
     (tmp_path / "run" / "first_night").write_text("2026-02-03\n")
-    assert airflow.environment(settings)["TIDEMARK_FIRST_NIGHT"] == "2026-02-03"
+    assert airflow.environment(settings)["TIDEMARK_FIRST_SCHEDULED_DAY"] == "2026-02-03"
 
 
 def log_in(home, password="secret"):
@@ -104,10 +107,10 @@ def test_a_run_is_triggered_with_a_token_that_is_asked_for_once(tmp_path):
 
 def test_what_the_api_refuses_is_told_in_its_words(tmp_path):
     with answering(TOKEN, tmp_path) as (api, _):
-        with pytest.raises(StackError, match="Airflow has not written .*; see `make status`"):
+        with pytest.raises(SetupError, match="Airflow has not written .*; see `make status`"):
             api.dags()
         log_in(tmp_path)
-        with pytest.raises(StackError, match=r"refused GET /dags: 404 .*Not Found"):
+        with pytest.raises(SetupError, match=r"refused GET /dags: 404 .*Not Found"):
             api.dags()
 
 
@@ -120,7 +123,7 @@ def test_a_question_that_a_busy_airflow_leaves_open_is_asked_again(tmp_path):
     assert [what for what, *_ in asked] == ["POST /auth/token", listed, listed, listed]
     with (
         answering(answers, tmp_path, timeout=0.3, silent={listed: 5}) as (api, asked),
-        pytest.raises(StackError, match=r"API does not answer at http://127.0.0.1:\d+: timed out"),
+        pytest.raises(SetupError, match=r"API does not answer at http://127.0.0.1:\d+: timed out"),
     ):
         api.dags()
     assert len(asked) == 1 + 5
@@ -132,7 +135,7 @@ def test_a_run_is_not_triggered_twice_because_the_answer_is_late(tmp_path):
     answers = TOKEN | {triggered: {"dag_run_id": "run 1"}}
     with (
         answering(answers, tmp_path, timeout=0.3, silent={triggered: 1}) as (api, asked),
-        pytest.raises(StackError, match="timed out"),
+        pytest.raises(SetupError, match="timed out"),
     ):
         api.trigger("d", {})
     assert len(asked) == 2
@@ -146,5 +149,5 @@ def test_a_pool_that_is_there_stays_as_it_is(tmp_path):
     }
     with answering(answers, tmp_path) as (api, asked):
         for name in ("spark", "lake"):
-            api.ensure("pools", name, {"name": name})
+            api.ensure_entry("pools", name, {"name": name})
     assert [body for what, body, _ in asked if what == "POST /api/v2/pools"] == [{"name": "lake"}]

@@ -13,14 +13,14 @@ from include.log_formats import (
     ALB,
     APACHE,
     NICKNAMES,
+    build_instant,
     compile_log_format,
     compile_w3c,
-    instant,
-    recognise,
-    w3c_fields,
+    detect_format,
+    normalise_w3c_fields,
 )
 from include.settings import PROJECT
-from tests.builders import a_common_line, a_line
+from tests.builders import build_common_line, build_line
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_logformat_that_says_too_little_is_refused_with_the_remedy(text, says)
 def test_what_the_refusals_and_the_docs_name_is_there():
     page = (PROJECT / "docs" / "formats.md").read_text()
     for text in NICKNAMES.values():
-        assert compile_log_format(text).read is not None
+        assert compile_log_format(text).parse is not None
     for directive in re.findall(r"`(%[^` ]+)`", page.partition("## LogFormat")[2]):
         compile_log_format(f"%h %t %>s {directive}")
 
@@ -96,7 +96,7 @@ def written(draw):
 @given(written())
 def test_what_a_logformat_writes_is_read_back(case):
     text, values, line = case
-    fields = compile_log_format(text).read(line)
+    fields = compile_log_format(text).parse(line)
     assert fields is not None, (text, line)
     for name in (
         "host",
@@ -109,7 +109,7 @@ def test_what_a_logformat_writes_is_read_back(case):
         "user_agent",
     ):
         assert fields[name] == escaped(values[name]), (text, line)
-    assert instant(fields) == values["time"]
+    assert build_instant(fields) == values["time"]
 
 
 @settings(deadline=None)
@@ -118,8 +118,8 @@ def test_what_a_logformat_writes_is_read_back(case):
 @example("%h %{sec}t %>s", "192.0.2.7 99999999999999999999 200")
 def test_any_string_is_compiled_or_refused_and_any_line_read_or_not(text, line):
     with suppress(ValueError):
-        compile_log_format(text).read(line)
-    recognise(line)
+        compile_log_format(text).parse(line)
+    detect_format(line)
 
 
 FORMATS = {
@@ -144,10 +144,10 @@ def test_a_hostile_line_costs_no_more_than_its_length(name):
             many,
             begin + many,
             f"{begin}{many} x",
-            a_line(user_agent=many),
+            build_line(user_agent=many),
             f"a b {many}x",
         ):
-            FORMATS[name].read(line)
+            FORMATS[name].parse(line)
     # All of it takes a second or two; one pattern that goes quadratic on one line takes an hour.
     assert time.monotonic() - started < 60
 
@@ -165,7 +165,7 @@ def test_a_hostile_line_costs_no_more_than_its_length(name):
     ],
 )
 def test_microsofts_time_taken_is_milliseconds_and_others_seconds(directive, software, unit):
-    fields = compile_w3c(w3c_fields(directive, software)).read("2015-05-17 10:05:03 h 200 1234 0"[
+    fields = compile_w3c(normalise_w3c_fields(directive, software)).parse("2015-05-17 10:05:03 h 200 1234 0"[
         : None if "win32" in directive else -2
     ])  # fmt: skip
     assert (fields["taken"], fields["unit"]) == ("1234", unit)
@@ -174,8 +174,8 @@ def test_microsofts_time_taken_is_milliseconds_and_others_seconds(directive, sof
 def test_a_line_is_known_by_its_format():
     moment = datetime(2015, 5, 17, 10, 5, 3, tzinfo=UTC)
     known = {
-        a_line(): "combined", a_common_line(): "common", f"a:80 {a_line()}": "vhost_combined",
-        f"a:80 {a_common_line()}": "vhost_common",
+        build_line(): "combined", build_common_line(): "common", f"a:80 {build_line()}": "vhost_combined",
+        f"a:80 {build_common_line()}": "vhost_common",
         '{"time_iso8601":"2015-05-17T12:05:03+02:00","remote_addr":"h","status":200}': "json",
         '{"ts":1431857103,"request":{"remote_ip":"h"},"status":200}': "json",
         '{"ts":"1431857103000","request":{"remote_ip":"h"},"status":200}': "json",
@@ -183,9 +183,9 @@ def test_a_line_is_known_by_its_format():
     }  # fmt: skip
     given_format = compile_log_format("%h %>s %t")
     for line, name in known.items():
-        assert recognise(line, given_format) == (name, moment), line
+        assert detect_format(line, given_format) == (name, moment), line
     for line in ("", "junk", "{}", "{" * 100_000, '{"status":200}', "[1]"):
-        assert recognise(line, given_format) is None
+        assert detect_format(line, given_format) is None
 
 
 @pytest.mark.parametrize(("text", "line", "vhost"), [
@@ -199,5 +199,5 @@ def test_a_line_is_known_by_its_format():
      "www.example.org"),
 ])  # fmt: skip
 def test_a_port_is_of_the_host_name_that_it_stands_behind(text, line, vhost):
-    fields = compile_log_format(text).read(line.format("[17/May/2015:10:05:03 +0000]"))
+    fields = compile_log_format(text).parse(line.format("[17/May/2015:10:05:03 +0000]"))
     assert (fields["vhost"], fields["host"]) == (vhost, "192.0.2.1")

@@ -20,7 +20,7 @@ def test_a_generated_log_is_written_to_a_file_as_fast_as_it_can_be(tmp_path):
 
 def test_a_file_is_replayed_into_another_as_it_is(tmp_path):
     (tmp_path / "a.log").write_bytes(b"one\ntwo\n\xff")
-    done = run("replay", tmp_path / "a.log", "--to", f"file:{tmp_path / 'b.log'}")
+    done = run("send", tmp_path / "a.log", "--to", f"file:{tmp_path / 'b.log'}")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "b.log").read_bytes() == b"one\ntwo\n\xff\n"
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from include.contracts import LONGEST_RANGE
+from include.contracts import MAX_RANGE_DAYS
 from include.reporting import panel_sums
-from include.reporting.ranges import periods_of, range_of
-from include.reporting.report import SummaryError, write_range
+from include.reporting.ranges import build_range_report, list_periods
+from include.reporting.report import UnusableSummary, write_range
 from tests.unit.made_summaries import a_machine, a_row, a_sketch, an_attack, write_day
 
 FIRST = date(2015, 5, 17)
@@ -46,7 +46,7 @@ def test_a_row_is_the_sum_of_its_days_whatever_of_its_key_is_null(days):
     with tempfile.TemporaryDirectory() as folder:
         for day, found in zip(DAYS, days, strict=True):
             write_day(Path(folder), day, rows_of(found))
-        report = range_of(Path(folder), FIRST, LAST)
+        report = build_range_report(Path(folder), FIRST, LAST)
     expected = sum((Counter(day) for day in days), Counter())
     made = {
         (panel, row.get("parent"), row["value"], row.get("method"), row.get("protocol")): row
@@ -63,7 +63,7 @@ def test_a_row_is_the_sum_of_its_days_whatever_of_its_key_is_null(days):
 
 
 def test_the_order_of_days_changes_nothing(monkeypatch):
-    monkeypatch.setattr(panel_sums, "ROWS_WAITING", 5)  # folded again and again
+    monkeypatch.setattr(panel_sums, "MAX_UNSUMMED_ROWS", 5)  # folded again and again
     chance = random.Random(7)
     tables = []
     for _ in range(12):
@@ -84,12 +84,12 @@ def test_the_order_of_days_changes_nothing(monkeypatch):
 def test_totals_are_sums_and_visitors_too(tmp_path):
     for number, day in enumerate(DAYS):
         write_day(tmp_path, day, requests=number, by_status={"200": number, "-": 1},
-                  people={"requests": 1, "visitors": 1, "bytes": number})  # fmt: skip
-    report = range_of(tmp_path, FIRST, LAST)
+                  humans={"requests": 1, "visitors": 1, "bytes": number})  # fmt: skip
+    report = build_range_report(tmp_path, FIRST, LAST)
     assert (report["from"], report["to"], report["days"]) == ("2015-05-17", "2015-05-20", 4)
     assert (report["requests"], report["visitors"], report["bytes"]) == (6, 8, 4000)
-    assert report["lines"] == {"read": 48, "good": 44, "bad": 4, "repeated": 4}
-    assert report["people"] == {"requests": 4, "visitors": 4, "bytes": 6}
+    assert report["lines"] == {"read": 48, "good": 44, "bad": 4, "duplicates": 4}
+    assert report["humans"] == {"requests": 4, "visitors": 4, "bytes": 6}
     assert report["by_status"] == {"-": 4, "200": 6}
     assert report["by_hour"]["12"] == 40
     assert list(report["by_hour"]) == [f"{hour:02}" for hour in range(24)]
@@ -106,7 +106,7 @@ def test_times_are_averaged_over_all_hits_and_the_greatest_of_the_days_is_kept(t
     fast = {"timed": 3, "seconds_sum": 4.0, "seconds_p95": 1.5, "seconds_max": 2.0}
     write_day(tmp_path, DAYS[0], [a_row(**slow), a_row(value="/untimed")])
     write_day(tmp_path, DAYS[1], [a_row(**fast)])
-    timed, untimed = range_of(tmp_path, FIRST, LAST)["panels"]["endpoints"]
+    timed, untimed = build_range_report(tmp_path, FIRST, LAST)["panels"]["endpoints"]
     names = ("seconds_average", "seconds_p95", "seconds_max")
     assert [timed[name] for name in names] == [3.0, 8.0, 8.0]
     assert [untimed[name] for name in names] == [None, None, None]
@@ -115,14 +115,14 @@ def test_times_are_averaged_over_all_hits_and_the_greatest_of_the_days_is_kept(t
 def test_the_referrer_is_that_of_the_day_with_most_hits(tmp_path):
     for day, hits, referrer in zip(DAYS, (9, 10, 11, 2), ("z", "most", None, "y"), strict=True):
         write_day(tmp_path, day, [a_row("not_found", hits=hits, referrer=referrer)])
-    (row,) = range_of(tmp_path, FIRST, LAST)["panels"]["not_found"]
+    (row,) = build_range_report(tmp_path, FIRST, LAST)["panels"]["not_found"]
     assert (row["hits"], row["referrer"]) == (32, "most")
 
 
 def test_a_panel_keeps_the_first_1000_rows_and_counts_all(tmp_path):
     for day in DAYS[:2]:
         write_day(tmp_path, day, [a_row("hosts", f"{day}-{n}", 1 + n % 7) for n in range(800)])
-    report = range_of(tmp_path, FIRST, LAST)
+    report = build_range_report(tmp_path, FIRST, LAST)
     hits = [row["hits"] for row in report["panels"]["hosts"]]
     assert (len(hits), report["panel_rows"]["hosts"]) == (1000, 1600)
     assert hits == sorted(hits, reverse=True)
@@ -134,22 +134,22 @@ def test_who_comes_every_day_is_one_of_the_distinct_visitors(tmp_path):
     faithful = [f"faithful {n}" for n in range(5000)]
     for day in DAYS:
         new = [f"{day} {n}" for n in range(3000)]
-        write_day(tmp_path, day, visitor_names=[*faithful, *new], people_names=faithful)
-    distinct = range_of(tmp_path, FIRST, LAST)["distinct"]
+        write_day(tmp_path, day, visitor_names=[*faithful, *new], humans_names=faithful)
+    distinct = build_range_report(tmp_path, FIRST, LAST)["distinct"]
     assert distinct["error"] == 0.033
     assert distinct["visitors"] == pytest.approx(17_000, rel=distinct["error"])
-    assert distinct["people"] == pytest.approx(5000, rel=distinct["error"])
+    assert distinct["humans"] == pytest.approx(5000, rel=distinct["error"])
 
 
 def test_a_day_without_visitors_has_no_sketch(tmp_path):
-    write_day(tmp_path, DAYS[0], visitor_names=(), people_names=())
-    assert range_of(tmp_path, FIRST, FIRST)["distinct"]["visitors"] == 0
+    write_day(tmp_path, DAYS[0], visitor_names=(), humans_names=())
+    assert build_range_report(tmp_path, FIRST, FIRST)["distinct"]["visitors"] == 0
 
 
 def test_days_without_a_summary_are_missing_and_an_empty_one_is_not(tmp_path):
     write_day(tmp_path, DAYS[1], requests=0)
     write_day(tmp_path, DAYS[3], source="files", time_zone="Europe/Paris")
-    report = range_of(tmp_path, FIRST, LAST)
+    report = build_range_report(tmp_path, FIRST, LAST)
     assert report["missing"] == [DAYS[0], DAYS[2]]
     assert (report["days"], report["source"]) == (2, "both")
     assert report["time_zone"] == "Europe/Paris"
@@ -160,7 +160,7 @@ def test_a_year(tmp_path):
     for n in range(365):
         day = (first + timedelta(days=n)).isoformat()
         write_day(tmp_path, day, [a_row("hours", "12", 10), a_row("hosts", day, 10)])
-    report = range_of(tmp_path, first, date(2015, 12, 31))
+    report = build_range_report(tmp_path, first, date(2015, 12, 31))
     assert (report["days"], report["requests"], report["missing"]) == (365, 3650, [])
     assert report["panels"]["hours"][0]["hits"] == 3650
     assert report["panel_rows"]["hosts"] == 365
@@ -172,36 +172,38 @@ def test_before_is_as_many_days_as_far_as_they_can_be_added(tmp_path):
     write_day(tmp_path, "2015-05-14", schema_version=1)
     write_day(tmp_path, "2015-05-16", filter={"path": "/a"})
     write_day(tmp_path, "2015-05-12")
-    assert range_of(tmp_path, FIRST, LAST)["before"] == {
+    assert build_range_report(tmp_path, FIRST, LAST)["before"] == {
         "from": "2015-05-13", "to": "2015-05-16", "days": 2, "requests": 20, "visitors": 4,
         "unsuccessful": 4, "bytes": 2000,
     }  # fmt: skip
     alone = date.fromisoformat("2015-05-12")
-    assert range_of(tmp_path, alone, alone)["before"] is None
+    assert build_range_report(tmp_path, alone, alone)["before"] is None
 
 
 def test_machines_and_attacks_are_merged_and_bursts_are_listed(tmp_path):
     burst = {"from": "2015-05-18T10:00:00Z", "to": "2015-05-18T10:05:00Z", "requests": 30,
              "endpoint": "/a"}  # fmt: skip
-    write_day(tmp_path, DAYS[0], machines=[a_machine(), a_machine(user_agent=None, hits=9)],
-              trouble={"bursts": [], "attacks": [an_attack()]})  # fmt: skip
-    write_day(tmp_path, DAYS[1], machines=[a_machine(reasons=["it says so", "it is fast"])],
-              trouble={"bursts": [burst],
+    write_day(tmp_path, DAYS[0], bots=[a_machine(), a_machine(user_agent=None, hits=9)],
+              incidents={"bursts": [], "attacks": [an_attack()]})  # fmt: skip
+    write_day(tmp_path, DAYS[1], bots=[a_machine(reasons=["it says so", "it is fast"])],
+              incidents={"bursts": [burst],
                        "attacks": [an_attack(), an_attack(kind="probe", hits=9)]})  # fmt: skip
-    report = range_of(tmp_path, FIRST, LAST)
-    both, alone = report["machines"]
+    report = build_range_report(tmp_path, FIRST, LAST)
+    both, alone = report["bots"]
     assert (both["hits"], both["bytes"]) == (10, 1000)
     assert both["reasons"] == ["it says so", "it is fast"]
     assert (alone["user_agent"], alone["hits"]) == (None, 9)
-    assert report["trouble"]["bursts"] == [burst]
-    assert [(a["kind"], a["hits"], a["answered"]) for a in report["trouble"]["attacks"]] == [
+    assert report["incidents"]["bursts"] == [burst]
+    assert [(a["kind"], a["hits"], a["answered"]) for a in report["incidents"]["attacks"]] == [
         ("probe", 9, 1), ("path traversal", 6, 2)
     ]  # fmt: skip
 
 
 def test_no_day_at_all_names_the_remedy(tmp_path):
-    with pytest.raises(SummaryError, match="no day from 2015-05-17 to 2015-05-20.*run analyse_acc"):
-        range_of(tmp_path, FIRST, LAST)
+    with pytest.raises(
+        UnusableSummary, match="no day from 2015-05-17 to 2015-05-20.*run analyse_acc"
+    ):
+        build_range_report(tmp_path, FIRST, LAST)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +212,8 @@ def test_no_day_at_all_names_the_remedy(tmp_path):
 def test_what_does_not_belong_together_is_not_added(tmp_path, changed):
     write_day(tmp_path, DAYS[0], **changed)
     write_day(tmp_path, DAYS[1])
-    with pytest.raises(SummaryError, match="2015-05-17 has .* not added up; choose days of the"):
-        range_of(tmp_path, FIRST, LAST)
+    with pytest.raises(UnusableSummary, match="2015-05-17 has .* not added up; choose days of the"):
+        build_range_report(tmp_path, FIRST, LAST)
 
 
 def cut(path):
@@ -235,38 +237,38 @@ def test_damaged_panels_are_named_with_the_remedy(tmp_path, damage):
     write_day(tmp_path, DAYS[0], [a_row("hosts", "a-long-value-1")])
     path = tmp_path / DAYS[0] / "panels.parquet"
     damage(path)
-    with pytest.raises(SummaryError, match="run analyse_access_log") as refused:
-        range_of(tmp_path, FIRST, FIRST)
+    with pytest.raises(UnusableSummary, match="run analyse_access_log") as refused:
+        build_range_report(tmp_path, FIRST, FIRST)
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_summary_of_another_version_or_run_is_refused(tmp_path):
     write_day(tmp_path, DAYS[0], schema_version=1)
-    with pytest.raises(SummaryError, match="2015-05-17/summary.json has schema_version 1"):
-        range_of(tmp_path, FIRST, FIRST)
+    with pytest.raises(UnusableSummary, match="2015-05-17/summary.json has schema_version 1"):
+        build_range_report(tmp_path, FIRST, FIRST)
     write_day(tmp_path, DAYS[0])
     kept = (tmp_path / DAYS[0] / "summary.json").read_text()
     write_day(tmp_path, DAYS[0], requests=11)
     (tmp_path / DAYS[0] / "summary.json").write_text(kept)
-    with pytest.raises(SummaryError, match="has 11 requests, summary.json beside it 10; wait"):
-        range_of(tmp_path, FIRST, FIRST)
+    with pytest.raises(UnusableSummary, match="has 11 requests, summary.json beside it 10; wait"):
+        build_range_report(tmp_path, FIRST, FIRST)
 
 
 @pytest.mark.parametrize("sketch", ["AAAA", "?", "", a_sketch(["x"] * 9)[:8]])
 def test_a_damaged_sketch_is_named(tmp_path, sketch):
-    write_day(tmp_path, DAYS[0], distinct={"visitors": sketch, "people": None})
-    with pytest.raises(SummaryError, match="distinct.visitors of 2015-05-17 is damaged"):
-        range_of(tmp_path, FIRST, FIRST)
+    write_day(tmp_path, DAYS[0], distinct={"visitors": sketch, "humans": None})
+    with pytest.raises(UnusableSummary, match="distinct.visitors of 2015-05-17 is damaged"):
+        build_range_report(tmp_path, FIRST, FIRST)
 
 
 def test_more_text_than_pyarrow_can_group_is_refused_before_it_ends_the_process(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(panel_sums, "MOST_KEY_BYTES", 100)
+    monkeypatch.setattr(panel_sums, "MAX_KEY_BYTES", 100)
     write_day(tmp_path, DAYS[0], [a_row("hosts", "x" * 101)])
-    with pytest.raises(SummaryError, match="'hosts' do not fit .* choose fewer days"):
-        range_of(tmp_path, FIRST, FIRST)
+    with pytest.raises(UnusableSummary, match="'hosts' do not fit .* choose fewer days"):
+        build_range_report(tmp_path, FIRST, FIRST)
 
 
 def test_a_value_that_is_not_utf_8_is_shown_all_the_same():
@@ -278,16 +280,19 @@ def test_a_value_that_is_not_utf_8_is_shown_all_the_same():
 
 @pytest.mark.parametrize(
     ("first", "last", "says"),
-    [(LAST, FIRST, "swap"), (FIRST, FIRST + timedelta(days=LONGEST_RANGE), "choose at most 3,660")],
+    [
+        (LAST, FIRST, "swap"),
+        (FIRST, FIRST + timedelta(days=MAX_RANGE_DAYS), "choose at most 3,660"),
+    ],
 )
 def test_a_range_that_is_none_is_refused(tmp_path, first, last, says):
     with pytest.raises(ValueError, match=says):
-        range_of(tmp_path, first, last)
+        build_range_report(tmp_path, first, last)
 
 
 def test_the_first_day_of_all_has_none_before_it(tmp_path):
     write_day(tmp_path, "0001-01-01")
-    assert range_of(tmp_path, date.min, date.min)["before"] is None
+    assert build_range_report(tmp_path, date.min, date.min)["before"] is None
 
 
 @pytest.mark.parametrize(
@@ -308,13 +313,13 @@ def test_the_first_day_of_all_has_none_before_it(tmp_path):
     ],
 )  # fmt: skip
 def test_the_weeks_months_and_years_of_days(days, periods):
-    made = [(name, first.isoformat(), last.isoformat()) for name, first, last in periods_of(days)]
+    made = [(name, first.isoformat(), last.isoformat()) for name, first, last in list_periods(days)]
     assert made == periods
 
 
 @given(st.dates(date(1970, 1, 1), date(2100, 1, 1)))
 def test_every_day_lies_in_its_week_month_and_year(day):
-    week, month, year = periods_of([day.isoformat()])
+    week, month, year = list_periods([day.isoformat()])
     assert all(first <= day <= last for _, first, last in (week, month, year))
     assert (week[1].weekday(), (week[2] - week[1]).days) == (0, 6)
     assert (month[2] + timedelta(days=1)).day == 1
@@ -324,7 +329,7 @@ def test_every_day_lies_in_its_week_month_and_year(day):
 def test_the_files_of_a_range_hold_its_numbers(tmp_path):
     for day in DAYS:
         write_day(tmp_path, day, [a_row("hosts", "=1+1", method="GET"), a_row("hosts", "b")])
-    report = range_of(tmp_path, FIRST, LAST)
+    report = build_range_report(tmp_path, FIRST, LAST)
     place = write_range(report, tmp_path / "reports" / "2015-W21").parent
     assert json.loads((place / "report.json").read_text()) == report
     first, second = csv.DictReader((place / "hosts.csv").open())

@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from include.contracts import MAX_LINE_BYTES
-from producers.access_log.produce import MAX_BATCH_BYTES, batches, paced
-from producers.access_log.replay import Line, LogFileError, log_id, read_lines
+from producers.access_log.log_file import Line, UnreadableLogFile, read_lines, read_log_id
+from producers.access_log.produce import MAX_BATCH_BYTES, batch_lines, limit_rate
 
 TEXT = b"first line\nsecond \xff line\n\nlast"
 
@@ -26,10 +26,10 @@ def test_its_id_stays_when_it_is_packed_renamed_or_grows(tmp_path):
     plain, packed = tmp_path / "access.log", tmp_path / "access.log.1.gz"
     plain.write_bytes(TEXT)
     packed.write_bytes(gzip.compress(TEXT + b" is longer now\n"))
-    assert log_id(plain) == log_id(packed)
+    assert read_log_id(plain) == read_log_id(packed)
     other = tmp_path / "other.log"
     other.write_bytes(b"another first line\n")
-    assert log_id(plain) != log_id(other)
+    assert read_log_id(plain) != read_log_id(other)
 
 
 def test_a_line_too_long_is_cut_but_counted_whole_in_bounded_memory(tmp_path):
@@ -59,13 +59,13 @@ def test_a_line_as_long_as_allowed_is_whole(tmp_path):
 def test_a_cut_off_archive_is_refused_before_its_first_line(tmp_path, pack):
     file = tmp_path / "log.packed"
     file.write_bytes(pack(os.urandom(50_000))[:-200])
-    with pytest.raises(LogFileError, match="damaged.*Nothing of it was sent"):
+    with pytest.raises(UnreadableLogFile, match="damaged.*No line was sent"):
         next(read_lines(file))
 
 
 def test_what_is_no_file_is_refused_by_name(tmp_path):
     for path, says in [(tmp_path, "is a folder"), (tmp_path / "no", "there is no file")]:
-        with pytest.raises(LogFileError, match=says) as refused:
+        with pytest.raises(UnreadableLogFile, match=says) as refused:
             next(read_lines(path))
         assert str(path) in str(refused.value)
 
@@ -77,23 +77,23 @@ def test_an_empty_file_has_no_lines(tmp_path):
 
 def test_batches_hold_as_many_lines_as_asked_for_and_no_more_bytes_than_fit():
     lines = [Line(n * 10, b"123456789", 10) for n in range(7)]
-    assert [len(batch) for batch in batches(lines, 3)] == [3, 3, 1]
+    assert [len(batch) for batch in batch_lines(lines, 3)] == [3, 3, 1]
     heavy = [Line(0, b"x" * 500_000, 500_001), Line(500_001, b"y" * 500_000, 500_001)]
-    assert [len(batch) for batch in batches(heavy, 100)] == [1, 1]
+    assert [len(batch) for batch in batch_lines(heavy, 100)] == [1, 1]
     assert MAX_BATCH_BYTES < 1_048_576
 
 
 def test_a_line_that_was_cut_travels_alone():
     cut = Line(10, b"x" * (MAX_LINE_BYTES + 1), 3_000_000)
     lines = [Line(0, b"123456789", 10), cut, Line(3_000_010, b"y", 2)]
-    assert [len(batch) for batch in batches(lines, 100)] == [1, 1, 1]
+    assert [len(batch) for batch in batch_lines(lines, 100)] == [1, 1, 1]
 
 
 def test_a_rate_holds_lines_back(monkeypatch):
     slept, now = [], [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr("time.sleep", lambda s: (slept.append(s), now.__setitem__(0, now[0] + s)))
-    assert len(list(paced([Line(0, b"", 1)] * 11, rate=5))) == 11
+    assert len(list(limit_rate([Line(0, b"", 1)] * 11, rate=5))) == 11
     assert sum(slept) == pytest.approx(2.0, abs=0.01)
 
 
@@ -109,7 +109,7 @@ def test_strictly_only_a_regular_file_with_one_name_is_read(tmp_path, kind):
         path.hardlink_to(secret)
     else:
         os.mkfifo(path)
-    for read in (log_id, lambda file, strict: next(read_lines(file, strict=strict))):
-        with pytest.raises(LogFileError, match="not a regular file with one name") as refused:
+    for read in (read_log_id, lambda file, strict: next(read_lines(file, strict=strict))):
+        with pytest.raises(UnreadableLogFile, match="not a regular file with one name") as refused:
             read(path, strict=True)
         assert "x:0:0" not in str(refused.value)

@@ -10,15 +10,21 @@ from itertools import pairwise
 import pytest
 
 from include import contracts
-from include.reporting import charts, figures
-from include.reporting.alive import heartbeat_says, hours_of, silence_says
-from include.reporting.page import GROUPS, environment, folder_title, local, period
+from include.reporting import charts, formatting
+from include.reporting.heartbeats import describe_heartbeat, describe_silence, list_hours
+from include.reporting.page import (
+    PANEL_GROUPS,
+    describe_range_folder,
+    format_local_time,
+    format_period,
+    get_environment,
+)
 from include.reporting.report import (
-    SummaryError,
+    UnusableSummary,
+    build_report,
     read_summary,
     render_day,
     render_range,
-    report_of,
     write_index,
     write_range,
     write_report,
@@ -31,14 +37,14 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-WITH_PARENT = ("status", "browsers", "operating_systems", "machines")
+WITH_PARENT = ("status", "browsers", "operating_systems", "bots")
 WITH_METHOD = ("requests", "static_requests", "not_found")
 PANELS = ("day", *contracts.PANELS)
 
 
 def a_row(panel, value="/a", hits=3, **changed):
-    row = {"value": value, "hits": hits, "visitors": 2, "bytes": 1536, "people_hits": hits // 2,
-           "people_visitors": 1, "people_bytes": 512}  # fmt: skip
+    row = {"value": value, "hits": hits, "visitors": 2, "bytes": 1536, "humans_hits": hits // 2,
+           "humans_visitors": 1, "humans_bytes": 512}  # fmt: skip
     if panel in WITH_PARENT:
         row["parent"] = value
     if panel in WITH_METHOD:
@@ -55,19 +61,19 @@ def a_panel(rows):
 def a_summary(value="/a", **changed):
     visits = {"visits": 2, "pages": 3, "bounced": 1, "seconds": 90.0, "seconds_median": 45.0}
     return {
-        "schema_version": 2, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
+        "schema_version": 3, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
         "source": "kafka", "filter": None,
-        "lines": {"read": 5, "good": 4, "bad": 1, "repeated": 1},
+        "lines": {"read": 5, "good": 4, "bad": 1, "duplicates": 1},
         "requests": 3, "unsuccessful": 1, "visitors": 2, "bytes": 1536,
         "first_request": "2026-01-15T00:00:01Z", "last_request": "2026-01-15T23:59:59Z",
-        "people": {"requests": 1, "visitors": 1, "bytes": 512},
+        "humans": {"requests": 1, "visitors": 1, "bytes": 512},
         "by_status": {"200": 2, "404": 1}, "by_hour": {f"{h:02}": h for h in range(24)},
-        "distinct": {"visitors": "AA==", "people": None},
-        "visits": {"all": dict(visits), "people": dict(visits)},
+        "distinct": {"visitors": "AA==", "humans": None},
+        "visits": {"all": dict(visits), "humans": dict(visits)},
         "panels": {name: a_panel([a_row(name, value)]) for name in PANELS},
-        "machines": [{"host": value, "user_agent": value, "class": value, "name": value, "hits": 2,
+        "bots": [{"host": value, "user_agent": value, "class": value, "name": value, "hits": 2,
                       "bytes": 7, "reasons": [value, "asked for /robots.txt"]}],
-        "trouble": {
+        "incidents": {
             "bursts": [{"from": "2026-01-15T10:00:00Z", "to": "2026-01-15T10:05:00Z", "requests": 7,
                         "endpoint": value}],
             "attacks": [{"host": value, "kind": value, "hits": 9, "answered": 1, "sample": value}],
@@ -88,16 +94,16 @@ def a_summary(value="/a", **changed):
 def a_range(value="/a", **changed):
     """What include/ranges.py adds up; here of two days, and one that is missing."""
     summary = a_summary(value)
-    kept = ("lines", "requests", "unsuccessful", "visitors", "people", "bytes", "by_status", "by_hour",
-            "machines", "trouble", "filter", "source", "time_zone")  # fmt: skip
+    kept = ("lines", "requests", "unsuccessful", "visitors", "humans", "bytes", "by_status", "by_hour",
+            "bots", "incidents", "filter", "source", "time_zone")  # fmt: skip
     visits = {name: {key: of[key] for key in of if key != "seconds_median"}
               for name, of in summary["visits"].items()}  # fmt: skip
     totals = {"requests": 2, "visitors": 1, "unsuccessful": 1, "bytes": 700}
     return {name: summary[name] for name in kept} | {
-        "schema_version": 2, "dataset": "access_log", "from": "2026-01-14", "to": "2026-01-16",
+        "schema_version": 3, "dataset": "access_log", "from": "2026-01-14", "to": "2026-01-16",
         "days": 2, "missing": ["2026-01-16"],
-        "distinct": {"visitors": 2, "people": 1, "error": 0.026},
-        "by_day": [totals | {"day": day, "people_visitors": 1} for day in ("2026-01-14", "2026-01-15")],
+        "distinct": {"visitors": 2, "humans": 1, "error": 0.026},
+        "by_day": [totals | {"day": day, "humans_visitors": 1} for day in ("2026-01-14", "2026-01-15")],
         "panels": {name: panel["rows"] for name, panel in summary["panels"].items()},
         "panel_rows": {name: panel["total"] for name, panel in summary["panels"].items()},
         "visits": visits,
@@ -134,7 +140,7 @@ def test_a_report_is_a_page_its_numbers_and_a_csv_for_each_panel(tmp_path):
         assert name in report
     assert report["panels"]["hosts"] == [a_row("hosts")]
     assert "distinct" not in report
-    assert {f"{panel}.csv" for panel in PANELS} | {"machines.csv", "attacks.csv"} <= names
+    assert {f"{panel}.csv" for panel in PANELS} | {"bots.csv", "attacks.csv"} <= names
     assert list(tmp_path.glob(".*")) == []
 
 
@@ -142,7 +148,7 @@ def pages(value, tmp_path):
     """Every page that shows texts of a log: a day with a day before, and a range."""
     before = a_summary("/before", day="2026-01-14")
     earlier = {"2026-01-14": before}
-    day = write_report(a_summary(value), tmp_path / "days", earlier=earlier)
+    day = write_report(a_summary(value), tmp_path / "days", earlier_summaries=earlier)
     return [day, write_range(a_range(value), tmp_path / "ranges" / "2026-W03")]
 
 
@@ -219,11 +225,11 @@ def an_empty_day(heartbeat, **changed):
     return a_summary(
         requests=0, visitors=0, unsuccessful=0, bytes=0, panels=panels, by_status={},
         by_hour={f"{h:02}": 0 for h in range(24)}, first_request=None, last_request=None,
-        lines={"read": 0, "good": 0, "bad": 0, "repeated": 0}, unsuccessful_requests=[], bad_lines=[],
-        people={"requests": 0, "visitors": 0, "bytes": 0}, machines=[],
-        trouble={"bursts": [], "attacks": []}, visits={
+        lines={"read": 0, "good": 0, "bad": 0, "duplicates": 0}, unsuccessful_requests=[], bad_lines=[],
+        humans={"requests": 0, "visitors": 0, "bytes": 0}, bots=[],
+        incidents={"bursts": [], "attacks": []}, visits={
             name: {"visits": 0, "pages": 0, "bounced": 0, "seconds": 0, "seconds_median": None}
-            for name in ("all", "people")
+            for name in ("all", "humans")
         },
         provenance=a_summary()["provenance"] | {"heartbeat": heartbeat, "lost": []}, **changed,
     )  # fmt: skip
@@ -273,20 +279,22 @@ def test_a_report_does_not_depend_on_heartbeats_but_for_its_provenance(tmp_path)
 def test_hours_without_a_request_are_explained_by_the_heartbeats(heartbeat, says):
     hours = {f"{h:02}": 0 if 3 <= h < 6 else 5 for h in range(24)}
     provenance = a_summary()["provenance"] | {"heartbeat": heartbeat}
-    assert silence_says(a_summary(by_hour=hours, provenance=provenance)) == says
+    assert describe_silence(a_summary(by_hour=hours, provenance=provenance)) == says
 
 
 def test_the_times_of_a_silence_are_the_sites_and_a_double_hour_is_told_apart():
     beats = {"minutes": 1400, "of": 1500, "gaps": [
         {"from": "2026-10-25T00:30:00Z", "to": "2026-10-25T01:30:00Z"}]}  # fmt: skip
     day = an_empty_day(beats, day="2026-10-25", time_zone="Europe/Paris")
-    assert "silent from 02:30+0200 to 02:30+0100: a heartbeat in 1,400 of" in heartbeat_says(day)
-    assert [len(hours_of(day, "Europe/Paris")) for day in
+    assert "silent from 02:30+0200 to 02:30+0100: a heartbeat in 1,400 of" in describe_heartbeat(
+        day
+    )
+    assert [len(list_hours(day, "Europe/Paris")) for day in
             ("2026-03-29", "2026-03-30", "2026-10-25")] == [23, 24, 25]  # fmt: skip
 
 
 def test_every_check_is_on_the_page(tmp_path):
-    checks = [{"name": "volume", "level": "ok", "value": 0, "says": "3 requests & more"}]
+    checks = [{"name": "volume", "level": "ok", "value": 0, "message": "3 requests & more"}]
     page = write_report(a_summary(), tmp_path, checks).read_text()
     assert "volume, ok: 3 requests &amp; more" in page
 
@@ -325,29 +333,28 @@ def test_the_index_has_links_to_ranges_and_days_of_an_older_version(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "there is no summary"),
-        ("{", "is damaged"),
-        ('{"schema_version": 99}', "schema_version"),
+        (None, "there is no summary .*; run analyse_access_log"),
+        ("{", "is damaged .*; run analyse_access_log"),
+        ('{"schema_version": 99}', "schema_version 99, expected .*; run `make resummarise`"),
     ],
 )
 def test_a_summary_that_cannot_be_reported_is_named_with_the_remedy(tmp_path, text, says):
     path = tmp_path / "summary.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(SummaryError, match=says) as refused:
+    with pytest.raises(UnusableSummary, match=says) as refused:
         read_summary(path)
     assert str(path) in str(refused.value)
-    assert "analyse_access_log" in str(refused.value)
 
 
 def test_every_number_of_the_summary_is_in_the_report():
     summary = a_summary()
-    report = report_of(summary)
+    report = build_report(summary)
     assert report["panel_rows"]["hosts"] == 1
-    changed = ("panels", "distinct", "trouble")
+    changed = ("panels", "distinct", "incidents")
     assert all(report[name] == summary[name] for name in summary if name not in changed)
-    assert report["trouble"].items() >= summary["trouble"].items()
-    assert report["before"] is report["usual"] is report["trouble"]["new_not_found"] is None
+    assert report["incidents"].items() >= summary["incidents"].items()
+    assert report["before"] is report["usual"] is report["incidents"]["new_not_found"] is None
 
 
 def a_day(day, requests=3, **changed):
@@ -359,7 +366,7 @@ def test_a_day_is_compared_with_the_day_before_and_its_weekday(tmp_path):
     earlier = {day: a_day(day, requests) for day, requests in {
         "2026-01-14": 2, "2026-01-08": 10, "2026-01-01": 20, "2025-12-18": 60, "2025-12-11": 999,
     }.items()}  # fmt: skip
-    page = write_report(a_summary(), tmp_path, earlier=earlier)
+    page = write_report(a_summary(), tmp_path, earlier_summaries=earlier)
     report = json.loads((page.parent / "report.json").read_text())
     assert report["before"].items() >= {"day": "2026-01-14", "requests": 2, "visitors": 2}.items()
     assert report["usual"].items() >= {"days": 3, "requests": 20}.items()
@@ -367,7 +374,7 @@ def test_a_day_is_compared_with_the_day_before_and_its_weekday(tmp_path):
     assert "50 % more requests" in text
     assert "median of 3 Thursdays" in text
     only_one = {"2026-01-08": earlier["2026-01-08"]}
-    page = write_report(a_summary(), tmp_path, earlier=only_one)
+    page = write_report(a_summary(), tmp_path, earlier_summaries=only_one)
     assert json.loads((page.parent / "report.json").read_text())["usual"] is None
 
 
@@ -379,8 +386,10 @@ def test_a_broken_link_is_new_if_it_was_not_missing_the_day_before():
     also = new | {"method": "HEAD", "hits": 1, "referrer": None}
     day = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old, new, also])})
     before = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old])})
-    report = report_of(day, before)
-    assert report["trouble"]["new_not_found"] == [{"value": "/new", "hits": 4, "referrer": "/from"}]
+    report = build_report(day, before)
+    assert report["incidents"]["new_not_found"] == [
+        {"value": "/new", "hits": 4, "referrer": "/from"}
+    ]
     page = render_day(report | {"checks": []})
     assert page.index('id="new_not_found"') < page.index("linked from <bdi>/from")
 
@@ -390,8 +399,8 @@ def test_the_slowest_endpoints_have_hits_enough_to_tell():
             for name, hits, p95 in (("/slow", 10, 3.21), ("/few", 9, 8), ("/fast", 99, 0.012))]  # fmt: skip
     untimed = a_row("endpoints", "/untimed", 50, seconds_p95=None)
     day = a_summary(panels=a_summary()["panels"] | {"endpoints": a_panel([*rows, untimed])})
-    report = report_of(day)
-    assert [row["value"] for row in report["trouble"]["slowest"]] == ["/slow", "/fast"]
+    report = build_report(day)
+    assert [row["value"] for row in report["incidents"]["slowest"]] == ["/slow", "/fast"]
     page = render_day(report | {"checks": []})
     assert "3.21 s" in page
     assert "12 ms" in page
@@ -403,7 +412,7 @@ def test_what_changed_most_is_told_by_its_difference():
 
     day, before = (a_summary(panels=a_summary()["panels"] | {"requests": panel})
                    for panel in (of(up=90, same=500, new=7), of(up=30, same=500, gone=20)))  # fmt: skip
-    moved = report_of(day, before)["moved"]["requests"]
+    moved = build_report(day, before)["moved"]["requests"]
     assert [(row["value"], row["hits"], row["before"]) for row in moved] == [
         ("up", 90, 30), ("gone", 0, 20), ("new", 7, 0)]  # fmt: skip
 
@@ -412,7 +421,7 @@ def test_columns_and_words_that_say_nothing_are_left_out():
     rows = [a_row("requests", "/a", 9, method="GET", protocol="HTTP/1.1"),
             a_row("requests", "/b", 1, method="POST", protocol="HTTP/2")]  # fmt: skip
     panels = a_summary()["panels"] | {"requests": a_panel(rows), "cities": a_panel([])}
-    page = render_day(report_of(a_summary(panels=panels)) | {"checks": []})
+    page = render_day(build_report(a_summary(panels=panels)) | {"checks": []})
     section = page[page.index('id="requests"') : page.index('id="endpoints"')]
     words = " ".join(Page(section).texts).split()
     assert "POST" in words
@@ -426,7 +435,7 @@ def test_panels_with_parents_have_their_sums():
     rows = [a_row("status", code, hits, parent=f"{code[0]}xx")
             for code, hits in (("200", 5), ("404", 4), ("403", 3))]  # fmt: skip
     panels = a_summary()["panels"] | {"status": a_panel(rows)}
-    page = render_day(report_of(a_summary(panels=panels)) | {"checks": []})
+    page = render_day(build_report(a_summary(panels=panels)) | {"checks": []})
     section = page[page.index('id="status"') : page.index('id="methods"')]
     words = " ".join(Page(section).texts).split()
     assert words[words.index("4xx") :][:4] == ["4xx", "client", "error", "7"]
@@ -435,7 +444,7 @@ def test_panels_with_parents_have_their_sums():
 
 def test_every_panel_of_the_contract_is_on_the_page_with_both_numbers(tmp_path):
     page = write_report(a_summary(), tmp_path).read_text()
-    shown = [name for _, panels in GROUPS.values() for name in panels]
+    shown = [name for _, panels in PANEL_GROUPS.values() for name in panels]
     assert sorted([*shown, "day", "hours"]) == sorted(PANELS)
     for name in shown:
         section = page[page.index('<section class="card', page.index(f'id="{name}"') - 60) :]
@@ -462,20 +471,20 @@ def test_a_range_says_its_name_its_missing_days_and_how_sure_it_is(tmp_path):
 
 def test_a_range_of_nothing_and_one_without_a_range_before_are_pages_too():
     empty = an_empty_day(None)
-    nothing = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "people",
-                                              "by_status", "by_hour", "trouble", "lines")}  # fmt: skip
-    page = render_range(a_range(**nothing, by_day=[], before=None, panels={}, panel_rows={}, machines=[],
+    nothing = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "humans",
+                                              "by_status", "by_hour", "incidents", "lines")}  # fmt: skip
+    page = render_range(a_range(**nothing, by_day=[], before=None, panels={}, panel_rows={}, bots=[],
                                 days=0, missing=["2026-01-14"]))  # fmt: skip
     assert "No requests in these days." in page
     assert "nothing to compare with" in page
 
 
-def test_a_choice_of_requests_is_named_and_a_page_of_people_has_no_switch():
-    some = {"path": "/<b>", "host": None, "status": None, "people_only": True}
-    page = render_day(report_of(a_summary(filter=some)) | {"checks": []})
-    assert "Only requests by people, with path <bdi>/&lt;b&gt;</bdi>." in page
-    assert 'id="people"' not in page
-    assert 'id="people"' in render_day(report_of(a_summary()) | {"checks": []})
+def test_a_choice_of_requests_is_named_and_a_page_of_humans_has_no_switch():
+    some = {"path": "/<b>", "host": None, "status": None, "humans_only": True}
+    page = render_day(build_report(a_summary(filter=some)) | {"checks": []})
+    assert "Only requests by humans, with path <bdi>/&lt;b&gt;</bdi>." in page
+    assert 'id="humans"' not in page
+    assert 'id="humans"' in render_day(build_report(a_summary()) | {"checks": []})
 
 
 @pytest.mark.parametrize(
@@ -486,7 +495,7 @@ def test_a_choice_of_requests_is_named_and_a_page_of_people_has_no_switch():
      ("2025-12-30", "2026-01-02", "30 December 2025 to 2 January 2026")],
 )  # fmt: skip
 def test_a_range_is_called_as_a_person_would(first, last, name):
-    assert period(date.fromisoformat(first), date.fromisoformat(last)) == name
+    assert format_period(date.fromisoformat(first), date.fromisoformat(last)) == name
 
 
 @pytest.mark.parametrize(
@@ -497,12 +506,12 @@ def test_a_range_is_called_as_a_person_would(first, last, name):
      ("2015-13", "Other ranges", "2015-13"), ("2015-05-99_x", "Other ranges", "2015-05-99_x")],
 )  # fmt: skip
 def test_the_folder_of_a_range_tells_its_title(folder, kind, title):
-    assert folder_title(folder) == (kind, title)
+    assert describe_range_folder(folder) == (kind, title)
 
 
 def test_times_are_those_of_the_sites_clock():
-    assert local("2026-07-01T22:30:00Z", "Europe/Paris") == "00:30"
-    assert local("2026-07-01T22:30:00Z", "UTC", "%-d %b %H:%M") == "1 Jul 22:30"
+    assert format_local_time("2026-07-01T22:30:00Z", "Europe/Paris") == "00:30"
+    assert format_local_time("2026-07-01T22:30:00Z", "UTC", "%-d %b %H:%M") == "1 Jul 22:30"
 
 
 def headings(html):
@@ -523,7 +532,7 @@ def test_a_screen_reader_finds_its_way(tmp_path):
         assert charts_
         assert all('role="img" aria-label="' in chart for chart in charts_)
         inputs = re.findall(r'<input [^>]*id="(\w+)"', html)
-        assert inputs == ["everyone", "people"]
+        assert inputs == ["everyone", "humans"]
         assert all(f'<label for="{name}">' in html for name in inputs)
         assert html.count("<table") == html.count("<thead")
 
@@ -545,7 +554,7 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
     """4.5 for text, 3 for what a chart is made of (WCAG 2.2, 1.4.3 and 1.4.11)."""
-    found = colours(environment().globals["style"], scheme)
+    found = colours(get_environment().globals["style"], scheme)
     texts = [
         (text, ground)
         for text in ("ink", "soft", "tide", "bad", "warn")
@@ -561,7 +570,7 @@ def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
     drawn = [("tide", "card"), ("pale", "card"), ("warn", "card")]
     assert (
         found["paper"]
-        != colours(environment().globals["style"], "dark" if scheme == "light" else "")["paper"]
+        != colours(get_environment().globals["style"], "dark" if scheme == "light" else "")["paper"]
     )
     for pairs, least in ((texts, 4.5), (drawn, 3)):
         for one, other in pairs:
@@ -576,7 +585,7 @@ def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
      (999_999, "1.00 MB"), (12_345, "12.3 kB"), (10**18, "1000 PB")],
 )  # fmt: skip
 def test_sizes_are_in_decimal_units_of_three_digits(number, text):
-    assert figures.size(number) == text
+    assert formatting.format_bytes(number) == text
 
 
 @pytest.mark.parametrize(
@@ -585,12 +594,12 @@ def test_sizes_are_in_decimal_units_of_three_digits(number, text):
      (5, 5, "100 %"), (9999, 10_000, ">99 %")],
 )  # fmt: skip
 def test_shares_are_honest_at_both_ends(part, whole, text):
-    assert figures.share(part, whole) == text
+    assert formatting.format_share(part, whole) == text
 
 
 def test_the_chart_marks_the_busiest_hour():
     svg = str(
-        charts.bars(
+        charts.draw_bars(
             {"00": 1, "01": 5, "02": 0}, "Requests", lambda hour, hits: f"{hour}: {hits} hits"
         )
     )
@@ -600,8 +609,8 @@ def test_the_chart_marks_the_busiest_hour():
     assert 'aria-label="Requests"' in svg
 
 
-def test_the_chart_tells_the_part_of_people_and_their_busiest_hour():
-    svg = str(charts.bars({"00": 4, "01": 5}, "R", "{}: {}".format, part={"00": 3, "01": 1}))
+def test_the_chart_tells_the_part_of_humans_and_their_busiest_hour():
+    svg = str(charts.draw_bars({"00": 4, "01": 5}, "R", "{}: {}".format, part={"00": 3, "01": 1}))
     assert svg.count('class="part"') == svg.count('class="bar"') == 2
     assert re.search('class="peak of-top"[^>]*>5<', svg)
     assert re.search('class="peak of-top-part"[^>]*>3<', svg)
@@ -613,7 +622,7 @@ def test_the_chart_tells_the_part_of_people_and_their_busiest_hour():
      (0, 7, "\u2212100 %"), (100_001, 100_000, "+<0.1 %"), (5100, 100, "+5,000 %")],
 )  # fmt: skip
 def test_changes_have_a_sign(now, before, text):
-    assert figures.signed(now, before) == text
+    assert formatting.format_signed_change(now, before) == text
 
 
 @pytest.mark.parametrize(
@@ -622,14 +631,14 @@ def test_changes_have_a_sign(now, before, text):
      (599.6, "600 s"), (4500, "75 min")],
 )  # fmt: skip
 def test_times_are_short(number, text):
-    assert figures.seconds(number) == text
+    assert formatting.format_seconds(number) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(44.6, "45 s"), (62, "1 min 2 s"), (3780, "1 h 3 min")]
 )
 def test_lengths_of_visits_are_read_aloud(number, text):
-    assert figures.duration(number) == text
+    assert formatting.format_duration(number) == text
 
 
 def test_what_changed_by_as_much_is_listed_by_its_name():
@@ -640,5 +649,5 @@ def test_what_changed_by_as_much_is_listed_by_its_name():
         a_summary(panels=a_summary()["panels"] | {"requests": panel})
         for panel in (of(c=9, a=9, d=2), of(b=9, d=11))
     )
-    moved = report_of(day, before)["moved"]["requests"]
+    moved = build_report(day, before)["moved"]["requests"]
     assert [row["value"] for row in moved] == ["a", "b", "c", "d"]

@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from include.contracts import REPORT_SCHEMA_VERSION
-from include.reporting.ranges import range_of
-from include.reporting.report import report_of
+from include.reporting.ranges import build_range_report
+from include.reporting.report import build_report
 from include.settings import PROJECT
 from tests.unit.made_summaries import PANELS, a_machine, a_report, a_row, an_attack, write_day
 from tests.unit.test_report import a_summary
@@ -29,10 +29,10 @@ def a_range(folder):
     ]  # fmt: skip
     burst = {"from": "2015-05-17T10:00:00Z", "to": "2015-05-17T10:05:00Z", "requests": 30,
              "endpoint": "/a"}  # fmt: skip
-    trouble = {"bursts": [burst], "attacks": [an_attack()]}
+    incidents = {"bursts": [burst], "attacks": [an_attack()]}
     for day in ("2015-05-16", "2015-05-17", "2015-05-19"):
-        write_day(folder, day, rows, machines=[a_machine()], trouble=trouble)
-    return range_of(folder, date(2015, 5, 17), date(2015, 5, 19))
+        write_day(folder, day, rows, bots=[a_machine()], incidents=incidents)
+    return build_range_report(folder, date(2015, 5, 17), date(2015, 5, 19))
 
 
 def kinds(folder):
@@ -72,10 +72,10 @@ def test_every_name_at_the_top_is_needed_and_no_other_is_allowed(tmp_path, kind)
         (lambda r: r["panels"]["hosts"][0].pop("visitors"), "'visitors' is a required"),
         (lambda r: r["panels"].update(hostz=[]), "'hostz' is not one of"),
         (lambda r: r["panels"].update(hosts=r["panels"]["hosts"] * 1001), "is too long"),
-        (lambda r: r["machines"][0].update(hits="5"), "'5' is not of type 'integer'"),
+        (lambda r: r["bots"][0].update(hits="5"), "'5' is not of type 'integer'"),
         (lambda r: r["by_hour"].update({"24": 1}), "'24' does not match"),
-        (lambda r: r["trouble"]["bursts"][0].update(to="2015-05-17T10:05:00+00:00"), "not match"),
-        (lambda r: r.update(schema_version=1), "2 was expected"),
+        (lambda r: r["incidents"]["bursts"][0].update(to="2015-05-17T10:05:00+00:00"), "not match"),
+        (lambda r: r.update(schema_version=1), "3 was expected"),
     ],
 )
 def test_what_is_not_in_the_contract_is_refused(tmp_path, kind, change, says):
@@ -91,7 +91,7 @@ def test_every_name_is_described():
         found = []
         for name, one in node.get("properties", {}).items():
             target = SCHEMA["$defs"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one
-            if name not in ("from", "to", "all", "people", "provenance") and not (
+            if name not in ("from", "to", "all", "humans", "provenance") and not (
                 target.get("description") or one.get("description")
             ):
                 found.append(f"{at}.{name}")
@@ -111,6 +111,9 @@ def test_the_schema_has_the_panels_of_the_contract():
 
 def test_a_days_report_is_of_the_schema_alone_and_compared():
     days = [a_summary(day=f"2026-01-{n:02}") for n in (15, 14, 8, 1)]
-    for report in (report_of(days[0]), report_of(days[0], before=days[1], usual_of=days[2:])):
+    for report in (
+        build_report(days[0]),
+        build_report(days[0], previous=days[1], baseline_summaries=days[2:]),
+    ):
         errors = list(validator("day_report").iter_errors(report | {"checks": []}))
         assert not errors, [(list(error.absolute_path), error.message) for error in errors]

@@ -8,9 +8,9 @@ from datetime import date
 
 import pytest
 
-from include.lake import reports, summaries
-from include.reporting.ranges import range_of
-from include.reporting.table import main
+from include.lake.paths import reports_path, summaries_path
+from include.reporting.ranges import build_range_report
+from include.reporting.terminal_table import main
 from include.settings import PROJECT, load_settings
 from tests.unit.made_summaries import a_report, a_row, shown, write_day
 
@@ -20,15 +20,15 @@ def home(tmp_path, monkeypatch):
     """A lake with two days that have a summary, the newer one reported."""
     monkeypatch.setenv("TIDEMARK_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "80")
-    rows = [a_row("hosts", "192.0.2.1", 10), a_row("hosts", "192.0.2.2", 4, people_hits=4)]
+    rows = [a_row("hosts", "192.0.2.1", 10), a_row("hosts", "192.0.2.2", 4, humans_hits=4)]
     for day in ("2015-05-16", "2015-05-17"):
-        write_day(summaries(load_settings(), "access_log"), day, rows)
+        write_day(summaries_path(load_settings(), "access_log"), day, rows)
     publish(a_report())
     return load_settings()
 
 
 def publish(report):
-    folder = reports(load_settings(), "access_log") / report["day"]
+    folder = reports_path(load_settings(), "access_log") / report["day"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report))
 
@@ -50,7 +50,7 @@ def refused(capsys, *argv):
 def test_a_day_is_told_by_its_figures_and_the_top_of_each_panel(home, capsys):
     text = printed(capsys, "--day", "2015-05-17")
     assert "Access log, 2015-05-17, UTC" in text
-    for says in (r"Visitors +2 ", r"People +1 +50 % of the requests", r"Requests +10 +25 % more",
+    for says in (r"Visitors +2 ", r"Humans +1 +50 % of the requests", r"Requests +10 +25 % more",
                  r"Errors +2 +20 %, status not 200", r"Sent +1\.00 kB +1,000 bytes, 50 % less",
                  r"Bad lines +1 +of 12 lines", r"against 2015-05-16"):  # fmt: skip
         assert re.search(says, text), says
@@ -75,8 +75,8 @@ def test_a_range_is_added_up(home, capsys):
 def test_times_with_fewer_days_are_not_compared(home, capsys):
     assert re.search(r"Requests +10 +the same *\n", printed(
         capsys, "--from", "2015-05-17", "--to", "2015-05-17"))  # fmt: skip
-    write_day(summaries(home, "access_log"), "2015-05-18")
-    write_day(summaries(home, "access_log"), "2015-05-14", requests=0)
+    write_day(summaries_path(home, "access_log"), "2015-05-18")
+    write_day(summaries_path(home, "access_log"), "2015-05-14", requests=0)
     text = printed(capsys, "--from", "2015-05-16", "--to", "2015-05-17")
     assert re.search(r"Requests +20\s*\n", text)
     assert "not compared with 2015-05-14 to 2015-05-15 (days with a summary: 1)" in " ".join(
@@ -84,15 +84,15 @@ def test_times_with_fewer_days_are_not_compared(home, capsys):
     )
 
 
-def test_a_panel_its_rows_and_its_people(home, capsys):
-    rows = [shown(a_row("hosts", f"h{n}", 20 - n, people_hits=n)) for n in range(15)]
+def test_a_panel_its_rows_and_its_humans(home, capsys):
+    rows = [shown(a_row("hosts", f"h{n}", 20 - n, humans_hits=n)) for n in range(15)]
     publish(a_report(panels={"hosts": rows, "cities": []}, panel_rows={"hosts": 900, "cities": 0}))
     text = printed(capsys, "--panel", "hosts")
     assert "Hosts: 10 of 900" in text
     assert ("h9 " in text, "h10" in text, "Bad lines" in text) == (True, False, False)
     assert "h10" in printed(capsys, "--panel", "hosts", "--rows", "11")
-    people = printed(capsys, "--panel", "hosts", "--people", "--rows", "2")
-    assert re.findall(r"^(h\d+) +(\d+) +([\d,]+ %)", people, re.M) == [
+    humans = printed(capsys, "--panel", "hosts", "--humans-only", "--rows", "2")
+    assert re.findall(r"^(h\d+) +(\d+) +([\d,]+ %)", humans, re.M) == [
         ("h14", "14", "280 %"), ("h13", "13", "260 %")
     ]  # fmt: skip
     assert "Nothing to show." in printed(capsys, "--panel", "cities")
@@ -108,7 +108,7 @@ def test_json_is_the_report_itself(home, capsys):
     assert json.loads(printed(capsys, "--json")) == a_report()
     made = printed(capsys, "--json", "--from", "2015-05-16", "--to", "2015-05-17")
     days = (date(2015, 5, 16), date(2015, 5, 17))
-    assert json.loads(made) == range_of(summaries(home, "access_log"), *days)
+    assert json.loads(made) == build_range_report(summaries_path(home, "access_log"), *days)
 
 
 HOSTILE = ["[red]x[/red]", "[/]", "[link=https://evil.example]x[/link]", ":bomb:", "\x1b[31mx",
@@ -144,7 +144,7 @@ def test_at_80_columns_no_line_is_longer(home, capsys):
 
 
 def test_piped_it_has_no_colours(home):
-    command = [sys.executable, "-m", "include.reporting.table"]
+    command = [sys.executable, "-m", "include.reporting.terminal_table"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, check=True)
     assert b"Requests" in done.stdout
     assert b"\x1b" not in done.stdout
@@ -153,16 +153,19 @@ def test_piped_it_has_no_colours(home):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--day", "2015-13-01"], "'2015-13-01' is no day; write it as 2015-05-17"),
-        (["--day", "../x"], "'../x' is no day"),
+        (["--day", "2015-13-01"], "'2015-13-01' is not a date; write it as 2015-05-17"),
+        (["--day", "../x"], "'../x' is not a date"),
         (["--from", "2015-05-17"], "give both days of a range: --from"),
         (["--to", "2015-05-17"], "give both days of a range"),
-        (["--day", "2015-05-17", "--to", "2015-05-17"], "a day, or the first and the last day"),
+        (["--day", "2015-05-17", "--to", "2015-05-17"], "--day cannot be combined with"),
         (["--from", "2015-05-17", "--to", "2015-05-16"], "swap the two days"),
         (["--from", "2016-05-17", "--to", "2016-05-18"], "no day from 2016-05-17 to 2016-05-18"),
-        (["--day", "2015-05-16"], "is summarised, so a check may have held it back"),
-        (["--day", "2015-05-01"], "run analyse_access_log for it or choose one of those"),
-        (["--panel", "hostz"], "no panel 'hostz'; choose of hours, status"),
+        (["--day", "2015-05-16"], "is summarised, so a check may have stopped its publication"),
+        (
+            ["--day", "2015-05-01"],
+            "run analyse_access_log for it or choose a day that has a report",
+        ),
+        (["--panel", "hostz"], "unknown panel 'hostz'; choose one of hours, status"),
         (["--rows", "0"], "give at least 1"),
     ],
 )
@@ -174,10 +177,10 @@ def test_what_cannot_be_told_is_refused_with_a_remedy(home, capsys, argv, says):
 
 def test_the_days_that_it_offers_are_days_and_no_ranges(home, capsys):
     for name in ("2015", "2015-05-17", "2026-W47", "2015-05-17_2015-05-20"):
-        path = reports(home, "access_log") / name / "report.json"
+        path = reports_path(home, "access_log") / name / "report.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert "that have one: 2015-05-17 to 2015-05-17" in refused(capsys, "--day", "2015-05-01")
+    assert "that has a report: 2015-05-17 to 2015-05-17" in refused(capsys, "--day", "2015-05-01")
 
 
 def test_without_any_summary_it_says_what_to_run(tmp_path, monkeypatch, capsys):
@@ -186,10 +189,10 @@ def test_without_any_summary_it_says_what_to_run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{", "is damaged"), ('{"schema_version": 1}', "schema_version 1, this is")]
+    ("text", "says"), [("{", "is damaged"), ('{"schema_version": 1}', "schema_version 1, expected")]
 )
 def test_a_report_that_cannot_be_read_is_named(home, capsys, text, says):
-    path = reports(home, "access_log") / "2015-05-17" / "report.json"
+    path = reports_path(home, "access_log") / "2015-05-17" / "report.json"
     path.write_text(text)
     said = refused(capsys)
     assert str(path) in said

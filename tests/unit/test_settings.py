@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from include import settings as module
-from include.settings import load_settings, settings_table
+from include.settings import load_settings, render_settings_table
 
 
 def test_without_any_variable_everything_has_its_default():
@@ -28,11 +28,11 @@ def test_streams_may_reach_names_addresses_and_networks():
 
 def test_values_have_their_types():
     settings = load_settings({
-        "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_NIGHT": "2026-02-03",
+        "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_SCHEDULED_DAY": "2026-02-03",
         "TIDEMARK_TIME_ZONE": "Europe/Paris",
     })  # fmt: skip
     assert settings.home == module.PROJECT / "elsewhere"
-    assert settings.first_night == date(2026, 2, 3)
+    assert settings.first_scheduled_day == date(2026, 2, 3)
     assert settings.zone.key == "Europe/Paris"
 
 
@@ -44,10 +44,10 @@ def test_values_have_their_types():
         ("TIDEMARK_ANONYMISE_ADDRESSES", "4", "a number from 0 to 3"),
         ("TIDEMARK_DROP_QUERY_NAMES", "token, email", "names without spaces"),
         ("TIDEMARK_DROP_QUERY_NAMES", "token,,email", "names without spaces"),
-        ("TIDEMARK_LANDING_DATA", "s3://lake", "an address such as s3a://bucket/tidemark"),
-        ("TIDEMARK_LANDING_DATA", "s3a://key:secret@lake", "an address such as"),
-        ("TIDEMARK_LANDING_DATA", "s3a://lake/../x", "an address such as"),
-        ("TIDEMARK_LANDING_DATA", "s3a://lake/{{ x }}", "an address such as"),
+        ("TIDEMARK_DATA_LOCATION", "s3://lake", "an address such as s3a://bucket/tidemark"),
+        ("TIDEMARK_DATA_LOCATION", "s3a://key:secret@lake", "an address such as"),
+        ("TIDEMARK_DATA_LOCATION", "s3a://lake/../x", "an address such as"),
+        ("TIDEMARK_DATA_LOCATION", "s3a://lake/{{ x }}", "an address such as"),
         ("TIDEMARK_STREAM_HOSTS", "localhost, ::1", "addresses or networks without spaces"),
         ("TIDEMARK_STREAM_HOSTS", "10.0.0.5/8", "such as localhost,127.0.0.0/8,::1"),
         ("TIDEMARK_STREAM_HOSTS", "10.0.0.256", "host names, addresses or networks"),
@@ -58,7 +58,7 @@ def test_values_have_their_types():
         ("TIDEMARK_KEEP_LANDING_DAYS", "-1", "a number from 0 to 36500"),
         ("TIDEMARK_TIME_ZONE", "Mars/Olympus", "the name of a time zone"),
         ("TIDEMARK_TIME_ZONE", "../etc/passwd", "the name of a time zone"),
-        ("TIDEMARK_FIRST_NIGHT", "yesterday", "a date"),
+        ("TIDEMARK_FIRST_SCHEDULED_DAY", "yesterday", "a date"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name_with_what_was_expected(name, text, expected):
@@ -91,4 +91,10 @@ def test_a_line_of_the_file_that_sets_nothing_is_named(tmp_path, monkeypatch):
 
 
 def test_the_table_names_every_setting():
-    assert Path("docs/settings.md").read_text().endswith(settings_table())
+    assert Path("docs/settings.md").read_text().endswith(render_settings_table())
+
+
+def test_a_setting_is_refused_by_its_old_name_with_its_new_one():
+    with pytest.raises(ValueError, match="FIRST_NIGHT is now called TIDEMARK_FIRST_SCHEDULED_DAY"):
+        load_settings({"TIDEMARK_FIRST_NIGHT": "2026-02-03"})
+    assert load_settings({"TIDEMARK_FIRST_NIGHT": ""}).first_scheduled_day

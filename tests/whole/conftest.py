@@ -18,11 +18,11 @@ from rich.console import Console
 
 from include.local_stack import airflow, broker
 from include.local_stack.airflow import Api
-from include.local_stack.demo import follow
-from include.local_stack.doctor import free_port
-from include.local_stack.processes import listener, listening
+from include.local_stack.demo import follow_run
+from include.local_stack.doctor import find_free_port
+from include.local_stack.processes import find_listener, list_listening_sockets
 from include.settings import PROJECT, load_settings
-from tests.conftest import eventually, run
+from tests.conftest import eventually, run_command
 
 QUIET = Console(file=Path(os.devnull).open("w"))
 
@@ -40,7 +40,7 @@ def project(jars, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def measured():
+def metrics_receiver():
     """What Airflow measures: the names that came by OTLP, and where they are sent to."""
     names: set[str] = set()
 
@@ -69,15 +69,15 @@ def measured():
 
 
 @pytest.fixture(scope="session")
-def env(project, measured):
+def env(project, metrics_receiver):
     """Settings of the stack, on free ports, as environment variables; they stand in its .env."""
     names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
     # Below the ports that the kernel gives to whoever asks for any.
     found, port = {}, 21000
     for name in names:
-        port = free_port(port + 1)
+        port = find_free_port(port + 1)
         found[f"TIDEMARK_{name}_PORT"] = str(port)
-    found["TIDEMARK_METRICS_ENDPOINT"] = measured[1]
+    found["TIDEMARK_METRICS_ENDPOINT"] = metrics_receiver[1]
     (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in found.items()))
     return found | {"TIDEMARK_HOME": str(project / "var")}
 
@@ -93,26 +93,26 @@ def stack(env, project):
 
     def call(*arguments, seconds=420):
         command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
-        return run(command, seconds=seconds, project=project)
+        return run_command(command, seconds=seconds, project=project)
 
-    with listening_sockets(load_settings(env)):
+    with watch_listening_sockets(load_settings(env)):
         yield call
     done = call("down")
     assert done.returncode == 0, done.stdout
     for name, port in load_settings(env).ports.items():
-        assert listener(port) is None, f"{name} is still listened on after `down`"
+        assert find_listener(port) is None, f"{name} is still listened on after `down`"
 
 
 @contextmanager
-def listening_sockets(settings):
+def watch_listening_sockets(settings):
     """Address and port of all that the stack's processes listen on, looked for every 20 seconds."""
     seen, done = set(), threading.Event()
 
     def look():
         while not done.wait(20):  # it reads the whole of /proc, which costs a second
             services = (broker.service(settings), airflow.service(settings))
-            ours = {process.pid for service in services for process in service.family()}
-            seen.update((ip, port) for ip, port, pid in listening() if pid in ours)
+            ours = {process.pid for service in services for process in service.process_tree()}
+            seen.update((ip, port) for ip, port, pid in list_listening_sockets() if pid in ours)
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -125,7 +125,7 @@ def listening_sockets(settings):
 
 
 @pytest.fixture(scope="session")
-def first_demo(stack):
+def demo_output(stack):
     done = stack("demo")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -148,7 +148,7 @@ def browser():
         running.close()
 
 
-def report(settings, day):
+def read_report(settings, day):
     path = settings.lake / "reports" / "access_log" / day / "report.json"
     return {k: v for k, v in json.loads(path.read_text()).items() if k != "provenance"}
 
@@ -156,21 +156,21 @@ def report(settings, day):
 def run_dags(settings, conf, day=None):
     """Trigger both DAGs as the web page would; give the analysis' run id."""
     api = Api(settings)
-    follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
+    follow_run(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
     analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
-    follow(api, "analyse_access_log", analysis, QUIET)
+    follow_run(api, "analyse_access_log", analysis, QUIET)
     return analysis
 
 
-def question(api, dag_id, run_id, task_id):
+def read_question(api, dag_id, run_id, task_id):
     """What the task asks, once it waits for the answer; None before."""
-    if _state(api, dag_id, run_id, task_id) != "awaiting_input":
+    if _task_state(api, dag_id, run_id, task_id) != "awaiting_input":
         return None
     time.sleep(5)  # as a person; see `answer`
-    return api.call("GET", where_to_answer(dag_id, run_id, task_id))
+    return api.call("GET", answer_path(dag_id, run_id, task_id))
 
 
-def answer(api, dag_id, run_id, task_id, chosen, seconds=300):
+def answer_question(api, dag_id, run_id, task_id, option, seconds=300):
     """Answer as a person would, as often as it is asked; give the question's text.
 
     Answered before the process that asked has ended, Airflow 3.3.2 starts the task again, refuses
@@ -179,21 +179,25 @@ def answer(api, dag_id, run_id, task_id, chosen, seconds=300):
     texts = []
 
     def is_over():
-        asked = question(api, dag_id, run_id, task_id)
+        asked = read_question(api, dag_id, run_id, task_id)
         if asked and not asked["response_received"]:
             texts.append(asked["body"])
-            where = where_to_answer(dag_id, run_id, task_id)
-            api.call("PATCH", where, json={"chosen_options": [chosen]})
-        return texts and _state(api, dag_id, run_id, task_id) in ("success", "skipped", "failed")
+            where = answer_path(dag_id, run_id, task_id)
+            api.call("PATCH", where, json={"chosen_options": [option]})
+        return texts and _task_state(api, dag_id, run_id, task_id) in (
+            "success",
+            "skipped",
+            "failed",
+        )
 
     eventually(is_over, seconds, f"{task_id} to have its answer")
     return texts[0]
 
 
-def _state(api, dag_id, run_id, task_id):
+def _task_state(api, dag_id, run_id, task_id):
     tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
     return next((task["state"] for task in tasks if task["task_id"] == task_id), None)
 
 
-def where_to_answer(dag_id, run_id, task_id):
+def answer_path(dag_id, run_id, task_id):
     return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"

@@ -10,42 +10,42 @@ from pathlib import Path
 
 import pytest
 
+from include.errors import SetupError
 from include.local_stack.airflow import Api
-from include.local_stack.demo import follow
-from include.local_stack.processes import StackError
-from producers.clickstream.events import events
-from tests.conftest import eventually, open_to_others, run
-from tests.whole.conftest import QUIET, report, run_dags
+from include.local_stack.demo import follow_run
+from producers.clickstream.events import generate_events
+from tests.conftest import eventually, list_files_open_to_others, run_command
+from tests.whole.conftest import QUIET, read_report, run_dags
 
-# What the generator writes with its default seed; the same on every machine and every day.
+# What the generator writes with its default seed; the same on every bot and every day.
 GENERATED = {
-    "lines": {"read": 19995, "good": 19991, "bad": 4, "repeated": 0},
+    "lines": {"read": 19995, "good": 19991, "bad": 4, "duplicates": 0},
     "requests": 19991,
 }
 
 
-def test_the_demo_ends_with_totals_report_address_and_login(first_demo, settings):
-    day = report(settings, "2026-01-15")
+def test_the_demo_ends_with_totals_report_address_and_login(demo_output, settings):
+    day = read_report(settings, "2026-01-15")
     assert day["lines"] == GENERATED["lines"]
     assert day["requests"] == GENERATED["requests"]
     assert day["source"] == "kafka"
     for word in (
         "landed 20,000 new lines: 19,991 good, 9 bad",
-        "5 of the bad ones show no time",
+        "5 bad lines have no readable time",
         "2026-01-15/index.html",
         "user admin",
         "make down",
         "by status",
     ):
-        assert word in first_demo
-    assert f"http://127.0.0.1:{settings.airflow_port}" in first_demo
-    assert "Traceback" not in first_demo
+        assert word in demo_output
+    assert f"http://127.0.0.1:{settings.airflow_port}" in demo_output
+    assert "Traceback" not in demo_output
 
 
 def test_nothing_of_the_stack_is_open_to_other_users_and_no_log_has_the_password(
-    first_demo, settings
+    demo_output, settings
 ):
-    assert open_to_others(settings.home) == []
+    assert list_files_open_to_others(settings.home) == []
     _, password = Api(settings).login()
     found = subprocess.run(
         ["grep", "-rlFa", "--exclude-dir=jars", password, settings.home],
@@ -56,24 +56,24 @@ def test_nothing_of_the_stack_is_open_to_other_users_and_no_log_has_the_password
     ]
 
 
-def test_what_airflow_measures_is_sent_where_the_settings_say(first_demo, measured):
+def test_what_airflow_measures_is_sent_where_the_settings_say(demo_output, metrics_receiver):
     wanted = {"airflow.ti.finish", "airflow.task.duration", "airflow.dagrun.duration.success",
               "airflow.pool.running_slots", "airflow.scheduler_heartbeat"}  # fmt: skip
-    names, _ = measured
+    names, _ = metrics_receiver
     eventually(lambda: wanted <= names, 60, f"{wanted} by OTLP")
     assert not {name for name in names if "analyse_access_log" in name}, "a name for each DAG"
 
 
 @pytest.mark.fault
-def test_a_second_demo_changes_no_number(first_demo, stack, settings):
-    before = report(settings, "2026-01-15")
+def test_a_second_demo_changes_no_number(demo_output, stack, settings):
+    before = read_report(settings, "2026-01-15")
     done = stack("demo")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert report(settings, "2026-01-15") == before
+    assert read_report(settings, "2026-01-15") == before
     assert "landed 0 new lines" in done.stdout
 
 
-def test_a_run_says_in_its_note_what_it_reported(first_demo, settings):
+def test_a_run_says_in_its_note_what_it_reported(demo_output, settings):
     api = Api(settings)
     notes = eventually(lambda: [r["note"] for r in runs(api) if r["note"]], 30, "the note")
     assert "Tidemark: reported 2026-01-15: 19,991 requests; 5 bad lines belong to no day" in notes
@@ -81,15 +81,15 @@ def test_a_run_says_in_its_note_what_it_reported(first_demo, settings):
 
 @pytest.mark.fault
 def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
-    first_demo, settings
+    demo_output, settings
 ):
-    before = report(settings, "2026-01-15")
-    run_dags(settings, {"again": True, "lines_per_message": 7}, day="2026-01-15")
-    after = report(settings, "2026-01-15")
-    assert after.pop("lines") == {"read": 39990, "good": 39982, "bad": 8, "repeated": 19991}
+    before = read_report(settings, "2026-01-15")
+    run_dags(settings, {"resend": True, "lines_per_message": 7}, day="2026-01-15")
+    after = read_report(settings, "2026-01-15")
+    assert after.pop("lines") == {"read": 39990, "good": 39982, "bad": 8, "duplicates": 19991}
     before.pop("lines")
     levels = {check["name"]: check["level"] for check in after.pop("checks")}
-    assert levels["repeats"] == "warn"
+    assert levels["duplicates"] == "warn"
     before.pop("checks")
     bad_before, bad_after = before.pop("bad_lines"), after.pop("bad_lines")
     assert [2 * reason["lines"] for reason in bad_before] == [
@@ -101,10 +101,10 @@ def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_ag
 
 
 @pytest.mark.fault
-def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, shared):
+def test_a_log_of_ones_own_is_reported_by_its_days(demo_output, stack, settings, shared):
     done = stack("demo", "--log", shared / "data" / "apache_combined.log")
     assert done.returncode == 0, done.stdout + done.stderr
-    days = [report(settings, f"2015-05-{day}") for day in (17, 18, 19, 20)]
+    days = [read_report(settings, f"2015-05-{day}") for day in (17, 18, 19, 20)]
     assert [day["visitors"] for day in days] == [359, 643, 570, 523]
     assert [day["requests"] for day in days] == [1632, 2893, 2896, 2579]
     assert sum(day["bytes"] for day in days) == 2_747_282_740
@@ -114,7 +114,7 @@ def test_a_log_of_ones_own_is_reported_by_its_days(first_demo, stack, settings, 
 
 @pytest.mark.fault
 def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
-    first_demo, settings, shared
+    demo_output, settings, shared
 ):
     """Hourly archives, one of them damaged and one a copy, read as files."""
     api = Api(settings)
@@ -126,10 +126,10 @@ def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
         (folder / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
     (folder / "copy").write_bytes((folder / "access.log.3.gz").read_bytes())
     (folder / "cut.gz").write_bytes((folder / "access.log.3.gz").read_bytes()[:-9])
-    before = report(settings, "2015-05-17")
+    before = read_report(settings, "2015-05-17")
     run_id = api.trigger("analyse_access_log", {"source": "files", "day": "2015-05-17"})
-    follow(api, "analyse_access_log", run_id, QUIET)
-    after = report(settings, "2015-05-17")
+    follow_run(api, "analyse_access_log", run_id, QUIET)
+    after = read_report(settings, "2015-05-17")
     assert (before.pop("source"), after.pop("source")) == ("kafka", "files")
     assert after == before
     assert "damaged" in (folder / "_set_aside" / "cut.gz.why").read_text()
@@ -140,7 +140,7 @@ def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
 
 
 @pytest.mark.parametrize("name", ["folder", "missing", "empty", "cut.gz"])
-def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, settings, tmp_path, name):
+def test_what_is_no_log_ends_in_one_sentence(demo_output, stack, settings, tmp_path, name):
     path = tmp_path / name
     expected = {"folder": "is a folder", "missing": "there is no file", "empty": "is empty",
                 "cut.gz": "is damaged"}[name]  # fmt: skip
@@ -168,16 +168,16 @@ def test_what_is_no_log_ends_in_one_sentence(first_demo, stack, settings, tmp_pa
     ],
 )
 def test_a_wrong_parameter_is_refused_by_the_api_and_no_run_is_made(
-    first_demo, settings, dag_id, conf
+    demo_output, settings, dag_id, conf
 ):
     api = Api(settings)
     before = api.call("GET", f"/dags/{dag_id}/dagRuns")["total_entries"]
-    with pytest.raises(StackError, match="400|422"):
+    with pytest.raises(SetupError, match="400|422"):
         api.trigger(dag_id, conf)
     assert api.call("GET", f"/dags/{dag_id}/dagRuns")["total_entries"] == before
 
 
-def test_a_backfill_of_a_range_would_make_those_days(first_demo, settings):
+def test_a_backfill_of_a_range_would_make_those_days(demo_output, settings):
     body = {"dag_id": "analyse_access_log", "from_date": "2015-05-17T00:00:00Z",
             "to_date": "2015-05-20T00:00:00Z", "dag_run_conf": {"source": "files"}}  # fmt: skip
     planned = Api(settings).call("POST", "/backfills/dry_run", json=body)["backfills"]
@@ -186,7 +186,7 @@ def test_a_backfill_of_a_range_would_make_those_days(first_demo, settings):
     ]
 
 
-def test_status_and_doctor_say_what_runs(first_demo, stack):
+def test_status_and_doctor_say_what_runs(demo_output, stack):
     status, doctor = stack("status"), stack("doctor")
     assert (status.returncode, doctor.returncode) == (0, 0), status.stdout + doctor.stdout
     assert status.stdout.count("ready") == 2
@@ -195,10 +195,10 @@ def test_status_and_doctor_say_what_runs(first_demo, stack):
 
 
 def test_a_second_checkout_is_told_which_ports_are_taken_and_what_to_do(
-    first_demo, env, settings, tmp_path
+    demo_output, env, settings, tmp_path
 ):
     other = env | {"TIDEMARK_HOME": str(tmp_path)}
-    done = run([sys.executable, "-m", "include.local_stack", "up"], env_changes=other)
+    done = run_command([sys.executable, "-m", "include.local_stack", "up"], env_changes=other)
     assert done.returncode == 1
     assert f"Port {settings.kafka_port}: taken by process" in done.stdout
     assert "echo TIDEMARK_KAFKA_PORT=" in done.stdout
@@ -213,7 +213,7 @@ def fits(page):
 
 
 def test_the_report_opens_in_a_browser_and_asks_for_nothing(
-    first_demo, settings, browser, tmp_path
+    demo_output, settings, browser, tmp_path
 ):
     page, told, asked = browser.new_page(), [], []
     page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
@@ -233,7 +233,7 @@ def test_the_report_opens_in_a_browser_and_asks_for_nothing(
 
 
 @pytest.fixture
-def form(first_demo, settings, browser):
+def form(demo_output, settings, browser):
     """The dialog behind *Trigger* on the DAG's page, and its page."""
     api = Api(settings)
     user, password = api.login()
@@ -257,13 +257,13 @@ def test_a_run_starts_from_the_web_pages_form_with_its_defaults(form, settings):
     (made,) = eventually(
         lambda: {r["dag_run_id"] for r in runs(api)} - before, 30, "the run that the form starts"
     )
-    follow(api, "analyse_access_log", made, QUIET)
+    follow_run(api, "analyse_access_log", made, QUIET)
 
 
 def test_a_backfill_starts_from_the_web_pages_dialog(form, settings, tmp_path):
     page, dialog = form
     api = Api(settings)
-    before = report(settings, "2026-01-15")
+    before = read_report(settings, "2026-01-15")
     dialog.get_by_text("Backfill", exact=True).first.click()
     for day in ("2026/01/15", "2026/01/15"):
         dialog.get_by_text("Select date and time").first.click()
@@ -283,7 +283,7 @@ def test_a_backfill_starts_from_the_web_pages_dialog(form, settings, tmp_path):
     (state,) = [r["state"] for r in runs(api) if r["run_type"] == "backfill"
                 and (r["logical_date"] or "").startswith("2026-01-15")]  # fmt: skip
     assert state == "success"
-    assert report(settings, "2026-01-15") == before
+    assert read_report(settings, "2026-01-15") == before
 
 
 def runs(api):
@@ -291,10 +291,12 @@ def runs(api):
 
 
 @pytest.fixture(scope="module")
-def clickstream(first_demo, settings):
+def clickstream(demo_output, settings):
     """The topic has 600 events, and some that are none."""
     api = Api(settings)
-    follow(api, "produce_clickstream", api.trigger("produce_clickstream", {"faults": 0.1}), QUIET)
+    follow_run(
+        api, "produce_clickstream", api.trigger("produce_clickstream", {"bad_share": 0.1}), QUIET
+    )
 
 
 def test_a_stream_runs_from_its_form_and_tells_its_totals(clickstream, settings):
@@ -302,7 +304,7 @@ def test_a_stream_runs_from_its_form_and_tells_its_totals(clickstream, settings)
     told = {"good": 600, "bad": 57, "future": 15}
     api = Api(settings)
     run_id = api.trigger("run_stream", {})
-    follow(api, "run_stream", run_id, QUIET)
+    follow_run(api, "run_stream", run_id, QUIET)
     run = f"/dags/run_stream/dagRuns/{run_id}"
     where = f"{run}/taskInstances/stream/logs/1"
     log = api.call("GET", where, headers={"Accept": "application/json"})["content"]
@@ -321,16 +323,16 @@ def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_
     clickstream, settings, browser, tmp_path
 ):
     api = Api(settings)
-    follow(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), QUIET)
+    follow_run(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), QUIET)
     page = settings.lake / "reports" / "clickstream" / "index.html"
     found = json.loads((page.parent / "report.json").read_text())
-    expected = list(events(600, 1, campaigns=3))
-    assert found["lines"] == {"read": 672, "good": 600, "bad": 72, "repeated": 0}
+    expected = list(generate_events(600, 1, campaigns=3))
+    assert found["lines"] == {"read": 672, "good": 600, "bad": 72, "duplicates": 0}
     assert found["impressions"] == sum(event["Impressions"] for event in expected)
     assert found["clicks"] == sum(event["Clicks"] for event in expected)
     assert {row["campaign"] for row in found["by_campaign"]} == {f"campaign-{n}" for n in (1, 2, 3)}
     again = api.trigger("analyse_clickstream", {})
-    follow(api, "analyse_clickstream", again, QUIET)
+    follow_run(api, "analyse_clickstream", again, QUIET)
     tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{again}/taskInstances")
     states = {task["task_id"]: task["state"] for task in tasks["task_instances"]}
     assert states["look"] == "success"
@@ -343,8 +345,8 @@ def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_
     view.screenshot(path=str(tmp_path / "clickstream.png"), full_page=True)
 
 
-def test_a_form_that_cannot_run_is_refused_by_its_first_task(first_demo, settings):
+def test_a_form_that_cannot_run_is_refused_by_its_first_task(demo_output, settings):
     api = Api(settings)
     run_id = api.trigger("run_stream", {"output_mode": "append"})
-    with pytest.raises(StackError, match="in its task plan:(.|\n)*use complete or update"):
-        follow(api, "run_stream", run_id, QUIET)
+    with pytest.raises(SetupError, match="in its task plan:(.|\n)*use complete or update"):
+        follow_run(api, "run_stream", run_id, QUIET)

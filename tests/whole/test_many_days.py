@@ -10,12 +10,12 @@ from itertools import count
 import psutil
 import pytest
 
-from include.backfill import run_folder
+from include.errors import SetupError
 from include.local_stack.airflow import Api
-from include.local_stack.demo import follow
-from include.local_stack.processes import StackError
-from tests.conftest import eventually, kill_family
-from tests.whole.conftest import QUIET, answer, question, report
+from include.local_stack.demo import follow_run
+from include.orchestration.backfill_plan import run_folder
+from tests.conftest import eventually, kill_process_tree
+from tests.whole.conftest import QUIET, answer_question, read_question, read_report
 
 pytestmark = pytest.mark.fault
 DAYS = ["2015-05-17", "2015-05-18", "2015-05-19", "2015-05-20"]
@@ -62,7 +62,7 @@ def backfill(settings, conf, at_once, first=DAYS[0], last=DAYS[-1], seconds=420)
             "max_active_runs": at_once}  # fmt: skip
 
     made = api.call("POST", "/backfills", json=body)["id"]
-    with pytest.raises(StackError, match="already a running backfill"):
+    with pytest.raises(SetupError, match="already a running backfill"):
         api.call("POST", "/backfills", json=body)
     eventually(
         lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
@@ -77,7 +77,7 @@ def backfill(settings, conf, at_once, first=DAYS[0], last=DAYS[-1], seconds=420)
 def bulk(settings, **conf):
     api = Api(settings)
     run_id = api.trigger(DAG, {"dry_run": False} | conf)
-    follow(api, DAG, run_id, QUIET)
+    follow_run(api, DAG, run_id, QUIET)
     return run_id
 
 
@@ -88,7 +88,7 @@ def states(settings, run_id):
 
 def days(settings):
     """Each day's report, apart from where it comes from."""
-    found = {day: report(settings, day) for day in DAYS}
+    found = {day: read_report(settings, day) for day in DAYS}
     return {day: {k: v for k, v in told.items() if k != "source"} for day, told in found.items()}
 
 
@@ -102,7 +102,7 @@ def is_same(one, other):
 
 
 @pytest.fixture(scope="module")
-def killed_bulk(first_demo, settings, shared, stack):
+def killed_bulk(demo_output, settings, shared, stack):
     """The reports of a bulk run whose scheduler and driver were killed while it landed."""
     with fresh_lake(settings) as lake:
         drop(lake, shared)
@@ -118,12 +118,12 @@ def killed_bulk(first_demo, settings, shared, stack):
         ]  # fmt: skip
         assert schedulers
         for process in schedulers:  # and with each its workers, and their Spark
-            kill_family(process.pid)
+            kill_process_tree(process.pid)
         told = stack("status")
         assert told.returncode == 1
-        assert "a part of it has ended" in told.stdout
+        assert "a child process has ended" in told.stdout
         assert stack("up").returncode == 0
-        follow(Api(settings), DAG, run_id, QUIET)
+        follow_run(Api(settings), DAG, run_id, QUIET)
         assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
         yield lake, days(settings)
 
@@ -166,11 +166,11 @@ def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approve
     for chosen, changed in (("Reject", False), ("Approve", True)):
         run_id = api.trigger(DAG, {"dry_run": False, "first_day": DAYS[0], "last_day": DAYS[0]})
         asking = (DAG, run_id, "approve_fewer_lines")
-        asked = eventually(partial(question, api, *asking), 240, "the question")
+        asked = eventually(partial(read_question, api, *asking), 240, "the question")
         assert f"| {DAYS[0]} | files | 1,632 | 1,558 |" in asked["body"]
         assert is_same(days(settings), before)
-        answer(api, *asking, chosen)
-        follow(api, DAG, run_id, QUIET)
+        answer_question(api, *asking, chosen)
+        follow_run(api, DAG, run_id, QUIET)
         assert is_same(days(settings), before) is not changed
     kept = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"
     assert json.loads(kept.read_text())["requests"] == 1632
@@ -182,7 +182,7 @@ def test_a_day_twice_at_once_and_cleared_stays_as_it_is(killed_bulk, settings):
     conf = {"source": "files", "day": DAYS[0]}
     runs = [api.trigger(dag, conf) for _ in range(2)]
     for run_id in runs:
-        follow(api, dag, run_id, QUIET)
+        follow_run(api, dag, run_id, QUIET)
     first, second = [api.call("GET", f"/dags/{dag}/dagRuns/{run_id}") for run_id in runs]
     assert first["end_date"] <= second["start_date"]
     assert is_same(days(settings), before)
@@ -194,7 +194,7 @@ def test_a_day_twice_at_once_and_cleared_stays_as_it_is(killed_bulk, settings):
     }
     tasks = api.call("POST", f"/dags/{dag}/clearTaskInstances", json=cleared)["task_instances"]
     assert "report" in [task["task_id"] for task in tasks]
-    follow(api, dag, runs[0], QUIET)
+    follow_run(api, dag, runs[0], QUIET)
     assert api.call("GET", f"/dags/{dag}/dagRuns/{runs[0]}")["start_date"] > second["end_date"]
     assert is_same(days(settings), before)
 
@@ -204,15 +204,15 @@ def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, se
     with fresh_lake(settings) as lake:
         drop(lake, shared)
         assert backfill(settings, {"source": "files"}, at_once=2) == dict.fromkeys(DAYS, "success")
-        assert {report(settings, day)["source"] for day in DAYS} == {"files"}
+        assert {read_report(settings, day)["source"] for day in DAYS} == {"files"}
         by_files = days(settings)
         # The same log through Kafka, as four nights. The days are now the topic's.
         shutil.copy(shared / "data" / "apache_combined.log", lake / "inbox" / "access_log")
         api = Api(settings)
         conf = {"source": "file", "file": "apache_combined.log"}
-        follow(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
+        follow_run(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
         assert backfill(settings, {}, at_once=1) == dict.fromkeys(DAYS, "success")
-        assert {report(settings, day)["source"] for day in DAYS} == {"kafka"}
+        assert {read_report(settings, day)["source"] for day in DAYS} == {"kafka"}
         assert is_same(days(settings), by_files)
         assert is_same(by_files, by_bulk)
         page = (lake / "reports" / "access_log" / DAYS[0] / "index.html").read_text()

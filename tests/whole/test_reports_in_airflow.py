@@ -1,4 +1,4 @@
-"""The reports where people look for them: in Airflow's web page, in a browser."""
+"""The reports where humans look for them: in Airflow's web page, in a browser."""
 
 import json
 from urllib.parse import quote
@@ -6,15 +6,15 @@ from urllib.parse import quote
 import pytest
 
 from include.local_stack.airflow import Api
-from include.reporting.published import address
+from include.reporting.run_pages import build_page_url
 
 DAY = "2026-01-15"
-OF_DAY = address(f"access_log/{DAY}")
+OF_DAY = build_page_url(f"access_log/{DAY}")
 EVENTS = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
 
 
 @pytest.fixture(scope="module")
-def reporting_run(first_demo, settings):
+def reporting_run(demo_output, settings):
     """The run id of the analysis that was the last to publish the demo's day."""
     events = Api(settings).call("GET", EVENTS)["asset_events"]
     of_day = [event for event in events if event["extra"].get("page") == OF_DAY]
@@ -22,7 +22,7 @@ def reporting_run(first_demo, settings):
 
 
 @pytest.fixture
-def page(first_demo, settings, browser):
+def page(demo_output, settings, browser):
     """A page of Airflow, logged in, that tells what is wrong with it."""
     api, context = Api(settings), browser.new_context(accept_downloads=True)
     user, password = api.login()

@@ -15,9 +15,9 @@ import pytest
 
 from include.local_stack.airflow import Api
 from include.settings import PROJECT, load_settings
-from tests.builders import a_line
-from tests.conftest import eventually, kill_family
-from tests.whole.conftest import answer
+from tests.builders import build_line
+from tests.conftest import eventually, kill_process_tree
+from tests.whole.conftest import answer_question
 
 PAGE = (PROJECT / "docs" / "operations.md").read_text()
 SECTIONS = {
@@ -29,12 +29,12 @@ ODD = "192.0.2.9|1455789903|GET /odd HTTP/1.1|200|7"
 
 
 def lines(day, count):
-    return [a_line(time=f"{day}/Feb/2016:{n % 24:02}:00:00 +0000", host=f"192.0.2.{n % 90}")
+    return [build_line(time=f"{day}/Feb/2016:{n % 24:02}:00:00 +0000", host=f"192.0.2.{n % 90}")
             for n in range(count)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def shell(first_demo, settings, project):
+def shell(demo_output, settings, project):
     """Runs a block as printed, in the checkout; gives what it printed. The lake is a new one."""
     kept = settings.home / "lake-before-the-page"
     settings.lake.rename(kept)
@@ -50,7 +50,7 @@ def shell(first_demo, settings, project):
         try:
             out, _ = done.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            kill_family(done.pid)
+            kill_process_tree(done.pid)
             raise
         assert done.returncode == 0, f"{block}\n{out}"
         assert "Traceback" not in out, out
@@ -129,14 +129,14 @@ def test_the_bad_line(shell, project):
     def approve():
         runs = "/dags/replay_bad_lines/dagRuns"
         run = eventually(lambda: api.call("GET", runs)["dag_runs"], 200, "a run")[0]["dag_run_id"]
-        answered.append(answer(api, "replay_bad_lines", run, "approve_replay", "Approve"))
+        answered.append(answer_question(api, "replay_bad_lines", run, "approve_replay", "Approve"))
 
     answering = threading.Thread(target=approve)
     answering.start()
     out = shell(replay)
     answering.join()
     assert "waits for you: http://" in out
-    assert "Of 1 bad lines 1 can be read now" in answered[0]
+    assert "1 of 1 bad lines can be parsed now" in answered[0]
     assert report(project, "2016-02-18")["requests"] == 71
 
 
@@ -158,7 +158,7 @@ def test_the_moved_lake_and_the_upgrade(shell, project):
     before = report(project, "2016-02-17")["requests"]
     (move,) = SECTIONS["The moved lake"]
     out = shell(move)
-    assert "files name" in out
+    assert "files changed: they now name" in out
     assert report(project, "2016-02-18")["requests"] == 60, "the topic's, read where it lies now"
     assert report(project, "2016-02-17")["requests"] == before
     (upgrade,) = SECTIONS["The upgrade"]

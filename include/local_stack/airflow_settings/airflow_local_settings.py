@@ -1,20 +1,25 @@
-"""What Airflow is to do otherwise where it has no setting: its SQLite database, its log servers.
+"""Change Airflow's behaviour where it has no setting: its SQLite database and its log servers.
 
 Airflow imports this module by its name, from PYTHONPATH.
 
-**The database.** A savepoint waits for other writers, and belongs to a transaction.
-Python's sqlite3 begins a transaction before the first change, not before a savepoint. So a savepoint
-outside of one reads first, and its change fails at once ("database is locked") if anything was written
-in between; and its release commits, so that others see half of what belongs together. In Airflow 3.3
-that is a backfill: half made, then taken away from under the scheduler, which ends on it.
+**The database.** This module starts a transaction before a savepoint, which then waits for other
+writers. Python's sqlite3 starts a transaction before the first change, not before a savepoint. This
+has two consequences for a savepoint outside of a transaction:
 
-`airflow.settings.create_metadata_engine` and its sister say in their docstrings that they may be replaced
-so. Another database is left as it is.
-The remedy is SQLAlchemy's (https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Transactions with
-SQLite and the sqlite3 driver"), at savepoints only: other transactions begin with their change.
+- It reads first. If another process writes in the meantime, its own change fails at once ("database
+  is locked").
+- Its release commits, so other processes see half of the changes that belong together.
+
+In Airflow 3.3 a backfill does this: it is half created, then removed while the scheduler works on it,
+and the scheduler ends.
+
+The docstrings of `airflow.settings.create_metadata_engine` and its asynchronous counterpart allow
+replacing them this way. Other databases are not changed. The solution is SQLAlchemy's
+(https://docs.sqlalchemy.org/en/20/dialects/sqlite.html, "Transactions with SQLite and the sqlite3
+driver"), limited to savepoints: other transactions start with their first change.
 
 **The log servers** of the scheduler and the triggerer listen on all addresses (Airflow 3.3.2,
-`airflow/utils/serve_logs/core.py`); here on the one that the web page listens on.
+`airflow/utils/serve_logs/core.py`). This module makes them listen on the web page's address.
 """
 
 import sys
@@ -24,18 +29,18 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-# All that Airflow is to take from here.
+# The names that Airflow imports.
 __all__ = ["create_async_metadata_engine", "create_metadata_engine"]
 
-# For another writer. sqlite3's own 5 s are short on a busy machine, and a backfill of years is one
-# transaction.
+# Seconds to wait for another writer. sqlite3's default of 5 s is too short on a busy machine, and a
+# backfill of years is one transaction.
 PATIENCE = {"timeout": 120}
 
 
 def create_metadata_engine(
     sql_alchemy_conn: str, *, engine_args: dict[str, Any], connect_args: dict[str, Any]
 ) -> sqlalchemy.Engine:
-    """Airflow's engine; the arguments are those of Airflow's own function."""
+    """Create Airflow's engine. The arguments are those of Airflow's own function."""
     is_sqlite = sql_alchemy_conn.startswith("sqlite")
     engine = sqlalchemy.create_engine(
         sql_alchemy_conn, connect_args=(PATIENCE if is_sqlite else {}) | connect_args, **engine_args
@@ -52,18 +57,23 @@ def create_metadata_engine(
 
 
 def create_async_metadata_engine(
-    sql_alchemy_conn_async: str, *, connect_args: dict[str, Any],
+    sql_alchemy_conn_async: str,
+    *,
+    connect_args: dict[str, Any],
     engine_args: dict[str, Any] | None = None,
-) -> AsyncEngine:  # fmt: skip
-    """Airflow's engine for what waits for many things at once; the arguments are those of Airflow's."""
-    patience = PATIENCE if sql_alchemy_conn_async.startswith("sqlite") else {}
+) -> AsyncEngine:
+    """Create Airflow's asynchronous engine. The arguments are those of Airflow's own function."""
+    timeout = PATIENCE if sql_alchemy_conn_async.startswith("sqlite") else {}
     return create_async_engine(
-        sql_alchemy_conn_async, connect_args=patience | connect_args, **(engine_args or {})
+        sql_alchemy_conn_async, connect_args=timeout | connect_args, **(engine_args or {})
     )
 
 
 def _serve_logs_like_the_web_page() -> None:
-    """Only for the two commands that have a log server: others need not load its libraries."""
+    """Make the log server listen on the web page's address.
+
+    Called only for the two commands that have a log server: others need not load its libraries.
+    """
     import uvicorn
     from airflow.configuration import conf
     from airflow.utils.serve_logs import core

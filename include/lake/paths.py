@@ -1,0 +1,220 @@
+"""Paths in the lake, and which days have changed since they were summarised."""
+
+import json
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from include.settings import Settings
+
+
+def landing_path(settings: Settings, dataset: str, source_kind: str) -> Path:
+    """Return the landing folder of a dataset and source kind (`kafka` or `files`)."""
+    return settings.lake / "landing" / dataset / source_kind
+
+
+def data_location(settings: Settings, dataset: str, source_kind: str) -> dict[str, str]:
+    """Return the flag that puts the data of a new landing into remote storage.
+
+    Returns:
+        {"data_location": address}; {} if landed data lie in the lake.
+    """
+    root = settings.data_location.rstrip("/")
+    return {"data_location": f"{root}/{dataset}/{source_kind}/data"} if root else {}
+
+
+def inbox_path(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "inbox" / dataset
+
+
+def ready_path(settings: Settings, dataset: str) -> Path:
+    """Return the folder that Spark reads: files of the inbox go there after their inspection."""
+    return settings.lake / "ready" / dataset
+
+
+def w3c_fields_path(ready_folder: Path) -> Path:
+    """Return the file with the fields of W3C files: {"w3c-1a2b3c4d": "date time c-ip …"}."""
+    return ready_folder.with_name(f"{ready_folder.name}.formats.json")
+
+
+def summaries_path(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "summary" / dataset
+
+
+def reports_path(settings: Settings, dataset: str) -> Path:
+    return settings.lake / "reports" / dataset
+
+
+def run_manifest_path(settings: Settings, dag_id: str, run_id: str) -> Path:
+    return settings.lake / "runs" / dag_id / f"{run_id}.json"
+
+
+def streams_path(settings: Settings) -> Path:
+    """Return the folder for the outputs and checkpoints of `run_stream`."""
+    return settings.lake / "streams"
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """Return `name` as a path under `root`; ValueError if it leads out of `root`."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()) or path == root.resolve():
+        raise ValueError(f"{name!r} is not inside {root}: give a name without .. or a leading /")
+    return path
+
+
+def resolve_run_day(
+    settings: Settings, run_type: str, interval_start: datetime | None, requested_day: str | None
+) -> str:
+    """Return the day that a run is for.
+
+    Args:
+        settings: Their time zone gives the day.
+        run_type: Airflow's run type, such as `scheduled`, `backfill` or `manual`.
+        interval_start: Start of the run's data interval; its day is used unless the run is manual.
+        requested_day: ISO date that the user of a manual run wants; None or empty: yesterday.
+
+    Returns:
+        An ISO date in the site's time zone.
+    """
+    if run_type != "manual" and interval_start is not None:
+        return interval_start.astimezone(settings.zone).date().isoformat()
+    if requested_day:
+        return date.fromisoformat(requested_day).isoformat()
+    return (datetime.now(settings.zone).date() - timedelta(days=1)).isoformat()
+
+
+def list_outdated_days(
+    landing_folder: Path, summary_folder: Path, before_day: str | None = None
+) -> list[str]:
+    """List days with lines that no summary has counted: late lines, or those of an unfinished run.
+
+    A summary records the last batch of the landing that it has read. The landing's progress records
+    the days of each batch. Two kinds of days are left out:
+
+    - Days that were last reported from another source kind, until a user asks for them: a scheduled
+      run does not undo a backfill.
+    - Days that `maintain_lake` has removed: late lines alone are not the whole day.
+
+    Args:
+        landing_folder: The landing that holds the lines.
+        summary_folder: The dataset's summaries, one folder a day.
+        before_day: List only days before this ISO date: a scheduled run does not report the day
+            that has just begun.
+
+    Returns:
+        ISO dates in order.
+    """
+    reparsed = _read_reparsed_days(landing_folder)
+    return sorted(
+        day
+        for day, batch in read_landed_days(landing_folder).items()
+        if (before_day is None or day < before_day)
+        and _is_outdated(
+            summary_folder / day / "summary.json", landing_folder, batch, reparsed.get(day)
+        )
+    )
+
+
+def is_summary_outdated(summary_folder: Path, day: str, landing_folder: Path) -> bool:
+    """Whether the day's summary is missing, of another landing, or lacks lines of this one."""
+    summary = summary_folder / day / "summary.json"
+    if not is_summary_of_landing(summary, landing_folder):
+        return True
+    batch = read_landed_days(landing_folder).get(day, -1)
+    return _is_outdated(
+        summary, landing_folder, batch, _read_reparsed_days(landing_folder).get(day)
+    )
+
+
+def read_landed_days(landing_folder: Path) -> dict[str, int]:
+    """Return ISO date -> the last batch with lines of that day; -1 if all its lines are re-parsed."""
+    removed = read_removed_days(landing_folder)
+    latest = {day: -1 for day in _read_reparsed_days(landing_folder) if day not in removed}
+    for record in _read_records(landing_folder / "progress.jsonl"):
+        for day in record["days"]:
+            if day != "None" and day not in removed:
+                latest[day] = max(latest.get(day, -1), record["batch"])
+    return latest
+
+
+def read_removed_days(landing_folder: Path) -> set[str]:
+    """Return the days that `maintain_lake` has removed from the landing, as ISO dates."""
+    return {record["day"] for record in _read_records(landing_folder / "removed.jsonl")}
+
+
+def read_last_landed_batch(landing_folder: Path) -> int:
+    """Return the number of the last recorded batch; -1 if there is none."""
+    return max((r["batch"] for r in _read_records(landing_folder / "progress.jsonl")), default=-1)
+
+
+def read_landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:
+    """Return partition -> the offset after its last landed message, as the landing recorded it."""
+    end_offsets: dict[int, int] = {}
+    for record in _read_records(landing_folder / "progress.jsonl"):
+        for partition, end in ((record.get("to") or {}).get(topic) or {}).items():
+            end_offsets[int(partition)] = max(end_offsets.get(int(partition), 0), end)
+    return end_offsets
+
+
+def read_lines_per_message(landing_folder: Path) -> float:
+    """Return the mean lines per message in the last batch from Kafka; 1 if there is no batch."""
+    lines_per_message = 1.0
+    for record in _read_records(landing_folder / "progress.jsonl"):
+        if record.get("messages"):
+            lines_per_message = record["read"] / record["messages"]
+    return lines_per_message
+
+
+def is_reported(landing_folder: Path, reports_folder: Path) -> bool:
+    """Whether the report exists and is not older than the landing's last progress."""
+    page, progress = reports_folder / "index.html", landing_folder / "progress.jsonl"
+    if not page.is_file():
+        return False
+    return not progress.is_file() or page.stat().st_mtime >= progress.stat().st_mtime
+
+
+def is_summary_of_landing(summary_file: Path, landing_folder: Path) -> bool:
+    """Whether this `summary.json` was made from this landing."""
+    provenance = _read_provenance(summary_file)
+    return provenance is not None and Path(provenance["landing"]).parent == landing_folder
+
+
+def _is_outdated(
+    summary_file: Path, landing_folder: Path, last_batch: int, reparse_checksum: str | None
+) -> bool:
+    provenance = _read_provenance(summary_file)
+    if provenance is None:
+        return True
+    if Path(provenance["landing"]).parent != landing_folder:
+        return False
+    through = provenance["through_batch"]
+    return (
+        last_batch > (-1 if through is None else through)
+        or provenance.get("reparsed") != reparse_checksum
+    )
+
+
+def _read_provenance(summary_file: Path) -> dict[str, Any] | None:
+    try:
+        provenance: dict[str, Any] = json.loads(summary_file.read_text())["provenance"]
+        return provenance
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read_reparsed_days(landing_folder: Path) -> dict[str, str]:
+    """Return ISO date -> checksum of its re-parsed lines, as `spark_jobs.landing.reparsed` writes it."""
+    file = landing_folder / "replayed" / "current.json"
+    checksums: dict[str, str] = json.loads(file.read_text())["days"] if file.is_file() else {}
+    return checksums
+
+
+def _read_records(path: Path) -> Iterable[dict[str, Any]]:
+    if not path.is_file():
+        return
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue  # a killed job left this line incomplete; the job records its batch again

@@ -1,0 +1,124 @@
+"""Rebuild summaries and reports of another schema version from the landed data: `make resummarise`."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any
+
+from include.contracts import CLICKSTREAM_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION
+from include.errors import SetupError
+from include.lake.paths import landing_path, read_landed_days, reports_path, summaries_path
+from include.orchestration.spark_conf import build_summary_flags, format_flags
+from include.reporting.clickstream import write_clickstream_report
+from include.reporting.publishing import publish_days
+from include.reporting.report import UnusableSummary, read_summary
+from include.settings import (
+    PROJECT,
+    Settings,
+    export_overrides,
+    load_settings,
+    restrict_new_files,
+)
+
+SOURCE_KINDS = ("kafka", "files")
+DAYS_AT_ONCE = 31  # per Spark application; finished ones stay if a later one is interrupted
+
+
+def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
+    """List the access-log days whose summary has another schema version.
+
+    Returns:
+        Source kind -> ISO dates that can be summarised again. The source kind is the one in the old summary
+        if its lines are still landed.
+        And the ISO dates whose lines are no longer landed. Their reports do not change.
+    """
+    landed = {
+        kind: read_landed_days(landing_path(settings, "access_log", kind)) for kind in SOURCE_KINDS
+    }
+    days, without_lines = defaultdict(list), []
+    for file in sorted(summaries_path(settings, "access_log").glob("????-??-??/summary.json")):
+        try:
+            summary = json.loads(file.read_text())
+        except ValueError:
+            summary = {}
+        if summary.get("schema_version") == SUMMARY_SCHEMA_VERSION:
+            continue
+        day = file.parent.name
+        kinds = [kind for kind in SOURCE_KINDS if day in landed[kind]]
+        if not kinds:
+            without_lines.append(day)
+        else:
+            days[summary["source"] if summary.get("source") in kinds else kinds[0]].append(day)
+    return dict(days), without_lines
+
+
+def resummarise(settings: Settings) -> None:
+    """Rebuild the access-log days, then the clickstream, if their summaries have another schema version.
+
+    Raises:
+        SetupError: A job failed. The days before it are complete.
+    """
+    run_id = f"resummarise-{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+    plan, without_lines = plan_days(settings)
+    for source_kind, days in plan.items():
+        for first in range(0, len(days), DAYS_AT_ONCE):
+            batch = days[first : first + DAYS_AT_ONCE]
+            flags = build_summary_flags(settings, source_kind) | {
+                "days": ",".join(batch),
+                "sink": f"summary:{summaries_path(settings, 'access_log')}",
+                "run_id": run_id,
+            }
+            run_job(settings, "summarise_access_log", flags)
+            for day in batch:  # one by one: each is the first day of its own publication
+                publish_days(settings, [day], run_id, publish_anyway=True)
+    if without_lines:
+        print(  # noqa: T201
+            f"{len(without_lines)} days not summarised again, because their lines are no longer landed: "
+            f"{', '.join(without_lines)}. Their reports do not change; a report of a range that contains "
+            "one of them is refused"
+        )
+    redo_clickstream(settings, run_id)
+    day_count = sum(map(len, plan.values()))
+    print(f"access log: {day_count} {'day' if day_count == 1 else 'days'} summarised again")  # noqa: T201
+
+
+def redo_clickstream(settings: Settings, run_id: str) -> None:
+    """Rebuild the clickstream's summary and report if the summary has another schema version."""
+    sink = summaries_path(settings, "clickstream")
+    if not (sink / "summary.json").is_file():
+        return
+    try:
+        read_summary(sink / "summary.json", "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
+        return
+    except UnusableSummary:
+        flags = {
+            "source": f"parquet:{landing_path(settings, 'clickstream', 'kafka')}/data",
+            "time_zone": settings.time_zone,
+            "sink": f"summary:{sink}",
+            "run_id": run_id,
+        }
+    run_job(settings, "summarise_clickstream", flags)
+    summary = read_summary(sink / "summary.json", "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
+    print(write_clickstream_report(summary, reports_path(settings, "clickstream")))  # noqa: T201
+
+
+def run_job(settings: Settings, job: str, flags: dict[str, Any]) -> None:
+    """Run a job as `./tidemark run` does. Raises SetupError if its exit code is not 0."""
+    command = [sys.executable, "-m", "include.orchestration.launcher", "run", job]
+    environment = os.environ | export_overrides(settings)
+    process = subprocess.run([*command, *format_flags(flags)], cwd=PROJECT, env=environment)
+    if process.returncode:
+        raise SetupError(f"{job} failed with exit code {process.returncode}; see its output above")
+
+
+if __name__ == "__main__":
+    restrict_new_files()
+    try:
+        resummarise(load_settings())
+    except (SetupError, ValueError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run it again to continue")

@@ -1,0 +1,57 @@
+"""Record the pages that a run publishes, and build their addresses inside Airflow.
+
+The records are kept for each run, beside its manifest, because a day's report.json names only the last
+run that wrote it.
+"""
+
+import json
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from airflow.sdk.configuration import conf
+
+from include.settings import Settings
+
+# The DAGs that can publish pages. A test compares this list with the outlets of the DAGs.
+REPORTING_DAGS = (
+    "analyse_access_log",
+    "analyse_clickstream",
+    "backfill_access_logs",
+    "replay_bad_lines",
+)
+
+
+def record_page(settings: Settings, dag_id: str, run_id: str, page: str) -> None:
+    """Record that a run published `page`, a folder under `reports/` such as `access_log/2026-01-15`."""
+    path = _get_pages_path(settings, dag_id, run_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:  # one short write, because tasks of a backfill append in parallel
+        file.write(json.dumps({"page": page}) + "\n")
+
+
+def list_run_pages(settings: Settings, dag_id: str, run_id: str) -> list[str]:
+    """List the pages that the run published and that still exist, sorted and without duplicates."""
+    path = _get_pages_path(settings, dag_id, run_id)
+    if not path.is_file():
+        return []
+    pages = {json.loads(line)["page"] for line in path.read_text().splitlines()}
+    folder = settings.lake / "reports"
+    return sorted(page for page in pages if (folder / page / "index.html").is_file())
+
+
+def build_page_url(page: str) -> str:
+    """Return the path of `page` in Airflow's *Reports*. It has no host: Airflow may be reached by several."""
+    return f"{_get_base_path()}/plugin/reports{_get_base_path()}/reports/{page}/index.html"
+
+
+def build_run_url(dag_id: str, run_id: str) -> str:
+    """Return the path of a run's tab *Report* in Airflow."""
+    return f"{_get_base_path()}/dags/{dag_id}/runs/{quote(run_id, safe='')}/plugin/report"
+
+
+def _get_base_path() -> str:
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+
+
+def _get_pages_path(settings: Settings, dag_id: str, run_id: str) -> Path:
+    return settings.lake / "runs" / dag_id / f"{run_id}.pages.jsonl"

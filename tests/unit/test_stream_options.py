@@ -1,0 +1,206 @@
+import pytest
+
+from include.errors import InvalidInput
+from spark_jobs.streaming.arguments import build_stream_parser, build_watch_parser
+from spark_jobs.streaming.combinations import ROWS, TOTALS, format_choices
+from spark_jobs.streaming.options import (
+    parse_sink,
+    parse_source,
+    parse_starting_offsets,
+    parse_stream_options,
+    parse_trigger,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "option", "engine"),
+    [
+        ("available-now", {"availableNow": True}, "micro-batch"),
+        ("once", {"once": True}, "micro-batch"),
+        ("every 5 seconds", {"processingTime": "5 seconds"}, "micro-batch"),
+        ("every 1 minute", {"processingTime": "1 minute"}, "micro-batch"),
+        ("continuous 1 second", {"continuous": "1 second"}, "continuous"),
+        ("real-time 5 seconds", {"realTime": "5 seconds"}, "real-time"),
+    ],
+)
+def test_a_trigger_is_a_word(text, option, engine):
+    trigger = parse_trigger(text)
+    assert (trigger.spark_arguments, trigger.engine, str(trigger)) == (option, engine, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "now", "every", "every five seconds", "every 5", "continuous", "real-time",
+             "once more", "available-now please", "every 0 seconds"],
+)  # fmt: skip
+def test_a_trigger_that_is_none_is_refused_by_name_with_those_that_are(text):
+    with pytest.raises(InvalidInput, match="use available-now, once, every 5 seconds") as refused:
+        parse_trigger(text)
+    assert repr(text) in str(refused.value)
+
+
+def test_real_time_begins_at_five_seconds():
+    with pytest.raises(InvalidInput, match="use real-time 5 seconds"):
+        parse_trigger("real-time 500 milliseconds")
+    parse_trigger("real-time 1 minute")
+
+
+@pytest.mark.parametrize("folder", ["s3a://bucket/data", "hdfs://host:8020/x", "file:/var/x"])
+def test_an_address_is_no_folder(folder):
+    """As a path it would be a folder of that name on this disk, and nobody would notice."""
+    for parse, kind in ((parse_source, "text"), (parse_sink, "parquet")):
+        with pytest.raises(
+            InvalidInput, match="not a URL; only a landing can write its data to a store"
+        ):
+            parse(f"{kind}:{folder}")
+
+
+def test_places_have_a_kind_and_a_name():
+    assert str(parse_source("kafka:access-log", ("kafka",))) == "kafka:access-log"
+    assert parse_source("text:/a:b", ("text",)).name == "/a:b"
+    assert parse_source("kafka:" + "A.b_1-" * 41).name == "A.b_1-" * 41
+    assert parse_sink("parquet:/lake/data", ("parquet",)).kind == "parquet"
+    assert parse_sink("foreach:http://localhost:80/x").name == "http://localhost:80/x"
+
+
+@pytest.mark.parametrize(
+    "text", ["kafka", "kafka:", "socket:localhost:9999", "rate:5", "ftp:x", ""]
+)
+def test_a_source_not_served_is_refused_by_name_with_the_accepted_ones(text):
+    with pytest.raises(InvalidInput, match="use kafka:TOPIC or text:DIR") as refused:
+        parse_source(text, ("kafka", "text"))
+    assert repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["console", "memory:x", "orc:/x", "parquet"])
+def test_a_sink_not_served_is_refused_by_name_with_the_accepted_ones(text):
+    with pytest.raises(InvalidInput, match="use parquet:DIR") as refused:
+        parse_sink(text, ("parquet",))
+    assert repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("socket:localhost", "such as socket:localhost:9999"),
+        ("socket:localhost:many", "such as socket:localhost:9999"),
+        ("socket::9", "such as socket:localhost:9999"),
+        ("socket:h:99999", "such as socket:localhost:9999"),
+        ("rate:0", "such as rate:10"),
+        ("rate:fast", "such as rate:10"),
+        ("kafka:x y", "'kafka:x y': a topic name may contain letters, digits, '.', '_' and '-'"),
+        ("kafka:x\n", "a topic name may contain letters"),
+        ("kafka:a,b", "a topic name may contain letters"),
+        ("kafka:ä", "a topic name may contain letters"),
+        ("kafka:..", "a topic name may contain letters"),
+        ("kafka:" + "x" * 250, "at most 249 characters, and this one has 250"),
+    ],
+)
+def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says):
+    with pytest.raises(InvalidInput, match=says):
+        parse_source(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("console:x", "use parquet:DIR"),
+        ("memory", "memory:NAME"),
+        ("memory:x; drop table y", "a table name"),
+        ("memory:x\n", "a table name"),
+        ("memory:größe", "a table name"),
+        ("kafka:x\n", "sink 'kafka:x.n': a topic name may contain letters"),
+        ("foreach:mine", "foreach:sqlite:FILE or foreach:http"),
+        ("foreach:http://", "foreach:sqlite:FILE or foreach:http"),
+    ],
+)
+def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
+    with pytest.raises(InvalidInput, match=says):
+        parse_sink(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("earliest", {"startingOffsets": "earliest"}),
+        ("latest", {"startingOffsets": "latest"}),
+        ("0:5,1:70", {"startingOffsets": '{"a": {"0": 5, "1": 70}}'}),
+        ("2026-01-15T00:00:00Z", {"startingTimestamp": "1768435200000",
+                                  "startingOffsetsByTimestampStrategy": "latest"}),
+        ("2026-01-15T01:00:00+01:00", {"startingTimestamp": "1768435200000",
+                                       "startingOffsetsByTimestampStrategy": "latest"}),
+    ],
+)  # fmt: skip
+def test_a_topic_is_read_from_where_one_says(text, options):
+    assert parse_starting_offsets(text, "a") == options
+
+
+@pytest.mark.parametrize("text", ["", "now", "5", "2026-01-15", "2026-01-15T00:00:00", "0:x"])
+def test_a_beginning_that_is_none_is_refused_with_examples(text):
+    with pytest.raises(InvalidInput, match="2026-01-15T00:00:00Z"):
+        parse_starting_offsets(text, "a")
+
+
+def words(*flags, mode="append", query=ROWS):
+    return parse_stream_options(
+        build_watch_parser(None, mode, "available-now").parse_args(flags), query
+    )
+
+
+KAFKA = ("--source", "kafka:a", "--servers", "localhost:9092")
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--source", "kafka:a", "--sink", "console"), "kafka needs --servers"),
+        (("--source", "text:/a", "--sink", "kafka:b"), "kafka needs --servers"),
+        ((*KAFKA, "--sink", "kafka:a", "--checkpoint", "/c"), "one topic, 'a'"),
+        ((*KAFKA, "--sink", "kafka:b"), "needs --checkpoint FOLDER"),
+        ((*KAFKA, "--sink", "orc:/x"), "needs --checkpoint FOLDER"),
+        ((*KAFKA, "--sink", "memory:t", "--checkpoint", "/c"), "leave the checkpoint out"),
+        ((*KAFKA, "--sink", "console", "--select", "SELECT 1"), "--select reads the table of"),
+        ((*KAFKA, "--sink", "console", "--select-every", "1"), "--select-every reads the"),
+        ((*KAFKA, "--sink", "console", "--latest-first"), "--latest-first applies only to"),
+        ((*KAFKA, "--sink", "console", "--archive", "/x"), "--archive applies only to files"),
+        ((*KAFKA, "--sink", "console", "--starting-offsets", "soon"), "--starting-offsets 'soon'"),
+        (("--source", "text:/a", "--sink", "console", "--starting-offsets", "latest"), "to Kafka"),
+        (("--source", "text:/a", "--sink", "console", "--max-per-trigger", "5"), "leave it out"),
+        (("--source", "text:/a", "--sink", "console", "--archive", "/a/b"), "a folder beside it"),
+        (("--source", "text:/a", "--sink", "orc:/a/b", "--checkpoint", "/c"), "lies in the other"),
+        ((*KAFKA, "--sink", "console", "--output-mode", "some"), "use append, complete or update"),
+        ((*KAFKA, "--sink", "console", "--max-per-trigger", "5", "--trigger",
+          "continuous 1 second"), "leave it out"),
+    ],
+)  # fmt: skip
+def test_flags_that_do_not_fit_are_refused_with_what_to_do(flags, says):
+    with pytest.raises(InvalidInput, match=says):
+        words(*flags)
+
+
+def test_words_that_fit_are_taken():
+    found = words(*KAFKA, "--sink", "memory:t", mode="complete", query=TOTALS)
+    assert (str(found.source), str(found.sink), found.mode, str(found.trigger)) == (
+        "kafka:a", "memory:t", "complete", "available-now",
+    )  # fmt: skip
+
+
+def test_a_landing_has_its_checkpoint_beside_its_data():
+    args = build_stream_parser(None, "append", "available-now").parse_args(
+        ["--source", "text:/a", "--sink", "orc:/b/data"]
+    )
+    assert parse_stream_options(args, ROWS).sink.kind == "orc"
+
+
+def test_the_ports_of_a_socket_source_are_those_that_there_are():
+    for port in (1, 65535):
+        assert parse_source(f"socket:localhost:{port}").name == f"localhost:{port}"
+    for port in (0, 65536):
+        with pytest.raises(InvalidInput, match="such as socket:localhost:9999"):
+            parse_source(f"socket:localhost:{port}")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
+)
+def test_what_is_accepted_is_listed_as_one_says_it(words, text):
+    assert format_choices(words) == text
