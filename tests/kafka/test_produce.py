@@ -277,7 +277,8 @@ def test_brokers_may_go_while_a_log_is_followed_and_rotated(jars, tmp_path, monk
     settings = broker_settings(tmp_path, jars, 26092)
     path, stop, said, ended = tmp_path / "access.log", threading.Event(), [], []
     told = {"servers": settings.kafka_servers, "topic": "lines", "ledgers": tmp_path / "ledger",
-            "stop": stop, "quiet_seconds": 1, "patience": 4, "says": said.append}  # fmt: skip
+            "stop": stop, "quiet_seconds": 1, "delivery_timeout_seconds": 4,
+            "notify": said.append}  # fmt: skip
     thread = threading.Thread(target=lambda: ended.append(follow_log(path, **told)))
     local_broker.start(settings)
     try:
