@@ -43,6 +43,7 @@ from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, Param, chain, dag, get_current_context, task
 
+from include.datasets import ACCESS_LOG
 from include.lake import paths
 from include.orchestration import assets, filters, run_scope
 from include.orchestration.notifications import FAILURE_CALLBACK, build_deadline_alert
@@ -51,14 +52,12 @@ from include.orchestration.spark_submit import build_parsing_flags, spark_job, s
 from include.settings import load_settings
 
 SETTINGS = load_settings()
-DATASET = "access_log"
-POOL = "landing_access_log"
 SOURCE = (
     "{{ 'kafka:" + SETTINGS.access_log_topic + "' if params.source == 'kafka' "
-    "else 'text:" + str(paths.ready_path(SETTINGS, DATASET)) + "' }}"
+    "else 'text:" + str(paths.ready_path(SETTINGS, ACCESS_LOG.name)) + "' }}"
 )
 NEW_LINES = "ti.xcom_pull(task_ids='has_new')"
-LANDED_DATA = f"parquet:{paths.landing_path(SETTINGS, DATASET, '{{ params.source }}')}/data"
+LANDED_DATA = paths.landing_endpoint(SETTINGS, ACCESS_LOG.name, "{{ params.source }}")
 
 
 @dag(
@@ -115,7 +114,7 @@ def analyse_access_log():
         flags={
             "source": SOURCE,
             "sink": LANDED_DATA,
-            **paths.data_location(SETTINGS, DATASET, "{{ params.source }}"),
+            **paths.data_location(SETTINGS, ACCESS_LOG.name, "{{ params.source }}"),
             "trigger": "available-now",
             "run_id": "{{ run_id }}",
             **build_parsing_flags(SETTINGS),
@@ -123,7 +122,7 @@ def analyse_access_log():
             "accept_data_loss": "{{ params.accept_data_loss }}",
         },
         line_count=NEW_LINES,
-        pool=POOL,
+        pool=ACCESS_LOG.pool,
         outlets=[assets.ACCESS_LOG_LANDED],
     )
 
@@ -141,10 +140,10 @@ def analyse_access_log():
         SETTINGS,
         "{{ params.source }}",
         "{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}",
-        sink=str(paths.summaries_path(SETTINGS, DATASET) / filters.FILTER_FOLDER),
+        sink=str(paths.summaries_path(SETTINGS, ACCESS_LOG.name) / filters.FILTER_FOLDER),
         flags=filters.FILTER_FLAGS,
         line_count=NEW_LINES,
-        pool=POOL,
+        pool=ACCESS_LOG.pool,
         outlets=[assets.ACCESS_LOG_SUMMARY],
     )
 

@@ -32,15 +32,16 @@ from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_con
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION
+from include.datasets import CLICKSTREAM
 from include.lake import paths
+from include.lake.landing_files import LandingFiles
 from include.orchestration.assets import CLICKSTREAM_LANDED, CLICKSTREAM_REPORT, CLICKSTREAM_TOPIC
 from include.orchestration.report_task import report_task
 from include.orchestration.spark_submit import spark_job
 from include.settings import load_settings
 
 SETTINGS = load_settings()
-DATASET, POOL = "clickstream", "landing_clickstream"
-LANDED_DATA = f"parquet:{paths.landing_path(SETTINGS, DATASET, 'kafka')}/data"
+LANDED_DATA = paths.landing_endpoint(SETTINGS, CLICKSTREAM.name, "kafka")
 
 
 @dag(
@@ -63,16 +64,19 @@ def analyse_clickstream():
 
         settings = load_settings()
         check_prerequisites(settings, "kafka")
-        topic, folder = settings.clickstream_topic, paths.landing_path(settings, DATASET, "kafka")
+        topic, folder = (
+            settings.clickstream_topic,
+            paths.landing_path(settings, CLICKSTREAM.name, "kafka"),
+        )
         ends = end_offsets(settings.kafka_servers, topic)
         if ends is None:
             raise AirflowFailException(
                 f"the topic {topic!r} does not exist; run `make up` or trigger produce_clickstream"
             )
-        landed = paths.read_landed_offsets(folder, topic)
+        landed = LandingFiles(folder).read_end_offsets(topic)
         new = sum(end - landed.get(partition, 0) for partition, end in ends.items())
         print(f"topic {topic}: {new:,} messages to land")  # noqa: T201
-        reports = paths.reports_path(settings, DATASET)
+        reports = paths.reports_path(settings, CLICKSTREAM.name)
         return bool(new) or (bool(landed) and not paths.is_reported(folder, reports))
 
     land = spark_job(
@@ -81,14 +85,14 @@ def analyse_clickstream():
         flags={
             "source": f"kafka:{SETTINGS.clickstream_topic}",
             "sink": LANDED_DATA,
-            **paths.data_location(SETTINGS, DATASET, "kafka"),
+            **paths.data_location(SETTINGS, CLICKSTREAM.name, "kafka"),
             "trigger": "available-now",
             "time_zone": SETTINGS.time_zone,
             "run_id": "{{ run_id }}",
             "accept_data_loss": "{{ params.accept_data_loss }}",
             "manifest": paths.run_manifest_path(SETTINGS, "analyse_clickstream", "{{ run_id }}"),
         },
-        pool=POOL,
+        pool=CLICKSTREAM.pool,
         outlets=[CLICKSTREAM_LANDED],
     )
 
@@ -97,10 +101,10 @@ def analyse_clickstream():
         flags={
             "source": LANDED_DATA,
             "time_zone": SETTINGS.time_zone,
-            "sink": f"summary:{paths.summaries_path(SETTINGS, DATASET)}",
+            "sink": f"summary:{paths.summaries_path(SETTINGS, CLICKSTREAM.name)}",
             "run_id": "{{ run_id }}",
         },
-        pool=POOL,
+        pool=CLICKSTREAM.pool,
     )
 
     @report_task(outlets=[CLICKSTREAM_REPORT])
@@ -111,16 +115,16 @@ def analyse_clickstream():
 
         settings = load_settings()
         try:
-            file = paths.summaries_path(settings, DATASET) / "summary.json"
+            file = paths.summaries_path(settings, CLICKSTREAM.name) / "summary.json"
             summary = read_summary(file, "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
         except UnusableSummary as error:
             raise AirflowFailException(str(error)) from None
-        page = write_clickstream_report(summary, paths.reports_path(settings, DATASET))
+        page = write_clickstream_report(summary, paths.reports_path(settings, CLICKSTREAM.name))
         totals = {name: summary[name] for name in ("events", "impressions", "clicks")}
         context = get_current_context()
-        record_page(settings, "analyse_clickstream", context["run_id"], DATASET)
+        record_page(settings, "analyse_clickstream", context["run_id"], CLICKSTREAM.name)
         event = context["outlet_events"][CLICKSTREAM_REPORT]
-        event.extra = totals | {"page": build_page_url(DATASET)}
+        event.extra = totals | {"page": build_page_url(CLICKSTREAM.name)}
         print(f"report written to {page}: {totals}")  # noqa: T201
         return totals
 

@@ -34,7 +34,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.lake.paths import data_location, landing_path, ready_path, run_manifest_path
+from include.datasets import ACCESS_LOG
+from include.lake.paths import data_location, landing_endpoint, ready_path, run_manifest_path
 from include.orchestration.assets import ACCESS_LOG_LANDED, ACCESS_LOG_REPORT
 from include.orchestration.backfill_plan import run_folder
 from include.orchestration.report_task import report_task
@@ -42,8 +43,7 @@ from include.orchestration.spark_submit import build_parsing_flags, spark_job, s
 from include.settings import load_settings
 
 SETTINGS = load_settings()
-DATASET, POOL = "access_log", "landing_access_log"
-LANDED_DATA = f"parquet:{landing_path(SETTINGS, DATASET, 'files')}/data"
+LANDED_DATA = landing_endpoint(SETTINGS, ACCESS_LOG.name, "files")
 RUN_FOLDER = "{{ ti.xcom_pull(task_ids='inventory') }}"
 NEW_LINES = "ti.xcom_pull(task_ids='inventory', key='lines')"
 OPTIONAL_DATE = {"type": ["null", "string"], "format": "date"}
@@ -68,7 +68,7 @@ OPTIONAL_DATE = {"type": ["null", "string"], "format": "date"}
     },
 )
 def backfill_access_logs():
-    @task(pool="landing_access_log")
+    @task(pool=ACCESS_LOG.pool)
     def inventory(params: dict[str, Any]) -> str:
         from include.orchestration.backfill_plan import take_inventory
         from include.orchestration.preflight import check_prerequisites
@@ -86,16 +86,16 @@ def backfill_access_logs():
     land = spark_job(
         "land_access_log",
         flags={
-            "source": f"text:{ready_path(SETTINGS, DATASET)}",
+            "source": f"text:{ready_path(SETTINGS, ACCESS_LOG.name)}",
             "sink": LANDED_DATA,
-            **data_location(SETTINGS, DATASET, "files"),
+            **data_location(SETTINGS, ACCESS_LOG.name, "files"),
             "trigger": "available-now",
             "run_id": "{{ run_id }}",
             **build_parsing_flags(SETTINGS),
             "manifest": run_manifest_path(SETTINGS, "backfill_access_logs", "{{ run_id }}"),
         },
         line_count=NEW_LINES,
-        pool=POOL,
+        pool=ACCESS_LOG.pool,
         outlets=[ACCESS_LOG_LANDED],
     )
 
@@ -117,7 +117,7 @@ def backfill_access_logs():
         sink=f"{RUN_FOLDER}/summary",
         flags={"by_file": f"{RUN_FOLDER}/by_file.json"},
         line_count=NEW_LINES,
-        pool=POOL,
+        pool=ACCESS_LOG.pool,
     )
 
     @task

@@ -33,8 +33,8 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from include.lake.paths import landing_path
-from include.lake.retention import LANDINGS, landing_manifest_path
+from include.lake.paths import landing_endpoint
+from include.lake.retention import landing_manifest_path, list_landings
 from include.orchestration.spark_submit import spark_job
 from include.settings import load_settings
 
@@ -76,21 +76,21 @@ def maintain_lake():
         return removal | {"dry_run": dry_run}
 
     jobs = []
-    for dataset, kind in LANDINGS:
-        name = f"{dataset}_{kind}"
+    for dataset, kind in list_landings():
+        name = f"{dataset.name}_{kind}"
         job = spark_job(
             "maintain_landing",
             task_id=f"maintain_{name}",
             flags={
                 "run_id": "{{ run_id }}",
-                "source": "parquet:" + str(landing_path(SETTINGS, dataset, kind) / "data"),
+                "source": landing_endpoint(SETTINGS, dataset.name, kind),
                 "remove_days": build_plan_template(name, "remove_days", "| join(',') or 'none'"),
                 "undated_before": build_plan_template(name, "undated_before", "or 'none'"),
                 "through_batch": build_plan_template(name, "through_batch"),
                 "dry_run": "{{ ti.xcom_pull(task_ids='plan')['dry_run'] | lower }}",
                 "manifest": landing_manifest_path(SETTINGS, "{{ run_id }}", name),
             },
-            pool=f"landing_{dataset}",
+            pool=dataset.pool,
         )
         jobs.append(job)
 

@@ -33,16 +33,15 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, chain, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.lake.paths import landing_path, summaries_path
+from include.datasets import ACCESS_LOG
+from include.lake.paths import landing_endpoint, summaries_path
 from include.orchestration.assets import ACCESS_LOG_REPORT, ACCESS_LOG_SUMMARY
 from include.orchestration.report_task import report_task
 from include.orchestration.spark_submit import build_parsing_flags, spark_job, summarise_days
 from include.settings import load_settings
 
 SETTINGS = load_settings()
-DATASET = "access_log"
-POOL = "landing_access_log"
-LANDED_DATA = f"parquet:{landing_path(SETTINGS, DATASET, '{{ params.source }}')}/data"
+LANDED_DATA = landing_endpoint(SETTINGS, ACCESS_LOG.name, "{{ params.source }}")
 REPARSE_REPORT = str(SETTINGS.lake / "runs" / "replay_bad_lines" / "{{ run_id }}")
 
 
@@ -71,7 +70,7 @@ def replay_bad_lines():
         **build_parsing_flags(SETTINGS),
     }
     dry_run = spark_job(
-        "replay_bad_lines", task_id="look", flags=flags | {"dry_run": None}, pool=POOL
+        "replay_bad_lines", task_id="look", flags=flags | {"dry_run": None}, pool=ACCESS_LOG.pool
     )
 
     @task(multiple_outputs=True)
@@ -89,13 +88,13 @@ def replay_bad_lines():
         subject="Replay the bad lines that can be parsed now?",
         body="{{ ti.xcom_pull(task_ids='show')['text'] }}",
     )
-    replay = spark_job("replay_bad_lines", task_id="replay", flags=flags, pool=POOL)
+    replay = spark_job("replay_bad_lines", task_id="replay", flags=flags, pool=ACCESS_LOG.pool)
     summarise = summarise_days(
         SETTINGS,
         "{{ params.source }}",
         "{{ ti.xcom_pull(task_ids='show')['days'] | join(',') }}",
-        sink=str(summaries_path(SETTINGS, DATASET)),
-        pool=POOL,
+        sink=str(summaries_path(SETTINGS, ACCESS_LOG.name)),
+        pool=ACCESS_LOG.pool,
         outlets=[ACCESS_LOG_SUMMARY],
     )
 

@@ -11,6 +11,9 @@ MAX_LINE_BYTES = 1_000_000
 # Spreadsheets take a CSV cell that begins with one of these as a formula (OWASP, CSV injection).
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
+# A line whose time is more hours than this after its arrival is bad (`far_future`).
+FUTURE_HOURS = 24
+
 # `raw` of a bad line is cut to this length.
 MAX_RAW_CHARACTERS = 100_000
 
@@ -49,14 +52,6 @@ CLICKSTREAM_BAD_REASONS = {
     "no_event": "a count or the time is missing or has the wrong type",
     "far_future": "time more than an hour ahead of the event's arrival",
 }
-
-# Panels of a summary and a report. A panel for which the log has no data has no rows.
-PANELS = (
-    "hours", "status", "methods", "requests", "static_requests", "not_found", "endpoints", "hosts",
-    "referrers", "referring_sites", "referral_kinds", "search_phrases", "user_agents", "browsers",
-    "operating_systems", "bots", "virtual_hosts", "remote_users", "cache_status", "mime_types",
-    "tls_versions", "countries", "cities", "networks", "entry_pages", "exit_pages",
-)  # fmt: skip
 
 # Versions of the access log's summary.json and report.json. The clickstream has a version of its own.
 SUMMARY_SCHEMA_VERSION = 3

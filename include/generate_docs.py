@@ -1,11 +1,14 @@
-"""Write the generated documentation: docs/dags.md, docs/settings.md, the tables of docs/streams.md."""
+"""Write the pages of docs/ that follow from the code: all of them, or the tables between two markers."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from include.panels import render_panel_table
+from include.reporting.report_schema import build_report_schema
 from include.settings import PROJECT, render_settings_table
 
 DAGS_HEAD = """\
@@ -51,25 +54,35 @@ def render_dags_page(folder: Path) -> str:
     return DAGS_HEAD + "\n".join(rows) + "\n\n" + "\n".join(sections)
 
 
-def insert_combination_tables(page: str) -> str:
-    """Return `page` with the tables of spark_jobs/streaming/combinations.py between its two markers.
+def render_combination_tables() -> str:
+    """Return the tables of spark_jobs/streaming/combinations.py.
 
-    The tables come from a command: `include` may not import `spark_jobs`.
+    They come from a command: `include` may not import `spark_jobs`.
     """
     command = [sys.executable, "-m", "spark_jobs.streaming.combinations"]
-    tables = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
-    begin, end = "<!-- combinations -->\n", "<!-- /combinations -->"
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+def replace_between(page: str, marker: str, text: str) -> str:
+    """Return `page` with `text` between `<!-- marker -->` and `<!-- /marker -->`."""
+    begin, end = f"<!-- {marker} -->\n", f"<!-- /{marker} -->"
     before, _, rest = page.partition(begin)
-    return before + begin + tables.rstrip("\n") + "\n" + end + rest.partition(end)[2]
+    return before + begin + text.rstrip("\n") + "\n" + end + rest.partition(end)[2]
 
 
-def main() -> None:
+def render_docs() -> dict[str, str]:
+    """Return the generated pages: name in docs/ -> text."""
     docs = PROJECT / "docs"
-    (docs / "dags.md").write_text(render_dags_page(PROJECT / "dags"))
-    streams = docs / "streams.md"
-    streams.write_text(insert_combination_tables(streams.read_text()))
-    (docs / "settings.md").write_text(SETTINGS_HEAD + render_settings_table())
+    streams, report = ((docs / name).read_text() for name in ("streams.md", "report.md"))
+    return {
+        "dags.md": render_dags_page(PROJECT / "dags"),
+        "streams.md": replace_between(streams, "combinations", render_combination_tables()),
+        "settings.md": SETTINGS_HEAD + render_settings_table(),
+        "report.md": replace_between(report, "panels", render_panel_table()),
+        "report.schema.json": json.dumps(build_report_schema(), indent=1) + "\n",
+    }
 
 
 if __name__ == "__main__":
-    main()
+    for name, text in render_docs().items():
+        (PROJECT / "docs" / name).write_text(text)

@@ -34,6 +34,8 @@ from urllib.parse import unquote, urlsplit
 from backports import zstd
 
 from include.contracts import MAX_LINE_BYTES
+from include.lake.files import append_record, fsync_path, read_records, replace_file
+from include.lake.landing_files import LandingFiles
 from include.lake.paths import w3c_fields_path
 from include.log_formats import (
     Format,
@@ -205,7 +207,7 @@ def inspect_file(path: Path, log_format: str = "") -> dict[str, Any]:
     return inspection.describe_lines(compile_log_format(log_format) if log_format else None)
 
 
-def read_records(ready: Path) -> list[dict[str, Any]]:
+def read_taken_files(ready: Path) -> list[dict[str, Any]]:
     """Return the ledger of the folder `ready`: one record per file, oldest first.
 
     Returns:
@@ -221,25 +223,23 @@ def read_records(ready: Path) -> list[dict[str, Any]]:
 def read_unlanded_records(ready: Path) -> list[dict[str, Any]]:
     """Return the records of taken files that are still in `ready` and wait to be landed."""
     return [
-        record for record in read_records(ready) if (ready / record.get("ready", "-")).is_file()
+        record for record in read_taken_files(ready) if (ready / record.get("ready", "-")).is_file()
     ]
 
 
-def remove_landed_files(ready: Path, checkpoint: Path) -> int:
-    """Remove the files from `ready` that the landing with this checkpoint has committed.
+def remove_landed_files(ready: Path, landing: LandingFiles) -> int:
+    """Remove the files from `ready` that the landing has committed.
 
     Returns:
         How many files were removed.
     """
-    committed = max((int(p.name) for p in (checkpoint / "commits").glob("[0-9]*")), default=-1)
+    committed = max(landing.list_committed_batches(), default=-1)
     removed = 0
-    for log in (checkpoint / "sources" / "0").glob("[0-9]*"):
-        for line in log.read_text().splitlines()[1:]:
-            entry = json.loads(line)
-            path = ready / unquote(urlsplit(entry["path"]).path.rpartition("/")[2])
-            if entry["batchId"] <= committed and path.is_file():
-                path.unlink()
-                removed += 1
+    for entry in landing.read_source_log():
+        path = ready / unquote(urlsplit(entry["path"]).path.rpartition("/")[2])
+        if entry["batchId"] <= committed and path.is_file():
+            path.unlink()
+            removed += 1
     return removed
 
 
@@ -281,7 +281,7 @@ def _take_file(
                 os.fsync(out.fileno())
                 ledger.mark_unfinished(target)
                 part.replace(target)
-                _fsync_path(ready)
+                fsync_path(ready)
     finally:
         part.unlink(missing_ok=True)
     record = ledger.add(
@@ -592,20 +592,7 @@ def _add_w3c_fields(path: Path, name: str, fields: str) -> None:
     known = json.loads(path.read_text()) if path.is_file() else {}
     if known.get(name) == fields:
         return
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(known | {name: fields}, indent=1))
-    _fsync_path(part)
-    part.replace(path)
-    _fsync_path(path.parent)
-
-
-def _fsync_path(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_file(path, json.dumps(known | {name: fields}, indent=1))
 
 
 def _ledger_path(ready: Path) -> Path:
@@ -680,14 +667,8 @@ class _Ledger:
     def __init__(self, path: Path, dry_run: bool = False) -> None:
         self._path, self.dry_run = path, dry_run
         self._unfinished = path.with_name(f".{path.name}.unfinished")
-        self.records: list[dict[str, Any]] = []
-        text = path.read_text() if path.is_file() else ""
-        self._is_torn = not text.endswith("\n") and bool(text)
-        for line in text.splitlines():
-            try:
-                self.records.append(json.loads(line))
-            except ValueError:
-                continue  # cut off by a kill: its file is checked again and found by its checksum
+        # A record that a kill cut off is missing: its file is checked again and found by its checksum.
+        self.records = list(read_records(path))
 
     def has_file(self, name: str, file_stat: os.stat_result) -> bool:
         key = (name, file_stat.st_size, file_stat.st_mtime_ns)
@@ -712,8 +693,7 @@ class _Ledger:
 
     def mark_unfinished(self, target: Path) -> None:
         """Record the name that appears in `ready` next, until the ledger has it."""
-        self._unfinished.write_text(target.name)
-        _fsync_path(self._unfinished)
+        replace_file(self._unfinished, target.name)
 
     def undo_unfinished(self, ready: Path) -> None:
         """Remove a file from `ready` that a killed run has left there without a record.
@@ -749,13 +729,6 @@ class _Ledger:
         self.records.append(record)
         if self.dry_run:
             return record
-        is_new = not self._path.exists()
-        with self._path.open("a") as file:
-            file.write("\n" * self._is_torn + json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._is_torn = False
-        if is_new:
-            _fsync_path(self._path.parent)
+        append_record(self._path, record)
         self._unfinished.unlink(missing_ok=True)
         return record

@@ -1,6 +1,6 @@
 """Every setting of the project.
 
-This module imports the standard library only: DAG files, producers and tests import it, and Airflow
+This module imports light modules only: DAG files, producers and tests import it, and Airflow
 parses DAG files often. Spark jobs do not import it; they take everything as command-line flags.
 """
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from include.contracts import FUTURE_HOURS
+
 # No access keys in the address, because commands would show them, and no `..`.
 STORAGE_LOCATION = r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+(/|$))[\w.=-]+)*/?"
 HOST_NAME = r"([A-Za-z0-9_-]{1,63}\.)*(?=[^.]*[A-Za-z])[A-Za-z0-9_-]{1,63}"
@@ -25,6 +27,20 @@ PROJECT = Path(__file__).resolve().parent.parent
 def _setting(default: Any, description: str, low: int = 1, high: int = 65535) -> Any:
     """Return a dataclass field with its description and, for an int, its lowest and highest value."""
     return field(default=default, metadata={"description": description, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The values from which a check warns, quarantines a day, or fails its run; 0: never."""
+
+    warn: float
+    quarantine: float = 0
+    fail: float = 0
+
+    def find_level(self, value: float) -> str:
+        """Return the highest level that `value` reaches: `fail`, `quarantine`, `warn` or `ok`."""
+        levels = {"fail": self.fail, "quarantine": self.quarantine, "warn": self.warn}
+        return next((name for name, limit in levels.items() if limit and value >= limit), "ok")
 
 
 RENAMED = {  # old name -> new name
@@ -134,7 +150,7 @@ class Settings:
         "hours in a row without a request at which a day is not published and the run fails; 0: never",
     )
     future_hours: int = _setting(
-        24,
+        FUTURE_HOURS,
         "hours that a line's time may lie ahead of its arrival; a line with a later time is bad and "
         "belongs to no day",
     )
@@ -234,14 +250,30 @@ class Settings:
         return self.home / "spark_jobs.zip"
 
     @property
-    def topics(self) -> list[str]:
-        """The project's topics; `make up` creates them."""
-        return [
-            self.access_log_topic,
-            self.access_log_errors_topic,
-            self.clickstream_topic,
-            self.clickstream_batches_topic,
-        ]
+    def bad_share(self) -> Threshold:
+        return Threshold(self.bad_share_warn, self.bad_share_quarantine, self.bad_share_fail)
+
+    @property
+    def duplicate_share(self) -> Threshold:
+        return Threshold(
+            self.duplicate_share_warn, self.duplicate_share_quarantine, self.duplicate_share_fail
+        )
+
+    @property
+    def volume_change(self) -> Threshold:
+        return Threshold(
+            self.volume_change_warn, self.volume_change_quarantine, self.volume_change_fail
+        )
+
+    @property
+    def silent_hours(self) -> Threshold:
+        return Threshold(
+            self.silent_hours_warn, self.silent_hours_quarantine, self.silent_hours_fail
+        )
+
+    @property
+    def ancient_days(self) -> Threshold:
+        return Threshold(self.ancient_days_warn)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from include.datasets import list_job_topics, list_topics
 from include.settings import load_settings
 from producers.kafka_client import KafkaRequestFailed, ensure_topics, grant_rights, make_user
 
@@ -23,14 +24,14 @@ def main(
     """Create both users. Producers may write event topics; Spark may read all and write its own."""
     settings = load_settings()
     servers = servers or settings.kafka_servers
-    spark_topics = [settings.access_log_errors_topic]
-    producer_topics = [topic for topic in settings.topics if topic not in spark_topics]
+    topics, spark_topics = list_topics(settings), list_job_topics(settings)
+    producer_topics = [topic for topic in topics if topic not in spark_topics]
     try:
-        ensure_topics(servers, settings.topics, settings.partitions, settings.replication)
+        ensure_topics(servers, topics, settings.partitions, settings.replication)
         producer_user = make_user(servers, producer)
         grant_rights(servers, producer_user, ["WRITE", "DESCRIBE"], producer_topics)
         spark_user = make_user(servers, spark)
-        grant_rights(servers, spark_user, ["READ", "DESCRIBE"], settings.topics)
+        grant_rights(servers, spark_user, ["READ", "DESCRIBE"], topics)
         grant_rights(servers, spark_user, ["WRITE"], spark_topics)
     except KafkaRequestFailed as error:
         typer.echo(f"rights: {error}", err=True)

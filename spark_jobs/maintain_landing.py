@@ -14,7 +14,7 @@ import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from include.errors import InvalidInput
+from include.flag_values import parse_days, parse_folder_endpoint
+from include.lake.files import append_record, read_records, replace_file
 from spark_jobs.landing import sink_log
-from spark_jobs.landing.folder import Landing, read_removed_days
+from spark_jobs.landing.folder import Landing
 from spark_jobs.landing.sink_log import FilesByLog, LandedFile
 from spark_jobs.landing.storage import DataPath, RemotePath, parse_uri, remove_tree
 from spark_jobs.streaming import session
 from spark_jobs.streaming.arguments import add_boolean_flag, build_parser, positive_int
-from spark_jobs.streaming.locks import replace_text
-from spark_jobs.streaming.options import Endpoint
-from spark_jobs.streaming.progress import append_line, format_count
+from spark_jobs.streaming.progress import format_count
 
 JOB = "maintain_landing"
 SORT_COLUMNS = ("timestamp", "ts")  # a merged day is sorted by these, where it has them
@@ -84,10 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     add("--run-id", default="by-hand", help="name of this run in its records")
     add("--manifest", metavar="FILE", help="write what this run did to this file, as JSON")
     args = parser.parse_args(argv)
-    kind, _, name = args.source.partition(":")
-    if kind != "parquet" or not name:
-        raise InvalidInput(f"--source {args.source!r} is not understood; use parquet:DIR")
-    landing, started = Landing(Endpoint(kind, name), ""), time.monotonic()
+    source = parse_folder_endpoint("--source", args.source, "parquet")
+    landing, started = Landing(source, ""), time.monotonic()
     manifest: dict[str, Any] = {
         "run": args.run_id,
         "job": JOB,
@@ -102,7 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     if args.manifest:
-        replace_text(Path(args.manifest), json.dumps(manifest, indent=1))
+        replace_file(Path(args.manifest), json.dumps(manifest, indent=1))
     for line in describe_changes(manifest):
         print(f"{JOB}: {line}")  # noqa: T201
 
@@ -129,7 +127,7 @@ def maintain_files(landing: Landing, args: argparse.Namespace) -> dict[str, Any]
     chosen_days = set(_parse_days(args.remove_days))
     late_days = {
         day
-        for batch in landing.read_batches()
+        for batch in landing.files.read_batches()
         for day in chosen_days & set(batch["days"])
         if args.through_batch is not None and batch["batch"] > args.through_batch
     }
@@ -319,10 +317,10 @@ def apply_changes(
     """
     for group in changed_groups:
         for number, merged_file in enumerate(group.merged_files):
-            sink_log.fsync_path(merged_file)
+            sink_log.fsync_data(merged_file)
             target: Any = group.files[0].path.parent / merged_file.name
             group.merged_files[number] = merged_file.replace(target)
-        sink_log.fsync_path(group.files[0].path.parent)
+        sink_log.fsync_data(group.files[0].path.parent)
     removals = [
         (group.day, group.log, _select_counts(group))
         for group in changed_groups
@@ -334,7 +332,9 @@ def apply_changes(
     ]
     for day, log, counts in removals:
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        append_line(landing.removed_file, {"day": day, "log": log, "run": run, "at": at} | counts)
+        append_record(
+            landing.files.removed, {"day": day, "log": log, "run": run, "at": at} | counts
+        )
     for log in {group.log: None for group in changed_groups}:
         old = {file.path for group in changed_groups if group.log == log for file in group.files}
         new = [
@@ -352,11 +352,11 @@ def apply_changes(
         if not any(folder.iterdir()):
             remove_tree(folder)
     # No log lists the files of re-parsed rows. Renaming the folder removes them for readers all at once.
+    merging = landing.folder / "merging"
+    merging.mkdir(exist_ok=True)
     for folder in list_reparsed_folders(landing, days_to_remove):
-        shutil.rmtree(
-            folder.replace(_create_folder(landing.folder / "merging") / f"{folder.name}-replayed")
-        )
-    remove_tree(landing.folder / "merging")
+        shutil.rmtree(folder.replace(merging / f"{folder.name}-replayed"))
+    remove_tree(merging)
     remove_tree(get_merge_folder(landing))
 
 
@@ -371,7 +371,7 @@ def get_merge_folder(landing: Landing) -> DataPath:
 
 def list_reparsed_folders(landing: Landing, days_to_remove: set[str]) -> list[Path]:
     """List the folders of these days in `replayed/`, which hold re-parsed rows."""
-    folders = (landing.folder / "replayed").rglob("event_date=*")
+    folders = landing.files.reparsed.rglob("event_date=*")
     return [folder for folder in folders if folder.name.partition("=")[2] in days_to_remove]
 
 
@@ -379,7 +379,7 @@ def sum_removed_counts(landing: Landing, run: str) -> dict[str, Counts]:
     """Return day -> the counts of what `run` removed, over all its attempts."""
     # Another attempt records the same removal again: the first record counts.
     first_records: dict[tuple[str, str], Counts] = {}
-    for record in read_removed_days(landing.folder):
+    for record in read_records(landing.files.removed):
         if record["run"] == run and record["log"] != "replayed":
             first_records.setdefault((record["day"], record["log"]), record)
     return {
@@ -415,12 +415,7 @@ _COUNT_NAMES = ("files", "bytes", "good", "bad")
 
 
 def _parse_days(text: str) -> list[str]:
-    try:
-        return [date.fromisoformat(day).isoformat() for day in text.split(",") if text != "none"]
-    except ValueError:
-        raise InvalidInput(
-            f"{text!r}: expected days such as 2026-01-31,2026-02-01, or none"
-        ) from None
+    return [] if text == "none" else parse_days("--remove-days", text)
 
 
 def _read_rows(spark: SparkSession, schema: StructType, files: list[DataPath]) -> DataFrame:
@@ -449,11 +444,6 @@ def _format_counts(counts: Counts) -> str:
         f"{format_count(counts['files'], 'file', 'files')}, {counts['bytes']:,} bytes, "
         f"{counts['good']:,} good and {counts['bad']:,} bad rows"
     )
-
-
-def _create_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 if __name__ == "__main__":

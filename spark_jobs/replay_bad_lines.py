@@ -18,19 +18,19 @@ from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, FORMULA_PREFIXES, MAX_RAW_CHARACTERS
 from include.errors import InvalidInput
+from include.flag_values import parse_folder_endpoint
+from include.lake.files import open_replacement, replace_file
 from spark_jobs.landing.folder import Landing, read_landing
 from spark_jobs.landing.reparsed import (
     BAD_ROW_KEY,
     checksum_days,
     filter_bad_rows,
-    read_current_reparse,
     write_reparsed_rows,
 )
 from spark_jobs.streaming import session
 from spark_jobs.streaming.access_log_flags import add_line_reader_flags, build_line_reader
 from spark_jobs.streaming.arguments import add_boolean_flag, build_parser
-from spark_jobs.streaming.locks import folder_lock, replace_text
-from spark_jobs.streaming.options import Endpoint
+from spark_jobs.streaming.locks import folder_lock
 
 JOB = "replay_bad_lines"
 SAMPLES = 3
@@ -48,18 +48,15 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--run-id", default="by-hand", help="name of this run")
     args = parser.parse_args(argv)
-    kind, _, name = args.source.partition(":")
-    if kind != "parquet" or not name:
-        raise InvalidInput(f"--source {args.source!r} is not understood; use parquet:DIR")
-    landing = Landing(Endpoint(kind, name), ACCESS_LOG_DDL)
+    source = parse_folder_endpoint("--source", args.source, "parquet")
+    landing = Landing(source, ACCESS_LOG_DDL)
     report_path = Path(args.report).absolute()
 
     spark = session.start_session(JOB)
     landed = read_landing(spark, landing.data, ACCESS_LOG_DDL)
     bad = filter_bad_rows(landed).persist()
     readable = reparse_bad_rows(bad, build_line_reader(args)).persist()
-    folder = landing.folder / "replayed"
-    previous, days = read_current_reparse(folder), checksum_days(readable)
+    previous, days = landing.files.read_current_reparse(), checksum_days(readable)
     report = reparse_summary(bad, readable) | {
         "landing": str(landing.folder),
         "run": args.run_id,
@@ -71,15 +68,15 @@ def main(argv: list[str] | None = None) -> None:
     if not args.dry_run and report["days"]:
         with folder_lock(landing.folder, JOB, args.run_id):
             current = write_reparsed_rows(
-                readable, folder, f"replay-{_next_reparse_number(previous['name'])}"
+                readable, landing.files, f"replay-{_next_reparse_number(previous['name'])}"
             )
         if current["days"] != days:
             raise InvalidInput(
-                f"{folder}: expected the re-parsed days {days}, but {current['days']} were written. "
-                "This is a bug, please report it"
+                f"{landing.files.reparsed}: expected the re-parsed days {days}, but {current['days']} were "
+                "written. This is a bug, please report it"
             )
     _write_csv(bad, readable, report_path.with_name(f"{report_path.name}.csv"))
-    replace_text(
+    replace_file(
         report_path.with_name(f"{report_path.name}.json"),
         json.dumps(report, indent=1, ensure_ascii=False),
     )
@@ -164,14 +161,13 @@ def _with_readable(bad: DataFrame, readable: DataFrame) -> DataFrame:
 def _write_csv(bad: DataFrame, readable: DataFrame, path: Path) -> None:
     columns = ["event_date", "bad_reason", "readable", *BAD_ROW_KEY]
     rows = _with_readable(bad, readable).select(*columns).orderBy("event_date", "bad_reason", "raw")
-    part = path.with_name(f".{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with open_replacement(
+        path, "w", newline="", encoding="utf-8", errors="backslashreplace"
+    ) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in rows.limit(MAX_CSV_ROWS).toLocalIterator():
             writer.writerow([_escape_cell(value) for value in row])
-    part.replace(path)
 
 
 def _escape_cell(value: Any) -> Any:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -27,23 +27,26 @@ import duckdb
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, PANELS, SUMMARY_SCHEMA_VERSION
+from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
 from include.errors import InvalidInput
+from include.flag_values import parse_days, parse_folder_endpoint
+from include.lake.files import replace_file
+from include.lake.landing_files import LandingFiles
+from include.panels import DAY_TOTALS, list_panel_keys
 from include.summary.counts import SILENCE_SECONDS, Counts
 from include.summary.geoip import locate_hosts
 from include.summary.incidents import find_bursts
 from include.summary.panels import NUMBERS
 from include.summary.visitors import VISIT_NUMBERS
 from spark_jobs.landing.data_loss import read_data_loss
-from spark_jobs.landing.folder import find_last_batch, read_landing, read_removed_days
+from spark_jobs.landing.folder import find_last_batch, read_landing
 from spark_jobs.landing.reparsed import (
     apply_reparsed_rows,
-    read_current_reparse,
     read_reparsed_rows,
 )
 from spark_jobs.streaming import session
 from spark_jobs.streaming.arguments import add_boolean_flag, build_parser, positive_int
-from spark_jobs.streaming.locks import folder_lock, replace_text
+from spark_jobs.streaming.locks import folder_lock
 from spark_jobs.transforms import access_log_summary as summary
 
 JOB = "summarise_access_log"
@@ -92,9 +95,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only-status", default="", help="count only this status: 404, or 4xx")
     add_boolean_flag(parser, "--humans-only", "count only humans, not bots")
     args = parser.parse_args(argv)
-    source, sink = _parse_folder(args.source, "parquet"), _parse_folder(args.sink, "summary")
-    days = _parse_days(args.days)
-    _refuse_removed_days(source.parent, days)
+    source = Path(parse_folder_endpoint("--source", args.source, "parquet").name).absolute()
+    sink = Path(parse_folder_endpoint("--sink", args.sink, "summary").name).absolute()
+    days, landing = parse_days("--days", args.days), LandingFiles(source.parent)
+    _refuse_removed_days(landing, days)
     request_filter = Filter(args.only_path, args.only_host, args.only_status, args.humans_only)
 
     if args.maxmind:
@@ -107,10 +111,10 @@ def main(argv: list[str] | None = None) -> None:
     steps.record_step("start of Spark")
     # Take the last batch before reading: lines that land later then count as not summarised yet.
     last_batch = find_last_batch(source)
-    current_reparse = read_current_reparse(source.parent / "replayed")
+    current_reparse = landing.read_current_reparse()
     landed = apply_reparsed_rows(
         read_landing(spark, source, ACCESS_LOG_DDL),
-        read_reparsed_rows(spark, source.parent / "replayed"),
+        read_reparsed_rows(spark, landing),
     )
     with scratch_folder(sink, args.run_id) as scratch:
         write_lines(
@@ -118,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         other_counts = count_other_source(spark, args.other_source, days)
         if args.by_file:
-            replace_text(
+            replace_file(
                 Path(args.by_file), json.dumps(count_rows_by_file(summary.only_lines(landed)))
             )
         version = spark.version
@@ -140,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
             # Only producers to Kafka send heartbeats.
             heartbeats = counts.collect_heartbeats() if args.source_kind == "kafka" else {}
             steps.record_step("tables")
-            data_loss, zone = read_data_loss(source.parent / "lost.jsonl"), ZoneInfo(args.time_zone)
+            data_loss, zone = read_data_loss(landing.data_loss), ZoneInfo(args.time_zone)
             for day in days:
                 day_tables = {name: rows.get(day, []) for name, rows in tables.items()}
                 day_tables["top"] = counts.write_panels(day, scratch / "panels.parquet", args.top)
@@ -170,9 +174,10 @@ def main(argv: list[str] | None = None) -> None:
                     "other_source": other_counts.get(day),
                     **lineage(day_tables["lines"]),
                 }
-                (scratch / "panels.parquet").replace(_create_folder(sink / day) / "panels.parquet")
+                (sink / day).mkdir(parents=True, exist_ok=True)
+                (scratch / "panels.parquet").replace(sink / day / "panels.parquet")
                 document = header | numbers | {"provenance": provenance}
-                replace_text(sink / day / "summary.json", json.dumps(document, ensure_ascii=False))
+                replace_file(sink / day / "summary.json", json.dumps(document, ensure_ascii=False))
                 message = f"{numbers['requests']:,} requests of {numbers['visitors']:,} visitors"
                 print(f"{JOB}: {day}: {message}")  # noqa: T201
 
@@ -303,7 +308,7 @@ def count_other_source(spark: SparkSession, source: str | None, days: list[str])
     """
     if source is None:
         return {}
-    folder = _parse_folder(source, "parquet")
+    folder = Path(parse_folder_endpoint("--other-source", source, "parquet").name).absolute()
     rows = summary.only_lines(read_landing(spark, folder, ACCESS_LOG_DDL))
     if find_last_batch(folder) is None:
         return {}
@@ -349,10 +354,10 @@ def summarise_day(tables: dict[str, list[Row]]) -> dict[str, Any]:
         The entries of `summary.json` except its header and provenance.
     """
     good, bad = _sum_column(tables["lines"], "good"), _sum_column(tables["lines"], "bad")
-    panels: dict[str, list[Row]] = {name: [] for name in ("day", *PANELS)}
+    panels: dict[str, list[Row]] = {name: [] for name in (DAY_TOTALS.key, *list_panel_keys())}
     for row in tables["top"]:
         panels[row.panel].append(row)
-    day = panels.pop("day")
+    day = panels.pop(DAY_TOTALS.key)
     requests, visitors, sent = (day[0].hits, day[0].visitors, day[0].bytes) if day else (0, 0, 0)
     by_status = {row.value: row.hits for row in sorted(panels["status"], key=lambda r: r.value)}
     hits_by_hour = {row.value: row.hits for row in panels["hours"]}
@@ -512,39 +517,15 @@ def _format_instant(moment: datetime | int) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _create_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _parse_folder(text: str, kind: str) -> Path:
-    scheme, colon, name = text.partition(":")
-    if scheme != kind or not colon or not name:
-        raise InvalidInput(f"{text!r} is not understood; use {kind}:DIR")
-    return Path(name).absolute()
-
-
-def _refuse_removed_days(landing: Path, days: list[str]) -> None:
+def _refuse_removed_days(landing: LandingFiles, days: list[str]) -> None:
     """Raise InvalidInput for days that were removed: lines that arrived late are not the whole day."""
-    removed = sorted({record["day"] for record in read_removed_days(landing)} & set(days))
+    removed = sorted(landing.read_removed_days() & set(days))
     if removed:
         raise InvalidInput(
-            f"{', '.join(removed)} was removed from {landing} by maintain_lake: a summary would be "
+            f"{', '.join(removed)} was removed from {landing.folder} by maintain_lake: a summary would be "
             f"incomplete, and the old summary is kept. If you landed the lines again, delete the day from "
-            f"{landing / 'removed.jsonl'}"
+            f"{landing.removed}"
         )
-
-
-def _parse_days(text: str) -> list[str]:
-    days = []
-    for day in text.split(","):
-        try:
-            days.append(date.fromisoformat(day.strip()).isoformat())
-        except ValueError:
-            raise InvalidInput(
-                f"--days {day!r}: expected days such as 2026-01-31,2026-02-01"
-            ) from None
-    return sorted(set(days))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from include.contracts import CLICKSTREAM_DDL, CLICKSTREAM_SCHEMA_VERSION
-from include.errors import InvalidInput
+from include.flag_values import parse_folder_endpoint
+from include.lake.files import replace_file
 from spark_jobs.landing.folder import Landing, read_landing
 from spark_jobs.streaming import session
 from spark_jobs.streaming.arguments import build_parser, positive_int
-from spark_jobs.streaming.locks import replace_text
-from spark_jobs.streaming.options import Endpoint
 from spark_jobs.transforms.clickstream import drop_duplicates
 
 JOB = "summarise_clickstream"
@@ -44,10 +43,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--top", type=positive_int, default=100, help="campaigns in the summary")
     parser.add_argument("--run-id", default="by-hand", help="name of this run in the summary")
     args = parser.parse_args(argv)
-    source, sink = _parse_endpoint(args.source, "parquet"), _parse_endpoint(args.sink, "summary")
+    source = parse_folder_endpoint("--source", args.source, "parquet")
+    sink = parse_folder_endpoint("--sink", args.sink, "summary")
     landing, started = Landing(source, CLICKSTREAM_DDL), time.monotonic()
     lines = {
-        name: sum(batch[name] for batch in landing.read_batches())
+        name: sum(batch[name] for batch in landing.files.read_batches())
         for name in ("read", "good", "bad")
     }
 
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
         "summarised_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps(header | numbers | {"provenance": provenance}, ensure_ascii=False)
-    replace_text(Path(sink.name) / "summary.json", text)
+    replace_file(Path(sink.name) / "summary.json", text)
     print(  # noqa: T201
         f"{JOB}: {numbers['impressions']:,} impressions and {numbers['clicks']:,} clicks, "
         + (f"{numbers['from']} to {numbers['to']}" if numbers["from"] else "no events")
@@ -173,13 +173,6 @@ def _extract_counts(row: Row) -> Counts:
 
 def _format_time(seconds: int, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(seconds, zone).isoformat()
-
-
-def _parse_endpoint(text: str, kind: str) -> Endpoint:
-    scheme, _, name = text.partition(":")
-    if scheme != kind or not name:
-        raise InvalidInput(f"{text!r} is not understood; use {kind}:DIR")
-    return Endpoint(scheme, name)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,22 @@
 """Paths in the lake, and which days have changed since they were summarised."""
 
 import json
-from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from include.lake.landing_files import LandingFiles
 from include.settings import Settings
 
 
 def landing_path(settings: Settings, dataset: str, source_kind: str) -> Path:
     """Return the landing folder of a dataset and source kind (`kafka` or `files`)."""
     return settings.lake / "landing" / dataset / source_kind
+
+
+def landing_endpoint(settings: Settings, dataset: str, source_kind: str) -> str:
+    """Return the data of a landing as a flag of a job: `parquet:DIR`. `source_kind` may be a template."""
+    return f"parquet:{LandingFiles(landing_path(settings, dataset, source_kind)).data}"
 
 
 def data_location(settings: Settings, dataset: str, source_kind: str) -> dict[str, str]:
@@ -105,10 +110,11 @@ def list_outdated_days(
     Returns:
         ISO dates in order.
     """
-    reparsed = _read_reparsed_days(landing_folder)
+    landing = LandingFiles(landing_folder)
+    reparsed = landing.read_reparse_checksums()
     return sorted(
         day
-        for day, batch in read_landed_days(landing_folder).items()
+        for day, batch in landing.read_days().items()
         if (before_day is None or day < before_day)
         and _is_outdated(
             summary_folder / day / "summary.json", landing_folder, batch, reparsed.get(day)
@@ -121,54 +127,18 @@ def is_summary_outdated(summary_folder: Path, day: str, landing_folder: Path) ->
     summary = summary_folder / day / "summary.json"
     if not is_summary_of_landing(summary, landing_folder):
         return True
-    batch = read_landed_days(landing_folder).get(day, -1)
+    landing = LandingFiles(landing_folder)
     return _is_outdated(
-        summary, landing_folder, batch, _read_reparsed_days(landing_folder).get(day)
+        summary,
+        landing_folder,
+        landing.read_days().get(day, -1),
+        landing.read_reparse_checksums().get(day),
     )
-
-
-def read_landed_days(landing_folder: Path) -> dict[str, int]:
-    """Return ISO date -> the last batch with lines of that day; -1 if all its lines are re-parsed."""
-    removed = read_removed_days(landing_folder)
-    latest = {day: -1 for day in _read_reparsed_days(landing_folder) if day not in removed}
-    for record in _read_records(landing_folder / "progress.jsonl"):
-        for day in record["days"]:
-            if day != "None" and day not in removed:
-                latest[day] = max(latest.get(day, -1), record["batch"])
-    return latest
-
-
-def read_removed_days(landing_folder: Path) -> set[str]:
-    """Return the days that `maintain_lake` has removed from the landing, as ISO dates."""
-    return {record["day"] for record in _read_records(landing_folder / "removed.jsonl")}
-
-
-def read_last_landed_batch(landing_folder: Path) -> int:
-    """Return the number of the last recorded batch; -1 if there is none."""
-    return max((r["batch"] for r in _read_records(landing_folder / "progress.jsonl")), default=-1)
-
-
-def read_landed_offsets(landing_folder: Path, topic: str) -> dict[int, int]:
-    """Return partition -> the offset after its last landed message, as the landing recorded it."""
-    end_offsets: dict[int, int] = {}
-    for record in _read_records(landing_folder / "progress.jsonl"):
-        for partition, end in ((record.get("to") or {}).get(topic) or {}).items():
-            end_offsets[int(partition)] = max(end_offsets.get(int(partition), 0), end)
-    return end_offsets
-
-
-def read_lines_per_message(landing_folder: Path) -> float:
-    """Return the mean lines per message in the last batch from Kafka; 1 if there is no batch."""
-    lines_per_message = 1.0
-    for record in _read_records(landing_folder / "progress.jsonl"):
-        if record.get("messages"):
-            lines_per_message = record["read"] / record["messages"]
-    return lines_per_message
 
 
 def is_reported(landing_folder: Path, reports_folder: Path) -> bool:
     """Whether the report exists and is not older than the landing's last progress."""
-    page, progress = reports_folder / "index.html", landing_folder / "progress.jsonl"
+    page, progress = reports_folder / "index.html", LandingFiles(landing_folder).progress
     if not page.is_file():
         return False
     return not progress.is_file() or page.stat().st_mtime >= progress.stat().st_mtime
@@ -201,20 +171,3 @@ def _read_provenance(summary_file: Path) -> dict[str, Any] | None:
         return provenance
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _read_reparsed_days(landing_folder: Path) -> dict[str, str]:
-    """Return ISO date -> checksum of its re-parsed lines, as `spark_jobs.landing.reparsed` writes it."""
-    file = landing_folder / "replayed" / "current.json"
-    checksums: dict[str, str] = json.loads(file.read_text())["days"] if file.is_file() else {}
-    return checksums
-
-
-def _read_records(path: Path) -> Iterable[dict[str, Any]]:
-    if not path.is_file():
-        return
-    for line in path.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue  # a killed job left this line incomplete; the job records its batch again

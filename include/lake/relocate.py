@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from include.errors import SetupError
+from include.lake.files import replace_file
 from include.settings import Settings
 
 # Files that hold paths, relative to the lake.
@@ -64,9 +65,7 @@ def relocate_lake(old_home: Path, settings: Settings) -> int:
                 after = replace_uris(replace_paths(before))
                 if after != before:
                     path.with_name(f".{path.name}.crc").unlink(missing_ok=True)
-                    part = path.with_name(f".{path.name}.moved")
-                    part.write_bytes(after)
-                    part.replace(path)
+                    replace_file(path, after)
                     changed += 1
     return changed
 

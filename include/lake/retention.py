@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from include.datasets import DATASETS, Dataset
+from include.lake.files import replace_file
+from include.lake.landing_files import LandingFiles
 from include.lake.paths import (
     is_reported,
     landing_path,
     list_outdated_days,
-    read_landed_days,
-    read_last_landed_batch,
-    read_removed_days,
     reports_path,
     run_manifest_path,
     summaries_path,
@@ -24,8 +24,6 @@ from include.lake.paths import (
 from include.settings import Settings
 
 DAG_ID = "maintain_lake"
-LANDINGS = (("access_log", "kafka"), ("access_log", "files"), ("clickstream", "kafka"))
-DAILY_DATASET = "access_log"  # the dataset whose summaries and reports are folders of days
 REMOVED_PREFIX = ".removed-"
 
 
@@ -38,8 +36,8 @@ def plan_removal(settings: Settings, today: date) -> dict[str, Any]:
 
     Returns:
         `keep` (the days to keep of `landing`, `summary` and `report`), `landings` (a plan for each
-        landing, with the reason for each day in its `stay`), `summaries` and `reports` (ISO dates to
-        remove).
+        landing, with the reason for each day in its `stay`), `summaries` and `reports` (what to remove,
+        as `DATASET/DAY`).
 
     Raises:
         ValueError: Summaries would be removed before the landed lines they are made from: the next
@@ -57,53 +55,60 @@ def plan_removal(settings: Settings, today: date) -> dict[str, Any]:
             f"landed lines exist; keep landed lines from 1 to {keep['summary']} days"
         )
     landings = {
-        f"{dataset}_{kind}": _plan_landing(settings, dataset, kind, today)
-        for dataset, kind in LANDINGS
+        f"{dataset.name}_{kind}": _plan_landing(settings, dataset, kind, today)
+        for dataset, kind in list_landings()
     }
     # A summary stays as long as any landing holds lines of its day.
     days_with_lines = {
-        day
-        for dataset, kind in LANDINGS
-        if dataset == DAILY_DATASET
-        for day in _list_landed_days(landing_path(settings, dataset, kind))
-        if day not in landings[f"{dataset}_{kind}"]["remove_days"]
+        f"{dataset.name}/{day}"
+        for dataset, kind in list_landings()
+        for day in _list_landed_days(landing_path(settings, dataset.name, kind))
+        if day not in landings[f"{dataset.name}_{kind}"]["remove_days"]
     }
-    cutoffs = {kind: _compute_cutoff_day(today, days) for kind, days in keep.items()}
-    summarised = [
-        day
-        for day in _list_days(summaries_path(settings, DAILY_DATASET))
-        if day < cutoffs["summary"]
-    ]
+    daily = [dataset.name for dataset in DATASETS if dataset.has_daily_reports]
+    summaries, reports = (
+        [
+            f"{name}/{day}"
+            for name in daily
+            for day in _list_days(get_path(settings, name))
+            if day < _compute_cutoff_day(today, keep_days)
+        ]
+        for get_path, keep_days in (
+            (summaries_path, keep["summary"]),
+            (reports_path, keep["report"]),
+        )
+    )
     return {
         "keep": keep,
         "landings": landings,
-        "summaries": [day for day in summarised if day not in days_with_lines],
-        "reports": [
-            day
-            for day in _list_days(reports_path(settings, DAILY_DATASET))
-            if day < cutoffs["report"]
-        ],
+        "summaries": [name for name in summaries if name not in days_with_lines],
+        "reports": reports,
     }
 
 
+def list_landings() -> list[tuple[Dataset, str]]:
+    """Return each dataset with each of its source kinds."""
+    return [(dataset, kind) for dataset in DATASETS for kind in dataset.source_kinds]
+
+
 def _plan_landing(
-    settings: Settings, dataset: str, source_kind: str, today: date
+    settings: Settings, dataset: Dataset, source_kind: str, today: date
 ) -> dict[str, Any]:
-    folder = landing_path(settings, dataset, source_kind)
+    folder = landing_path(settings, dataset.name, source_kind)
     cutoff = _compute_cutoff_day(today, settings.keep_landing_days)
     old_days = [day for day in _list_landed_days(folder) if day < cutoff]
-    if dataset == DAILY_DATASET:
-        uncounted = set(list_outdated_days(folder, summaries_path(settings, dataset)))
+    if dataset.has_daily_reports:
+        uncounted = set(list_outdated_days(folder, summaries_path(settings, dataset.name)))
     else:
         uncounted = (
             set()
-            if is_reported(folder, reports_path(settings, dataset))
-            else set(old_days) - read_removed_days(folder)
+            if is_reported(folder, reports_path(settings, dataset.name))
+            else set(old_days) - LandingFiles(folder).read_removed_days()
         )
     return {
         "remove_days": [day for day in old_days if day not in uncounted],
         "undated_before": cutoff,
-        "through_batch": read_last_landed_batch(folder),
+        "through_batch": LandingFiles(folder).read_last_batch(),
         "stay": {
             day: "has lines that no summary has counted" for day in old_days if day in uncounted
         },
@@ -120,19 +125,25 @@ def has_dry_run(settings: Settings, keep_days: dict[str, int], run_id: str) -> b
 
 
 def remove_days(folder: Path, days: Iterable[str], *, dry_run: bool) -> dict[str, dict[str, int]]:
-    """Remove the folders of `days` below `folder`; one rename takes each away as a whole.
+    """Remove the folders `days` below `folder`; one rename takes each away as a whole.
+
+    Args:
+        folder: The summaries or the reports of all datasets.
+        days: Names such as `access_log/2026-01-31`.
+        dry_run: Remove nothing.
 
     Returns:
-        ISO date -> `files` and `bytes` of its folder. With `dry_run` nothing is removed.
+        Name -> `files` and `bytes` of its folder.
     """
     sizes = {}
     for day in days:
         files = [path for path in (folder / day).rglob("*") if path.is_file()]
         sizes[day] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
         if not dry_run:
-            (folder / day).rename(folder / f"{REMOVED_PREFIX}{day}")
+            target = (folder / day).with_name(f"{REMOVED_PREFIX}{Path(day).name}")
+            (folder / day).rename(target)
     if not dry_run:
-        for removed in folder.glob(f"{REMOVED_PREFIX}*"):  # also those that a killed run has left
+        for removed in folder.glob(f"*/{REMOVED_PREFIX}*"):  # also those that a killed run has left
             shutil.rmtree(removed)
     return sizes
 
@@ -146,7 +157,7 @@ def apply_removal_plan(
         settings: Where the lake lies.
         run_id: The DAG run. The jobs have written their manifests of the landings under it.
         plan: The result of `plan_removal`, with `dry_run`; if that is true, nothing is removed.
-        rewrite_index: Called with the folder of the reports after some were removed.
+        rewrite_index: Called with the folder of a dataset's reports after some were removed.
 
     Returns:
         The record, as written to the run's manifest: per landing what its job did, per summary and
@@ -154,8 +165,8 @@ def apply_removal_plan(
     """
     dry_run, record_file = plan["dry_run"], run_manifest_path(settings, DAG_ID, run_id)
     folders = {
-        "summaries": summaries_path(settings, DAILY_DATASET),
-        "reports": reports_path(settings, DAILY_DATASET),
+        "summaries": settings.lake / "summary",
+        "reports": settings.lake / "reports",
     }
     earlier = json.loads(record_file.read_text()) if record_file.is_file() else {}
     record: dict[str, Any] = {
@@ -170,19 +181,19 @@ def apply_removal_plan(
         record["landings"][name] = manifest | {
             "stay": landing_plan["stay"] | manifest.get("stay", {})
         }
-    record_file.parent.mkdir(parents=True, exist_ok=True)
     for name, folder in folders.items():
         # The record is written before anything is removed, so that a killed run has one, too.
         days = [day for day in plan[name] if (folder / day).is_dir()]
         record[name] = earlier.get(name, {}) | remove_days(folder, days, dry_run=True)
-    part = record_file.with_name(f".{record_file.name}")
-    part.write_text(json.dumps(record, indent=1))
-    part.replace(record_file)
+    replace_file(record_file, json.dumps(record, indent=1))
     for name, folder in folders.items():
         days = [day for day in plan[name] if (folder / day).is_dir()]
         remove_days(folder, days, dry_run=dry_run)
-    if plan["reports"] and not dry_run:
-        rewrite_index(folders["reports"])
+    if not dry_run:
+        for dataset_folder in sorted(
+            {(folders["reports"] / day).parent for day in plan["reports"]}
+        ):
+            rewrite_index(dataset_folder)
     return record
 
 
@@ -218,13 +229,14 @@ def _list_days(folder: Path) -> list[str]:
 
 
 def _list_landed_days(folder: Path) -> list[str]:
+    files = LandingFiles(folder)
     partitions = [
-        *folder.glob("data/event_date=[0-9]*"),
-        *folder.glob("replayed/**/event_date=[0-9]*"),
+        *files.data.glob("event_date=[0-9]*"),
+        *files.reparsed.glob("**/event_date=[0-9]*"),
     ]
     days = {partition.name.partition("=")[2] for partition in partitions}
-    if (folder / "data_at").is_file():
+    if files.data_location.is_file():
         # In remote storage only the landing's records name the days. Removed days are included: a
         # killed run or late lines may have left files there, which the job looks for.
-        days |= read_landed_days(folder).keys() | read_removed_days(folder)
+        days |= files.read_days().keys() | files.read_removed_days()
     return sorted(days)

@@ -6,6 +6,7 @@ text into the lake, and `plugins/run_notes.py` makes it the note when the run en
 
 from pathlib import Path
 
+from include.lake.files import replace_file
 from include.settings import Settings
 
 NOTE_PREFIX = "Tidemark: "  # a note without it was written by a person and stays
@@ -19,8 +20,6 @@ def note_path(settings: Settings, dag_id: str, run_id: str) -> Path:
 def write_note(settings: Settings, dag_id: str, run_id: str, text: str) -> None:
     """Write the note of a run; it replaces an earlier one. A long text is cut."""
     path = note_path(settings, dag_id, run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        NOTE_PREFIX
-        + (text if len(text) <= MAX_NOTE_CHARACTERS else text[:MAX_NOTE_CHARACTERS] + " …")
-    )
+    if len(text) > MAX_NOTE_CHARACTERS:
+        text = text[:MAX_NOTE_CHARACTERS] + " …"
+    replace_file(path, NOTE_PREFIX + text)

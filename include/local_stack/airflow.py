@@ -12,14 +12,13 @@ from typing import Any
 
 import httpx
 
+from include.datasets import list_pools
 from include.errors import SetupError
+from include.lake.files import replace_file
 from include.local_stack.processes import Service
 from include.orchestration.jars import find_pyspark_home, has_s3_landing
 from include.orchestration.java import find_java_home
 from include.settings import PROJECT, Settings, export_overrides
-
-ONE_WRITER = "one at a time: its checkpoint has one writer"
-POOLS = {"landing_access_log": ONE_WRITER, "landing_clickstream": ONE_WRITER}
 
 USER = "admin"
 GET_ATTEMPTS = 5  # on a busy machine an answer may take minutes
@@ -121,10 +120,8 @@ def make_password(settings: Settings) -> None:
     passwords = _passwords_file(settings)
     passwords.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not passwords.is_file():
-        part = passwords.with_name(f".{passwords.name}")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps({USER: secrets.token_urlsafe(16)}) + "\n")
-        part.replace(passwords)
+        text = json.dumps({USER: secrets.token_urlsafe(16)}) + "\n"
+        replace_file(passwords, text, permissions=0o600)
 
 
 def _passwords_file(settings: Settings) -> Path:
@@ -147,12 +144,8 @@ def wait_until_ready(settings: Settings, api_service: Service | None = None) -> 
     airflow.wait(api.is_healthy, 240, "a healthy scheduler, DAG processor, triggerer and API")
     dag_ids = [path.stem for path in sorted((PROJECT / "dags").glob("[a-z]*.py"))]
     airflow.wait(lambda: set(dag_ids) <= set(api.dags()), 120, f"the DAGs {', '.join(dag_ids)}")
-    for name, description in POOLS.items():
-        api.ensure_entry(
-            "pools",
-            name,
-            {"name": name, "slots": 1, "description": description, "include_deferred": True},
-        )
+    for name, pool in list_pools().items():
+        api.ensure_entry("pools", name, {"name": name, **pool})
     api.ensure_entry(
         "connections",
         "spark_default",

@@ -65,8 +65,7 @@ def start(settings: Settings) -> None:
 
 def make_topics(settings: Settings, env: Mapping[str, str] | None = None) -> None:
     """Create the project's missing topics with `producers.topics`. Raises SetupError."""
-    command = [sys.executable, "-m", "producers.topics", *settings.topics]
-    command += ["--servers", settings.kafka_servers]
+    command = [sys.executable, "-m", "producers.topics", "--servers", settings.kafka_servers]
     result = subprocess.run(
         command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False
     )

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from include.errors import SetupError
 from include.inbox import UnreadableFile, inspect_file
+from include.lake.files import open_replacement
 from include.lake.paths import inbox_path, reports_path, run_manifest_path
 from include.local_stack.airflow import Api
 from include.settings import Settings
@@ -79,16 +80,11 @@ def put_into_inbox(settings: Settings, log: Path) -> str:
     """
     name = re.sub(r"[^A-Za-z0-9._-]", "_", log.name).lstrip(".-") or "log"
     folder = inbox_path(settings, "access_log")
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{name}.part"
-    part.unlink(missing_ok=True)
     try:
-        with log.open("rb") as source, part.open("xb") as target:
+        with log.open("rb") as source, open_replacement(folder / name) as target:
             shutil.copyfileobj(source, target, 1024 * 1024)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise SetupError(f"{log} cannot be copied to {folder}: {error.strerror}") from None
-    part.replace(folder / name)
     return name
 
 

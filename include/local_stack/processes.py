@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from include.errors import SetupError
+from include.lake.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,7 @@ class Service:
             )
         process = psutil.Process(started.pid)
         state = {"pid": process.pid, "created": process.create_time(), "command": command[:3]}
-        part = self.state_file.with_suffix(f".{os.getpid()}")
-        part.touch(mode=0o600)
-        part.write_text(json.dumps(state))
-        part.replace(self.state_file)
+        replace_file(self.state_file, json.dumps(state), permissions=0o600)
 
     def wait(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait until the service is ready.

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from include.errors import SetupError
+from include.lake.files import replace_file
 from include.settings import PROJECT, Settings
 
 CERTIFICATE_NAME = "tidemark-brokers"
@@ -54,8 +55,7 @@ def secrets_folder(settings: Settings) -> Path:
 def write_secret(path: Path, text: str) -> None:
     """Write a file that only its owner may read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
-    path.write_text(text)
+    replace_file(path, text, permissions=0o600)
 
 
 def make_secrets(settings: Settings) -> None:

@@ -9,23 +9,24 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.datasets import ACCESS_LOG
 from include.inbox import (
     escape_unprintable,
     read_unlanded_records,
     remove_landed_files,
     take_new_files,
 )
+from include.lake.files import replace_file
+from include.lake.landing_files import LandingFiles
 from include.lake.paths import (
     inbox_path,
     is_summary_outdated,
     landing_path,
-    read_landed_days,
     ready_path,
     summaries_path,
 )
 from include.settings import Settings
 
-DATASET = "access_log"
 DAG_ID = "backfill_access_logs"
 # Rough estimates for two cores, from `make bench-bulk`: two Spark starts, a million lines, one file.
 FIXED_SECONDS, SECONDS_PER_MILLION_LINES, SECONDS_PER_FILE = 50, 55, 0.09
@@ -58,16 +59,17 @@ def take_inventory(settings: Settings, run_id: str, *, dry_run: bool) -> dict[st
         AirflowFailException: The disk has too little free space.
     """
     target, checkpoint = (
-        ready_path(settings, DATASET),
-        landing_path(settings, DATASET, "files") / "checkpoint",
+        ready_path(settings, ACCESS_LOG.name),
+        LandingFiles(landing_path(settings, ACCESS_LOG.name, "files")),
     )
     if not dry_run:
         remove_landed_files(target, checkpoint)
         _check_disk_space(
-            settings, sum(p.lstat().st_size for p in inbox_path(settings, DATASET).glob("[!._]*"))
+            settings,
+            sum(p.lstat().st_size for p in inbox_path(settings, ACCESS_LOG.name).glob("[!._]*")),
         )
     intake = take_new_files(
-        inbox_path(settings, DATASET), target, settings.log_format, dry_run=dry_run
+        inbox_path(settings, ACCESS_LOG.name), target, settings.log_format, dry_run=dry_run
     )
     print("\n".join(intake.format_lines()) or "no new files in the inbox")  # noqa: T201
     files = read_unlanded_records(target) + (intake.records if dry_run else [])
@@ -87,8 +89,7 @@ def take_inventory(settings: Settings, run_id: str, *, dry_run: bool) -> dict[st
         "bytes": packed + BYTES_PER_LINE * lines,
     }
     folder = run_folder(settings, run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "inventory.json").write_text(json.dumps(inventory, indent=1))
+    replace_file(folder / "inventory.json", json.dumps(inventory, indent=1))
     print(format_inventory(inventory))  # noqa: T201
     _check_disk_space(settings, inventory["bytes"] - packed)
     return inventory
@@ -137,8 +138,8 @@ def list_backfill_days(
     Raises:
         AirflowFailException: The last day lies before the first, or the range is too long.
     """
-    folder = landing_path(settings, DATASET, "files")
-    landed = read_landed_days(folder)
+    folder = landing_path(settings, ACCESS_LOG.name, "files")
+    landed = LandingFiles(folder).read_days()
     if first_day and last_day:
         begin, end = date.fromisoformat(first_day), date.fromisoformat(last_day)
         if end < begin:
@@ -149,7 +150,7 @@ def list_backfill_days(
     else:
         days = sorted(d for d in landed if (first_day or d) <= d <= (last_day or d))
         if not first_day and not last_day:
-            summaries = summaries_path(settings, DATASET)
+            summaries = summaries_path(settings, ACCESS_LOG.name)
             days = [day for day in days if is_summary_outdated(summaries, day, folder)]
     if len(days) > MAX_DAYS:
         raise AirflowFailException(
@@ -193,7 +194,7 @@ def validate_backfill(settings: Settings, run_id: str, days: list[str]) -> dict[
             differences.append(
                 f"{day}: {totals.get(day, 0):,} lines were landed, but {lines:,} were summarised"
             )
-        published = summaries_path(settings, DATASET) / day / "summary.json"
+        published = summaries_path(settings, ACCESS_LOG.name) / day / "summary.json"
         old = json.loads(published.read_text()) if published.is_file() else None
         before = old["lines"]["read"] - old["lines"]["duplicates"] if old else 0
         after = lines - new["lines"]["duplicates"]
@@ -206,8 +207,8 @@ def validate_backfill(settings: Settings, run_id: str, days: list[str]) -> dict[
     if differences:
         raise AirflowFailException(
             f"line counts differ, nothing was replaced: {'; '.join(differences)}. The run's files are in "
-            f"{folder}. To land the files again, move {landing_path(settings, DATASET, 'files')} and "
-            f"{ready_path(settings, DATASET)}.jsonl away"
+            f"{folder}. To land the files again, move {landing_path(settings, ACCESS_LOG.name, 'files')} and "
+            f"{ready_path(settings, ACCESS_LOG.name)}.jsonl away"
         )
     header = (
         "| day | published from | published lines | lines after the backfill |\n|---|---|---|---|"

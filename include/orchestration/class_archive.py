@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from include.orchestration.jars import find_pyspark_home
@@ -33,14 +34,16 @@ def resolve_archive_path(settings: Settings) -> Path | None:
     """Return the path of the archive for this Java and these jars, existing or not; None without Java."""
     home = os.environ.get("JAVA_HOME") or _find_java_in_path()
     release = Path(home or "") / "release"
-    if not release.is_file():
-        return None
+    return settings.jars.resolve() / _name_archive(release) if release.is_file() else None
+
+
+@cache  # every task of every DAG file asks for it
+def _name_archive(release: Path) -> str:
     jars = sorted((find_pyspark_home() / "jars").glob("*.jar"))
     # The JVM compares the same values: it accepts an archive only if each jar has its size and time.
     jar_states = [f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}" for jar in jars]
     text = "\n".join([release.read_text(), *jar_states])
-    name = f"classes-{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsa"
-    return settings.jars.resolve() / name
+    return f"classes-{hashlib.sha256(text.encode()).hexdigest()[:16]}.jsa"
 
 
 def build_java_options(settings: Settings, *, is_long_job: bool = False) -> str:

@@ -4,7 +4,6 @@ The download uses the Ivy that pyspark ships.
 """
 
 import hashlib
-import json
 import shutil
 import subprocess
 from importlib.metadata import version
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from include.errors import SetupError
+from include.lake.landing_files import LandingFiles
 from include.orchestration.java import find_java_home
 from include.settings import Settings, load_settings
 
@@ -34,11 +34,12 @@ S3_JARS = JarSet(("s3",), HERE / "jars-s3.sha256")
 
 def has_s3_landing(settings: Settings) -> bool:
     """Return whether landed data are, or will be, stored in S3."""
-    location_files = [
-        progress.with_name("data_at")
-        for progress in settings.lake.glob("landing/*/*/progress.jsonl")
+    landings = map(LandingFiles, settings.lake.glob("landing/*/*"))
+    locations = [
+        landing.read_data_location().get("at", "")
+        for landing in landings
+        if landing.progress.is_file()
     ]
-    locations = [json.loads(file.read_text())["at"] for file in location_files if file.is_file()]
     return any(location.startswith("s3a:") for location in (settings.data_location, *locations))
 
 

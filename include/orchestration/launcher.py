@@ -38,7 +38,7 @@ tidemark run JOB …               run a Spark job; `run JOB --help` lists its f
 tidemark produce clickstream …   send click events to Kafka
 tidemark produce access_log …    send lines of an access log to Kafka
 tidemark serve-lines FILE …      serve the lines of a file, or what you type, to a socket source
-tidemark topics NAME …           create Kafka topics
+tidemark topics [NAME …]         create Kafka topics; without names, those of all datasets
 
 Jobs:
 """

@@ -1,6 +1,5 @@
 """Notify people of a failed or late run: the note of the run, and the deadline alert of a report."""
 
-import json
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from include.lake.files import append_record
 from include.lake.run_notes import write_note
 from include.settings import Settings, load_settings
 
@@ -62,8 +62,6 @@ async def record_late_report(minutes: int, context: Any) -> str:
         f"task's log says what to do",
     }
     path = settings.lake / "runs" / "late.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    append_record(path, record)
     logging.getLogger(__name__).warning("LATE: %s; recorded in %s", record["says"], path)
     return str(record["says"])

@@ -1,19 +1,25 @@
 """Zip the modules that a Spark driver needs: `spark_jobs/`, and the part of `include/` that jobs import."""
 
-import os
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
+from include.lake.files import replace_file
 from include.settings import PROJECT, load_settings, restrict_new_files
 
 # The modules of `include/` that jobs import on the driver and on executors.
 JOB_MODULES = (
     "__init__.py",
+    "broker_probe.py",
     "contracts.py",
     "errors.py",
+    "flag_values.py",
     "kafka_login.py",
+    "lake/__init__.py",
+    "lake/files.py",
+    "lake/landing_files.py",
     "log_formats.py",
+    "panels.py",
     "summary/__init__.py",
     "summary/counts.py",
     "summary/geoip.py",
@@ -36,10 +42,7 @@ def package_jobs(target: Path) -> Path:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, file.read_bytes())
     if not target.is_file() or target.read_bytes() != packed.getvalue():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}")
-        part.write_bytes(packed.getvalue())
-        part.replace(target)
+        replace_file(target, packed.getvalue())
     return target
 
 

@@ -1,14 +1,16 @@
 """Check the prerequisites of a Spark job before it is submitted. Each error says what to do."""
 
 import shutil
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
+from include.broker_probe import find_broker_failures
+from include.datasets import DATASETS
 from include.kafka_login import read_login
+from include.lake.paths import inbox_path
 from include.log_formats import compile_log_format
 from include.orchestration.jars import (
     S3_JARS,
@@ -59,9 +61,10 @@ def check_prerequisites(settings: Settings, source_kind: str) -> str:
     if problems:
         raise AirflowFailException("; ".join(problems))
     if source_kind == "kafka":
-        _check_broker(settings.kafka_servers)
+        _check_broker(settings)
         _check_logins(settings)
-    for folder in (settings.lake / "inbox" / "access_log", settings.home / "spark"):
+    inboxes = [inbox_path(settings, d.name) for d in DATASETS if "files" in d.source_kinds]
+    for folder in (*inboxes, settings.home / "spark"):
         folder.mkdir(parents=True, exist_ok=True)
     package_jobs(settings.job_zip)
     return master
@@ -91,16 +94,12 @@ def _check_logins(settings: Settings) -> None:
                 raise AirflowFailException(f"TIDEMARK_{name.upper()}: {error}") from None
 
 
-def _check_broker(servers: str) -> None:
-    failures = []
-    for server in servers.split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-            return
-        except (OSError, ValueError) as error:
-            failures.append(f"{server}: {error}")
-    raise AirflowException(
-        f"no Kafka broker answers ({'; '.join(failures)}); start it with `make up`, "
-        f"or correct TIDEMARK_KAFKA_SERVERS"
+def _check_broker(settings: Settings) -> None:
+    failures = find_broker_failures(
+        settings.kafka_servers, has_login=bool(settings.kafka_spark_login)
     )
+    if failures:
+        raise AirflowException(
+            f"no Kafka broker answers at {', '.join(failures)}; start it (`make up`) or correct "
+            f"TIDEMARK_KAFKA_SERVERS"
+        )

@@ -6,10 +6,10 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from include.datasets import ACCESS_LOG
 from include.orchestration.assets import ACCESS_LOG_REPORT
 from include.reporting.checks import CheckFailed
 from include.reporting.publishing import (
-    DATASET,
     HEADLINE_FIELDS,
     publish_days,
     publish_filtered_days,
@@ -61,7 +61,7 @@ def _build_asset_event(
 ) -> dict[str, Any]:
     page = build_run_url(dag_id, run_id) if headlines else ""
     if len(headlines) == 1:
-        page = build_page_url(f"{DATASET}/{next(iter(headlines))}")
+        page = build_page_url(f"{ACCESS_LOG.name}/{next(iter(headlines))}")
     totals = {name: sum(day[name] for day in headlines.values()) for name in HEADLINE_FIELDS}
     return {"days": list(headlines), **totals, "page": page}
 

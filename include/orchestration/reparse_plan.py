@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
+from include.datasets import ACCESS_LOG
 from include.lake.paths import is_summary_of_landing, landing_path, summaries_path
 from include.settings import Settings
-
-DATASET = "access_log"
 
 
 def build_reparse_plan(settings: Settings, source_kind: str, run_id: str) -> dict[str, Any]:
@@ -23,8 +22,8 @@ def build_reparse_plan(settings: Settings, source_kind: str, run_id: str) -> dic
     path = settings.lake / "runs" / "replay_bad_lines" / f"{run_id}.json"
     result = json.loads(path.read_text())
     folder, summaries = (
-        landing_path(settings, DATASET, source_kind),
-        summaries_path(settings, DATASET),
+        landing_path(settings, ACCESS_LOG.name, source_kind),
+        summaries_path(settings, ACCESS_LOG.name),
     )
     days: list[str] = []
     other_days: list[str] = []

@@ -10,7 +10,13 @@ from typing import Any
 
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION
 from include.errors import SetupError
-from include.lake.paths import landing_path, read_landed_days, reports_path, summaries_path
+from include.lake.landing_files import LandingFiles
+from include.lake.paths import (
+    landing_endpoint,
+    landing_path,
+    reports_path,
+    summaries_path,
+)
 from include.orchestration.spark_conf import build_summary_flags, format_flags
 from include.reporting.clickstream import write_clickstream_report
 from include.reporting.publishing import publish_days
@@ -36,7 +42,8 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
         And the ISO dates whose lines are no longer landed. Their reports do not change.
     """
     landed = {
-        kind: read_landed_days(landing_path(settings, "access_log", kind)) for kind in SOURCE_KINDS
+        kind: LandingFiles(landing_path(settings, "access_log", kind)).read_days()
+        for kind in SOURCE_KINDS
     }
     days, without_lines = defaultdict(list), []
     for file in sorted(summaries_path(settings, "access_log").glob("????-??-??/summary.json")):
@@ -95,7 +102,7 @@ def redo_clickstream(settings: Settings, run_id: str) -> None:
         return
     except UnusableSummary:
         flags = {
-            "source": f"parquet:{landing_path(settings, 'clickstream', 'kafka')}/data",
+            "source": landing_endpoint(settings, "clickstream", "kafka"),
             "time_zone": settings.time_zone,
             "sink": f"summary:{sink}",
             "run_id": run_id,

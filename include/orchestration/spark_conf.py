@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from include.lake.paths import landing_path, ready_path, w3c_fields_path
+from include.lake.paths import landing_endpoint, ready_path, w3c_fields_path
 from include.orchestration.class_archive import build_java_options
 from include.settings import PROJECT, Settings
 
@@ -83,7 +83,7 @@ def build_summary_flags(settings: Settings, source_kind: str) -> dict[str, str]:
         source_kind: `kafka` or `files`; may be a template.
     """
     source, other_source = (
-        f"parquet:{landing_path(settings, 'access_log', kind)}/data"
+        landing_endpoint(settings, "access_log", kind)
         for kind in (source_kind, get_other_source_kind(source_kind))
     )
     return {

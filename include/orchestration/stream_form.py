@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import Param
 
+from include.flag_values import parse_address, parse_endpoint
 from include.lake.paths import resolve_inside, run_manifest_path, streams_path
 from include.orchestration.spark_conf import build_kafka_flags, build_line_flags, format_flags
 from include.settings import PROJECT, Settings
@@ -129,7 +130,7 @@ def build_flags(settings: Settings, params: dict[str, Any], run_id: str) -> list
     }
     flags |= {name: params[name] for name in JOB_FLAGS.get(job, ())}
     flags |= build_line_flags(settings, job)
-    if not job.startswith("land_") and sink.partition(":")[0] not in ("console", "memory"):
+    if not job.startswith("land_") and parse_endpoint(sink).kind not in ("console", "memory"):
         engine = params["trigger"].partition(" ")[0]
         engine = engine if engine in ("continuous", "real-time") else "micro-batch"
         values = [job, source, sink, params["output_mode"], engine]
@@ -142,19 +143,24 @@ def build_flags(settings: Settings, params: dict[str, Any], run_id: str) -> list
 
 
 def _resolve_source(settings: Settings, source: str) -> str:
-    kind, _, name = source.partition(":")
-    if kind == "socket" and (host := name.rpartition(":")[0]):
+    endpoint = parse_endpoint(source)
+    if endpoint.kind == "socket":
+        try:
+            host, _ = parse_address(endpoint.name)
+        except ValueError:
+            return source  # the job's own check says what is expected
         _check_host(settings, f"source {source!r}", host)
-    if kind not in FILE_KINDS:
+    if endpoint.kind not in FILE_KINDS:
         return source
     try:
-        return f"{kind}:{resolve_inside(settings.lake, name)}"
+        return f"{endpoint.kind}:{resolve_inside(settings.lake, endpoint.name)}"
     except ValueError as error:
         raise InvalidForm(f"source {source!r}: {error}") from None
 
 
 def _resolve_sink(settings: Settings, sink: str) -> str:
-    kind, _, name = sink.partition(":")
+    endpoint = parse_endpoint(sink)
+    kind, name = endpoint.kind, endpoint.name
     if kind == "foreach" and name.startswith("http"):
         _check_host(settings, f"sink {sink!r}", urlsplit(name).hostname or "")
         return sink

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from include.lake.files import append_record
 from include.reporting.heartbeats import find_longest_silence, list_hours
 from include.settings import Settings
 
@@ -47,7 +48,7 @@ def check_day(
     Args:
         summary: The day's `summary.json`.
         reports: Folder of the published reports, for the baseline.
-        settings: Has the thresholds, `<check>_<level>`.
+        settings: Has a threshold for each check.
         scheduled_day: ISO date of the day that a scheduled run is for. The run may also change earlier
             days, so the age of their lines is checked. None: no age check.
         staged_folder: Folder of summaries that will be published together with this one. For the
@@ -59,13 +60,13 @@ def check_day(
     checks = [
         Check(
             "bad lines",
-            _find_level(settings, "bad_share", bad_share),
+            settings.bad_share.find_level(bad_share),
             bad_share,
             f"{lines['bad']:,} of {lines['read']:,} lines cannot be read",
         ),
         Check(
             "duplicates",
-            _find_level(settings, "duplicate_share", duplicate_share),
+            settings.duplicate_share.find_level(duplicate_share),
             duplicate_share,
             f"{lines['duplicates']:,} of {lines['good']:,} good lines came again",
         ),
@@ -77,7 +78,7 @@ def check_day(
         checks.append(
             Check(
                 "volume",
-                _find_level(settings, "volume_change", change),
+                settings.volume_change.find_level(change),
                 change,
                 f"{summary['requests']:,} requests; {baseline:,.0f} are usual on this weekday",
             )
@@ -86,12 +87,12 @@ def check_day(
     silent_hours = silence[0] if silence else 0
     hour_count = len(list_hours(summary["day"], summary["time_zone"]))
     is_busy = sum(summary["by_hour"].values()) >= MIN_REQUESTS_PER_HOUR * hour_count
-    level = _find_level(settings, "silent_hours", silent_hours) if is_busy else "ok"
+    level = settings.silent_hours.find_level(silent_hours) if is_busy else "ok"
     message = f"{silent_hours} hours in a row without a request"
     checks.append(Check("silence", level, silent_hours, message))
     if scheduled_day not in (None, summary["day"]):
         age = (date.fromisoformat(scheduled_day) - day).days
-        level = _find_level(settings, "ancient_days", age)
+        level = settings.ancient_days.find_level(age)
         checks.append(Check("age", level, age, f"lines came {age} days after their day"))
     if lost := sum(loss["messages"] for loss in summary["provenance"].get("data_loss", ())):
         checks.append(
@@ -126,19 +127,7 @@ def record_checks(checks: list[Check], day: str | None, run_id: str, history: Pa
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "checks": [asdict(check) for check in checks],
     }
-    history.parent.mkdir(parents=True, exist_ok=True)
-    with history.open("a") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _find_level(settings: Settings, setting: str, value: float) -> str:
-    """Return the highest level whose threshold `value` reaches. A threshold of 0 is never reached."""
-    highest = "ok"
-    for level in LEVELS[1:]:
-        threshold = getattr(settings, f"{setting}_{level}", 0)
-        if threshold and value >= threshold:
-            highest = level
-    return highest
+    append_record(history, record)
 
 
 def _compute_baseline(day: date, reports: Path, staged_folder: Path | None) -> float | None:

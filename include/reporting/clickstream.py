@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from include.contracts import CLICKSTREAM_BAD_REASONS, CLICKSTREAM_SCHEMA_VERSION
+from include.lake.files import replace_files
 from include.reporting import charts, formatting
 from include.reporting.page import get_environment
-from include.reporting.report import format_csv, publish_files
+from include.reporting.report import format_csv
 
 SERIES = ("by_minute", "by_hour", "by_campaign")
 
@@ -18,8 +19,8 @@ def write_clickstream_report(summary: dict[str, Any], reports: Path) -> Path:
     files = {f"{name}.csv": format_csv(report[name]) for name in SERIES}
     files["report.json"] = json.dumps(report, indent=1, ensure_ascii=False)
     files["index.html"] = render_clickstream(report)
-    reports.parent.mkdir(parents=True, exist_ok=True)
-    return publish_files(files, reports)
+    replace_files(files, reports)
+    return reports / "index.html"
 
 
 def build_clickstream_report(summary: dict[str, Any]) -> dict[str, Any]:

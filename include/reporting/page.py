@@ -12,12 +12,13 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.contracts import BAD_REASONS
+from include.panels import get_panel, list_sections
 from include.reporting import charts, formatting, heartbeats
 
 HERE = Path(__file__).parent
@@ -27,76 +28,6 @@ SAMPLES_ON_PAGE = 5  # bad lines shown for each reason
 LEGEND = "humans dark, bots pale"  # legend of a chart, for screen readers
 
 
-class Panel(NamedTuple):
-    """How a panel is shown on the page."""
-
-    title: str
-    description: str  # what a row is
-    is_wide: bool = False  # takes the whole width of the page
-    value_label: str = ""  # head of the column of values; the title if empty
-    hits_label: str = "Hits"
-
-
-PANEL_GROUPS: dict[str, tuple[str, dict[str, Panel]]] = {
-    "visitors": (
-        "Visitors and bots",
-        {
-            "bots": Panel("Bots", "crawlers and programs, by kind", True),
-            "hosts": Panel("Hosts", "addresses that asked"),
-            "networks": Panel("Networks", "who an address belongs to"),
-            "countries": Panel("Countries", "of the addresses"),
-            "cities": Panel("Cities", "of the addresses"),
-            "remote_users": Panel("Users", "who logged in with the server"),
-        },
-    ),
-    "content": (
-        "Content",
-        {
-            "requests": Panel("Requests", "pages that were asked for, with their query", True),
-            "endpoints": Panel("Endpoints", "every path without its query", True),
-            "static_requests": Panel("Static files", "pictures, styles, scripts, downloads", True),
-            "entry_pages": Panel(
-                "Entry pages", "where visits began", value_label="Page", hits_label="Visits"
-            ),
-            "exit_pages": Panel(
-                "Exit pages", "where visits ended", value_label="Page", hits_label="Visits"
-            ),
-            "virtual_hosts": Panel("Virtual hosts", "of the server"),
-            "mime_types": Panel("Types", "of what was sent"),
-        },
-    ),
-    "sources": (
-        "Sources",
-        {
-            "referral_kinds": Panel("Kinds of sources", "where requests came from"),
-            "referring_sites": Panel(
-                "Referring sites", "that have links to here", value_label="Site"
-            ),
-            "search_phrases": Panel("Search phrases", "as far as search engines tell"),
-            "referrers": Panel("Referrers", "pages that have links to here", True),
-        },
-    ),
-    "technology": (
-        "Technology",
-        {
-            "browsers": Panel("Browsers", "by family and version"),
-            "operating_systems": Panel("Operating systems", "by family and version"),
-            "tls_versions": Panel("TLS", "versions and ciphers"),
-            "user_agents": Panel("User agents", "as they call themselves", True),
-        },
-    ),
-    "status": (
-        "Status and incidents",
-        {
-            "not_found": Panel(
-                "Not found", "status 404, and the page that links there", True, "Missing"
-            ),
-            "status": Panel("Status codes", "what the server answered", value_label="Code"),
-            "methods": Panel("Methods", "of the requests"),
-            "cache_status": Panel("Cache", "what the cache said"),
-        },
-    ),
-}
 STATUS_CLASSES = {
     "1xx": "informational",
     "2xx": "success",
@@ -104,8 +35,6 @@ STATUS_CLASSES = {
     "4xx": "client error",
     "5xx": "server error",
 }
-# A visitor can receive several status codes, so a sum over the codes would count it several times.
-PANELS_WITHOUT_VISITOR_SUM = ("status",)
 
 
 def render_day(report: dict[str, Any]) -> str:
@@ -258,7 +187,7 @@ def _build_shared_context(report: dict[str, Any]) -> dict[str, Any]:
         "humans_errors": _count_errors(
             {row["value"]: row["humans_hits"] for row in panels.get("status", [])}
         ),
-        "groups": PANEL_GROUPS,
+        "sections": list_sections(),
         "status_classes": STATUS_CLASSES,
         "hour_span": format_hour,
         "worst_missing": max(
@@ -309,7 +238,7 @@ def group_by_parent(rows: list[dict[str, Any]], panel: str) -> list[dict[str, An
     groups: list[dict[str, Any]] = []
     for parent, members in rows_by_parent.items():
         total: dict[str, Any] = {key: sum(row[key] for row in members) for key in columns}
-        if panel in PANELS_WITHOUT_VISITOR_SUM:
+        if not get_panel(panel).sums_visitors:
             total |= {"visitors": None, "humans_visitors": None}
         groups.append({"value": parent, "rows": members} | total)
     return sorted(groups, key=lambda group: (-group["hits"], group["value"]))

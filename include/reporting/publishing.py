@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.inbox import read_records
+from include.datasets import ACCESS_LOG
+from include.inbox import read_taken_files
+from include.lake.files import replace_files
 from include.lake.paths import ready_path, reports_path, run_manifest_path, summaries_path
 from include.lake.run_notes import write_note
 from include.reporting.checks import LEVELS, Check, CheckFailed, check_day, check_run, record_checks
@@ -29,7 +31,6 @@ from include.reporting.report import (
 from include.reporting.run_pages import record_page
 from include.settings import Settings
 
-DATASET = "access_log"
 HEADLINE_FIELDS = ("requests", "unsuccessful", "visitors", "bytes")
 
 
@@ -65,8 +66,8 @@ def publish_days(
         UnusableSummary: A summary cannot be read.
     """
     folder, history = (
-        reports_path(settings, DATASET),
-        summaries_path(settings, DATASET) / "checks.jsonl",
+        reports_path(settings, ACCESS_LOG.name),
+        summaries_path(settings, ACCESS_LOG.name) / "checks.jsonl",
     )
     headlines: dict[str, dict[str, int]] = {}
     quarantined: list[str] = []
@@ -77,7 +78,7 @@ def publish_days(
     record_checks(run_checks, None, run_id, history)
     for day in days:
         summary = read_summary(
-            (staged_folder or summaries_path(settings, DATASET)) / day / "summary.json"
+            (staged_folder or summaries_path(settings, ACCESS_LOG.name)) / day / "summary.json"
         )
         _add_checksums(settings, summary)
         replaced_report = _read_report(folder / day)
@@ -105,12 +106,12 @@ def publish_days(
                 folder,
                 [asdict(check) for check in checks],
                 earlier_summaries=_read_earlier_summaries(
-                    summaries_path(settings, DATASET), staged_folder, day
+                    summaries_path(settings, ACCESS_LOG.name), staged_folder, day
                 ),
             )
             if staged_folder:  # last: a day counts as done when its summary is in place
-                copy_day(staged_folder / day, summaries_path(settings, DATASET) / day)
-        record_page(settings, dag_id, run_id, f"{DATASET}/{day}")
+                copy_day(staged_folder / day, summaries_path(settings, ACCESS_LOG.name) / day)
+        record_page(settings, dag_id, run_id, f"{ACCESS_LOG.name}/{day}")
         headlines[day] = {name: summary[name] for name in HEADLINE_FIELDS}
         print(f"{page}: {headlines[day]}")  # noqa: T201
     # In a backfill each day is a task. The last one writes the weeks and months once (write_periods).
@@ -136,7 +137,7 @@ def write_periods(settings: Settings, days: list[str], filter_folder: str = "") 
     from include.reporting.ranges import build_range_report, list_periods
 
     folder, summary_folder = (
-        root(settings, DATASET) / filter_folder for root in (reports_path, summaries_path)
+        root(settings, ACCESS_LOG.name) / filter_folder for root in (reports_path, summaries_path)
     )
     with publishing_lock(settings):
         for period, first, last in list_periods(days):
@@ -152,7 +153,7 @@ def write_periods(settings: Settings, days: list[str], filter_folder: str = "") 
 
 def _add_checksums(settings: Settings, summary: dict[str, Any]) -> None:
     """Add to the day's input files the SHA-256 checksums that the inbox recorded."""
-    records = read_records(ready_path(settings, DATASET))
+    records = read_taken_files(ready_path(settings, ACCESS_LOG.name))
     checksums = {record.get("ready"): record["sha256"] for record in records}
     for file in summary["provenance"].get("files", ()):
         if checksum := checksums.get(file["name"]):
@@ -188,8 +189,8 @@ def publish_filtered_days(
         ISO date -> headline numbers (HEADLINE_FIELDS).
     """
     summary_folder, folder = (
-        summaries_path(settings, DATASET) / filter_folder,
-        reports_path(settings, DATASET) / filter_folder,
+        summaries_path(settings, ACCESS_LOG.name) / filter_folder,
+        reports_path(settings, ACCESS_LOG.name) / filter_folder,
     )
     headlines = {}
     for day in days:
@@ -197,7 +198,7 @@ def publish_filtered_days(
         page = write_report(
             summary, folder, earlier_summaries=_read_earlier_summaries(summary_folder, None, day)
         )
-        record_page(settings, dag_id, run_id, f"{DATASET}/{filter_folder}/{day}")
+        record_page(settings, dag_id, run_id, f"{ACCESS_LOG.name}/{filter_folder}/{day}")
         headlines[day] = {name: summary[name] for name in HEADLINE_FIELDS}
         print(f"{page}: {headlines[day]}")  # noqa: T201
     write_periods(settings, days, filter_folder)
@@ -280,7 +281,7 @@ def count_late_lines(
 @contextmanager
 def publishing_lock(settings: Settings) -> Iterator[None]:
     """Lock the published days against other runs. Waits until the lock is free."""
-    folder = summaries_path(settings, DATASET)
+    folder = summaries_path(settings, ACCESS_LOG.name)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -289,15 +290,15 @@ def publishing_lock(settings: Settings) -> Iterator[None]:
 
 def get_replaced_folder(settings: Settings) -> Path:
     """Return the folder where `publish_days` backs up what it replaces, as `<run id>/<day>/`."""
-    return settings.lake / "replaced" / DATASET
+    return settings.lake / "replaced" / ACCESS_LOG.name
 
 
 def _back_up_day(settings: Settings, day: str, run_id: str) -> None:
     """Back up the published summary and report of a day. A retry of the run keeps the first backup."""
     backup = get_replaced_folder(settings) / run_id.replace("/", "_") / day
     published = {
-        "summary": summaries_path(settings, DATASET) / day,
-        "report": reports_path(settings, DATASET) / day,
+        "summary": summaries_path(settings, ACCESS_LOG.name) / day,
+        "report": reports_path(settings, ACCESS_LOG.name) / day,
     }
     if backup.is_dir() or not (published["summary"] / "summary.json").is_file():
         return
@@ -314,9 +315,6 @@ def copy_day(source: Path, target: Path) -> None:
 
     Each file is replaced whole. The file that readers look for (summary.json or index.html) is the last.
     """
-    target.mkdir(parents=True, exist_ok=True)
     files = [path for path in source.iterdir() if path.is_file()]
-    for file in sorted(files, key=lambda path: path.name in ("summary.json", "index.html")):
-        part = target / f".{file.name}"
-        shutil.copyfile(file, part)
-        part.replace(target / file.name)
+    files.sort(key=lambda path: path.name in ("summary.json", "index.html"))
+    replace_files({file.name: file.read_bytes() for file in files}, target)

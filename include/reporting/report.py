@@ -3,9 +3,7 @@
 import csv
 import io
 import json
-import os
 import re
-import shutil
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from include.contracts import REPORT_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION
+from include.lake.files import replace_file, replace_files
 from include.reporting import formatting
 from include.reporting.checks import BASELINE_WEEKS, MIN_BASELINE_WEEKS
 from include.reporting.page import render_day, render_index, render_range
@@ -80,15 +79,15 @@ def write_report(
         earlier.get((day - timedelta(days=1)).isoformat()),
         [earlier[name] for name in weeks if name in earlier],
     ) | {"checks": checks or []}
-    return publish_files(
-        build_report_files(report) | {"index.html": render_day(report)}, reports / day.isoformat()
-    )
+    target = reports / day.isoformat()
+    replace_files(build_report_files(report) | {"index.html": render_day(report)}, target)
+    return target / "index.html"
 
 
 def write_range(report: dict[str, Any], target: Path) -> Path:
     """Write a range's report (the content of its `report.json`) into `target`. Returns the page's path."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return publish_files(build_report_files(report) | {"index.html": render_range(report)}, target)
+    replace_files(build_report_files(report) | {"index.html": render_range(report)}, target)
+    return target / "index.html"
 
 
 def build_report_files(report: dict[str, Any]) -> dict[str, str]:
@@ -110,23 +109,6 @@ def build_report_files(report: dict[str, Any]) -> dict[str, str]:
         )
         files["unsuccessful_requests.csv"] = format_csv(report["unsuccessful_requests"])
     return files | {"report.json": json.dumps(report, indent=1, ensure_ascii=False)}
-
-
-def publish_files(files: dict[str, str], target: Path) -> Path:
-    """Write `files` (name -> text) into a temporary folder, then move each to the folder `target`.
-
-    The files are moved in the order of `files`, so the page must be the last. Returns the page's path.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, text in files.items():
-        (temporary / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    target.mkdir(exist_ok=True)
-    for name in files:
-        (temporary / name).replace(target / name)
-    shutil.rmtree(temporary)
-    return target / "index.html"
 
 
 def build_report(
@@ -241,9 +223,7 @@ def write_index(reports: Path) -> Path:
             days.append(json.loads(path.read_text()))
         else:
             ranges.append(name)
-    part = reports / f".index.{os.getpid()}"
-    part.write_text(render_index(days, ranges), encoding="utf-8")
-    part.replace(reports / "index.html")
+    replace_file(reports / "index.html", render_index(days, ranges))
     return reports / "index.html"
 
 

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
+from include.datasets import ACCESS_LOG
 from include.lake.paths import reports_path, summaries_path
 from include.reporting.publishing import (
-    DATASET,
     copy_day,
     get_replaced_folder,
     publishing_lock,
@@ -42,8 +42,8 @@ def restore_days(settings: Settings, run_id: str, days: list[str] | None = None)
         )
     with publishing_lock(settings):
         for day in days or backup_days:
-            copy_day(backup / day / "summary", summaries_path(settings, DATASET) / day)
-            copy_day(backup / day / "report", reports_path(settings, DATASET) / day)
+            copy_day(backup / day / "summary", summaries_path(settings, ACCESS_LOG.name) / day)
+            copy_day(backup / day / "report", reports_path(settings, ACCESS_LOG.name) / day)
     write_periods(settings, days or backup_days)
     return days or backup_days
 

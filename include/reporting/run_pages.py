@@ -4,39 +4,31 @@ The records are kept for each run, beside its manifest, because a day's report.j
 run that wrote it.
 """
 
-import json
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk.configuration import conf
 
+from include.datasets import DATASETS
+from include.lake.files import append_record, read_records
 from include.settings import Settings
-
-# The DAGs that can publish pages. A test compares this list with the outlets of the DAGs.
-REPORTING_DAGS = (
-    "analyse_access_log",
-    "analyse_clickstream",
-    "backfill_access_logs",
-    "replay_bad_lines",
-)
 
 
 def record_page(settings: Settings, dag_id: str, run_id: str, page: str) -> None:
     """Record that a run published `page`, a folder under `reports/` such as `access_log/2026-01-15`."""
-    path = _get_pages_path(settings, dag_id, run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:  # one short write, because tasks of a backfill append in parallel
-        file.write(json.dumps({"page": page}) + "\n")
+    append_record(_get_pages_path(settings, dag_id, run_id), {"page": page})
 
 
 def list_run_pages(settings: Settings, dag_id: str, run_id: str) -> list[str]:
     """List the pages that the run published and that still exist, sorted and without duplicates."""
-    path = _get_pages_path(settings, dag_id, run_id)
-    if not path.is_file():
-        return []
-    pages = {json.loads(line)["page"] for line in path.read_text().splitlines()}
+    pages = {record["page"] for record in read_records(_get_pages_path(settings, dag_id, run_id))}
     folder = settings.lake / "reports"
     return sorted(page for page in pages if (folder / page / "index.html").is_file())
+
+
+def list_reporting_dags() -> list[str]:
+    """Return the ids of the DAGs that publish pages, sorted."""
+    return sorted(dag_id for dataset in DATASETS for dag_id in dataset.reporting_dags)
 
 
 def build_page_url(page: str) -> str:

@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from airflow.sdk import ObjectStoragePath
+
+from include.lake.files import open_replacement, replace_file
 
 
 def copy_reports(reports: Path, target_url: str, state_file: Path) -> tuple[int, int]:
@@ -61,10 +63,7 @@ def copy_reports(reports: Path, target_url: str, state_file: Path) -> tuple[int,
             (target / name).unlink(missing_ok=True)
             del copied[name]
     finally:
-        state_file.parent.mkdir(parents=True, exist_ok=True)
-        part = state_file.with_suffix(".part")
-        part.write_text(json.dumps({"place": target_url, "files": copied}))
-        part.replace(state_file)
+        replace_file(state_file, json.dumps({"place": target_url, "files": copied}))
     return len(changed), len(removed)
 
 
@@ -91,25 +90,25 @@ def _put_file(filesystem: Any, source: Path, target_path: str) -> None:
         # An object store shows an object when it is complete, and takes its type from its name.
         with tempfile.TemporaryDirectory() as temporary_folder:
             copy = Path(temporary_folder) / source.name
-            _copy_file(source, copy)
+            with copy.open("wb") as file:
+                _copy_content(source, file)
             filesystem.put_file(str(copy), target_path)
         return
     target = Path(target_path)
-    part = target.with_name(f".{target.name}")
     for folder in reversed([target.parent, *target.parent.parents]):
         if not folder.is_dir():
             folder.mkdir(exist_ok=True)
             folder.chmod(0o755)
-    _copy_file(source, part)
-    part.chmod(0o644)
-    part.replace(target)
+    with open_replacement(target) as file:
+        _copy_content(source, file)
+        os.fchmod(file.fileno(), 0o644)
 
 
-def _copy_file(source: Path, target: Path) -> None:
-    """Copy a file. Raises OSError if `source` has become a symbolic link since it was listed."""
+def _copy_content(source: Path, target: IO[bytes]) -> None:
+    """Copy a file's content. Raises OSError if `source` has become a symbolic link since it was listed."""
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as content, target.open("wb") as copy:
-        shutil.copyfileobj(content, copy)
+    with os.fdopen(descriptor, "rb") as content:
+        shutil.copyfileobj(content, target)
 
 
 def _get_copy_order(name: str) -> tuple[int, str]:

@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from include.contracts import REPORT_SCHEMA_VERSION
+from include.datasets import ACCESS_LOG
 from include.lake.paths import reports_path, summaries_path
+from include.panels import get_panel
 from include.reporting import formatting
 from include.reporting.ranges import build_range_report
 from include.reporting.report import UnusableSummary
 from include.settings import Settings, load_settings
 
-DATASET = "access_log"
 DEFAULT_ROWS = 10
 
 
@@ -86,7 +87,7 @@ def find_report(
         if not (first and last):
             raise ValueError("give both days of a range: --from 2015-05-17 --to 2015-05-20")
         return build_range_report(
-            summaries_path(settings, DATASET), _parse_date(first), _parse_date(last)
+            summaries_path(settings, ACCESS_LOG.name), _parse_date(first), _parse_date(last)
         )
     return _read_day_report(
         settings, _parse_date(day).isoformat() if day else _find_newest_day(settings)
@@ -159,7 +160,7 @@ def build_panel_table(
             (row for row in rows if row["humans_hits"]), key=lambda row: -row["humans_hits"]
         )
     row_count, shown = report["panel_rows"][panel], rows[:row_limit]
-    title = Text(f"{panel.replace('_', ' ').capitalize()}: {len(shown):,} of {row_count:,}", "bold")
+    title = Text(f"{get_panel(panel).title}: {len(shown):,} of {row_count:,}", "bold")
     table = Table(
         box=None,
         pad_edge=False,
@@ -200,8 +201,8 @@ def build_panel_table(
 
 
 def _get_total_hits(panel: str, report: dict[str, Any], humans_only: bool) -> int:
-    """Return the total of a panel's hits: visits for entry and exit pages, requests for other panels."""
-    if panel in ("entry_pages", "exit_pages"):
+    """Return the total of a panel's hits: visits, or requests."""
+    if get_panel(panel).unit == "visits":
         visits: int = report["visits"]["humans" if humans_only else "all"]["visits"]
         return visits
     requests: int = (report["humans"] if humans_only else report)["requests"]
@@ -263,7 +264,7 @@ def _parse_date(text: str) -> date:
 
 
 def _find_newest_day(settings: Settings) -> str:
-    folder = summaries_path(settings, DATASET)
+    folder = summaries_path(settings, ACCESS_LOG.name)
     days = sorted(path.parent.name for path in folder.glob("[0-9]*/summary.json"))
     if not days:
         raise UnusableSummary(
@@ -273,7 +274,7 @@ def _find_newest_day(settings: Settings) -> str:
 
 
 def _read_day_report(settings: Settings, day: str) -> dict[str, Any]:
-    path: Path = reports_path(settings, DATASET) / day / "report.json"
+    path: Path = reports_path(settings, ACCESS_LOG.name) / day / "report.json"
     try:
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -294,9 +295,10 @@ def _read_day_report(settings: Settings, day: str) -> dict[str, Any]:
 
 def _suggest_remedy(settings: Settings, day: str) -> str:
     days = sorted(
-        path.parent.name for path in reports_path(settings, DATASET).glob("????-??-??/report.json")
+        path.parent.name
+        for path in reports_path(settings, ACCESS_LOG.name).glob("????-??-??/report.json")
     )
-    if (summaries_path(settings, DATASET) / day / "summary.json").is_file():
+    if (summaries_path(settings, ACCESS_LOG.name) / day / "summary.json").is_file():
         return (
             "it is summarised, so a check may have stopped its publication: see the note of its "
             "analyse_access_log run"

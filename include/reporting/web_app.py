@@ -25,9 +25,10 @@ from sqlalchemy import select
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from include.contracts import MAX_RANGE_DAYS
+from include.datasets import ACCESS_LOG, DATASETS
 from include.lake.paths import reports_path, summaries_path
 from include.reporting.page import get_environment
-from include.reporting.run_pages import REPORTING_DAGS, list_run_pages
+from include.reporting.run_pages import list_reporting_dags, list_run_pages
 from include.settings import Settings, load_settings
 
 # Without allow-same-origin, a click inside a report would be sent without the login (its cookie is
@@ -84,7 +85,7 @@ def make_app() -> FastAPI:
 def show_reports() -> Response:
     """Show the published days, longer periods and filtered reports, and the form for any range."""
     settings = load_settings()
-    folder = reports_path(settings, "access_log")
+    folder = reports_path(settings, ACCESS_LOG.name)
     days = _list_pages(folder, DAY_PATTERN)
     filtered = {
         path.name: {
@@ -104,7 +105,15 @@ def show_reports() -> Response:
             last=days[0] if days else "",
             periods=_list_pages(folder, PERIOD_PATTERN),
             filtered=filtered,
-            clickstream=_read_headline(reports_path(settings, "clickstream"), "."),
+            others=[
+                (
+                    dataset,
+                    _read_headline(reports_path(settings, dataset.name), "."),
+                    _list_pages(reports_path(settings, dataset.name), DAY_PATTERN),
+                )
+                for dataset in DATASETS
+                if dataset is not ACCESS_LOG
+            ],
         )
     )
     return HTMLResponse(text, headers=FORM_HEADERS)
@@ -161,7 +170,7 @@ def serve_file(path: str, request: Request) -> Response:
     dataset, _, rest = path.partition("/")
     folder_name, _, file_name = rest.partition("/")
     dates = RANGE_PATTERN.fullmatch(folder_name)
-    if dataset == "access_log" and dates and NAME_PATTERN.fullmatch(file_name):
+    if dataset == ACCESS_LOG.name and dates and NAME_PATTERN.fullmatch(file_name):
         begin, end = _parse_range(*dates.groups())
         return _build_file_response(
             path, _render_range_file(load_settings(), begin, end, file_name)
@@ -226,7 +235,7 @@ def _render_range_file(settings: Settings, first: date, last: date, name: str) -
     from include.reporting.ranges import build_range_report
     from include.reporting.report import build_report_files
 
-    folder = summaries_path(settings, "access_log")
+    folder = summaries_path(settings, ACCESS_LOG.name)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     if not any((folder / day.isoformat() / "summary.json").is_file() for day in days):
         raise HTTPException(
@@ -245,8 +254,8 @@ def _render_range_file(settings: Settings, first: date, last: date, name: str) -
 
 
 def _explain_no_report(dag_id: str, state: str) -> str:
-    if dag_id not in REPORTING_DAGS:
-        return f"{dag_id} publishes no reports. These DAGs do: {', '.join(REPORTING_DAGS)}."
+    if dag_id not in list_reporting_dags():
+        return f"{dag_id} publishes no reports. These DAGs do: {', '.join(list_reporting_dags())}."
     if state in ("queued", "running"):
         return (
             f"This run is {state} and has published nothing yet. Open this tab again when it ends."
@@ -277,16 +286,7 @@ def _read_headline(folder: Path, page: str) -> dict[str, Any]:
 @lru_cache(maxsize=5_000)
 def _read_headline_fields(path: Path, _modified_ns: int) -> dict[str, Any]:
     # Cached until the file changes: it has all panels, and the page needs only a few of its numbers.
-    names = (
-        "requests",
-        "visitors",
-        "unsuccessful",
-        "bytes",
-        "filter",
-        "impressions",
-        "clicks",
-        "events",
-    )
+    names = ("filter", *(name for dataset in DATASETS for name in dataset.headline))
     report = json.loads(path.read_text(encoding="utf-8"))
     return {name: report[name] for name in names if name in report}
 

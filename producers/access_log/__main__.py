@@ -20,6 +20,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from include.flag_values import parse_endpoint
+from include.lake.files import open_replacement
 from include.settings import load_settings, restrict_new_files
 from producers.access_log.follow import follow_log
 from producers.access_log.generator import generate_lines, generated_log_id
@@ -136,14 +138,14 @@ def _send_lines(
     resend: bool,
     total: int | None,
 ) -> None:
-    kind, _, target = to.partition(":")
+    target = parse_endpoint(to)
     try:
         if to == "stdout":
             _write_descriptor(lines, rate, sys.stdout.fileno())
-        elif kind == "file" and target:
-            _write_file(lines, rate, Path(target))
-        elif kind == "kafka" and target:
-            _publish(lines, log_id, target, servers, lines_per_message, rate, resend, total)
+        elif target.kind == "file" and target.name:
+            _write_file(lines, rate, Path(target.name))
+        elif target.kind == "kafka" and target.name:
+            _publish(lines, log_id, target.name, servers, lines_per_message, rate, resend, total)
         else:
             _exit_with_error(
                 f"--to {to!r} is not understood; use kafka:TOPIC, file:PATH or stdout", 2
@@ -214,17 +216,12 @@ def _write_descriptor(lines: Iterable[Line], rate: float, descriptor: int) -> No
 
 
 def _write_file(lines: Iterable[Line], rate: float, path: Path) -> None:
-    """Write under a temporary name first, so that a reader never sees half a log."""
-    part = path.with_name(f".{path.name}.part")
+    path.parent.stat()  # FileNotFoundError: a folder that is misspelt is not created
     written = 0
-    try:
-        with part.open("wb") as out:
-            for line in limit_rate(lines, rate or None):
-                out.write(line.text + b"\n")
-                written += 1
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with open_replacement(path) as out:
+        for line in limit_rate(lines, rate or None):
+            out.write(line.text + b"\n")
+            written += 1
     console.print(f"{written:,} lines written to {path}")
 
 

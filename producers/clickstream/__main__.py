@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from include.flag_values import parse_endpoint
 from include.settings import load_settings, restrict_new_files
 from producers.clickstream.events import generate_events, parse_start, read_events
 from producers.clickstream.publish import encode_events, publish_messages
@@ -57,7 +58,7 @@ def main(
         Mode.rows: settings.clickstream_topic,
         Mode.batches: settings.clickstream_batches_topic,
     }
-    kind, _, topic = (to or f"kafka:{topics[mode]}").partition(":")
+    target = parse_endpoint(to or f"kafka:{topics[mode]}")
     try:
         events = (
             read_events(file)
@@ -69,16 +70,18 @@ def main(
             for message in messages:
                 sys.stdout.write(message.decode() + "\n")
             return
-        if kind != "kafka" or not topic:
+        if target.kind != "kafka" or not target.name:
             raise ValueError(f"--to {to!r} is not understood; use kafka:TOPIC or stdout")
-        sent = publish_messages(messages, servers or settings.kafka_servers, topic, rate or None)
+        sent = publish_messages(
+            messages, servers or settings.kafka_servers, target.name, rate or None
+        )
     except (KafkaRequestFailed, ValueError) as error:
         typer.echo(f"clickstream: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
     except KeyboardInterrupt:
         typer.echo("clickstream: interrupted; messages already sent stay in the topic", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"{sent:,} messages acknowledged by topic {topic}", err=True)
+    typer.echo(f"{sent:,} messages acknowledged by topic {target.name}", err=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from include.flag_values import parse_time
+
 # The time of the course's first example, 8 May 2024 12:41:08 UTC.
 COURSE_START = 1715172068
 # Bad messages: not JSON, fields missing, a wrong type, a time in the future.
@@ -57,11 +59,8 @@ def parse_start(text: str) -> int:
     """
     if text == "now":
         return int(datetime.now().timestamp()) // 60 * 60
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = parse_time(text)
+    if moment is None:
         raise ValueError(
             f"start {text!r}: expected a time with its time zone, such as 2024-05-08T12:41:08Z, or now"
         )

@@ -5,15 +5,15 @@ without numbers. With failOnDataLoss=false it only logs a warning.
 """
 
 import argparse
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from include.errors import InvalidInput
+from include.lake.files import append_record, read_records
 from spark_jobs.streaming.arguments import add_boolean_flag
-from spark_jobs.streaming.broker_probe import Offsets, Topic
-from spark_jobs.streaming.progress import Record, append_line, format_count
+from spark_jobs.streaming.progress import Record, format_count
+from spark_jobs.streaming.topics import Offsets, Topic
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,13 @@ def record_data_loss(
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for loss in data_loss:
-        append_line(path, {"run": run, "since": last_read_at, "at": now, **asdict(loss)})
+        append_record(path, {"run": run, "since": last_read_at, "at": now, **asdict(loss)})
 
 
 def read_data_loss(path: Path) -> list[Record]:
     """List the data loss that a landing has accepted; a loss that a retry recorded twice is listed once."""
     records: dict[tuple[str, int, int], Record] = {}
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # cut off when the run was killed; the next run recorded the loss again
+    for record in read_records(path):
         records[(record["topic"], record["partition"], record["first"])] = record
     return list(records.values())
 

@@ -1,16 +1,7 @@
 """A landing folder: data, checkpoint and progress as one unit, with one writer at a time.
 
-    <folder>/data/            the landed rows, written by exactly one query
-    <folder>/data_at          the storage location of the data, if they are not in data/
-    <folder>/checkpoint/      the query's Spark checkpoint
-    <folder>/progress.jsonl   what each batch read and landed, one line per batch
-    <folder>/removed.jsonl    days that maintain_landing removed, one line per day and log file
-    <folder>/lost.jsonl       accepted data loss: messages that Kafka expired before they were landed
-    <folder>/query.json       the job and source that the folder belongs to
-    <folder>/lock             locked by the job that writes
-
-Spark does not check that these belong together. With a new checkpoint on old data, Spark silently drops
-every new row. Two writers interfere with each other.
+`include.lake.landing_files` lists the files. Spark does not check that these belong together. With a new
+checkpoint on old data, Spark silently drops every new row. Two writers interfere with each other.
 """
 
 import argparse
@@ -29,6 +20,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import QueryProgressEvent
 
 from include.errors import InvalidInput, RetryLater
+from include.flag_values import Endpoint
+from include.lake.files import append_record, replace_file
+from include.lake.landing_files import LandingFiles
 from spark_jobs.landing.data_loss import DataLoss, check_offsets, read_data_loss, record_data_loss
 from spark_jobs.landing.storage import (
     DataPath,
@@ -38,25 +32,24 @@ from spark_jobs.landing.storage import (
     resolve_location,
 )
 from spark_jobs.streaming import session
-from spark_jobs.streaming.broker_probe import (
-    Offsets,
-    build_client_config,
-    check_connector,
-    check_servers,
-    describe_topic,
-)
 from spark_jobs.streaming.graceful_shutdown import GracefulShutdown
-from spark_jobs.streaming.locks import checkpoint_lock, folder_lock, replace_text
-from spark_jobs.streaming.options import Endpoint, StreamOptions
+from spark_jobs.streaming.locks import checkpoint_lock, folder_lock
+from spark_jobs.streaming.options import StreamOptions
 from spark_jobs.streaming.progress import (
     ProgressListener,
-    append_line,
     attach_listener,
     build_record,
     format_count,
     format_record,
 )
 from spark_jobs.streaming.streams import FORMAT_OPTIONS, read_stream, write_stream
+from spark_jobs.streaming.topics import (
+    Offsets,
+    build_client_config,
+    check_connector,
+    check_servers,
+    describe_topic,
+)
 
 # Where each landed row came from. `record_uncounted_batches` finds the rows of a batch by these.
 LINEAGE_COLUMNS = ("topic", "partition", "offset", "file")
@@ -83,10 +76,7 @@ class Landing:
                 f"next to it; use {sink.kind}:{sink.name.rstrip('/')}/data"
             )
         self.folder = data.parent
-        self.checkpoint = self.folder / "checkpoint"
-        self.progress_file = self.folder / "progress.jsonl"
-        self.removed_file = self.folder / "removed.jsonl"
-        self.data_loss_file = self.folder / "lost.jsonl"
+        self.files = LandingFiles(self.folder)
 
     @property
     def data(self) -> DataPath:
@@ -114,7 +104,7 @@ class Landing:
                 landing, or data and checkpoint do not belong together.
         """
         identity = {"job": job, "source": str(source), "format": self._format}
-        with checkpoint_lock(self.folder, self.checkpoint, run, identity) as query_id:
+        with checkpoint_lock(self.folder, self.files.checkpoint, run, identity) as query_id:
             if message := resolve_location(self.folder, data_location):
                 print(f"{job}: {message}", file=sys.stderr)  # noqa: T201
             check_owner(self.folder, take_ownership=False)
@@ -134,21 +124,21 @@ class Landing:
         with folder_lock(self.folder, job, run):
             check_owner(self.folder, take_ownership=False)
             self._check_consistency()
-            landed, counted = find_last_batch(self.data), {b["batch"] for b in self.read_batches()}
-            if landed is not None and not self._list_committed_batches() | {landed} <= counted:
+            landed, counted = (
+                find_last_batch(self.data),
+                {b["batch"] for b in self.files.read_batches()},
+            )
+            if landed is not None and not self.files.list_committed_batches() | {landed} <= counted:
                 raise RetryLater(
                     f"{self.data}: a landed batch is not recorded yet, as after a killed run. Run the "
                     "landing job, which records it, then run this again"
                 )
             yield
 
-    def _list_committed_batches(self) -> set[int]:
-        return {int(p.name) for p in (self.checkpoint / "commits").glob("[0-9]*")}
-
     def _check_consistency(self) -> None:
         has_data = any((self.data / "_spark_metadata").glob("[0-9]*"))
-        has_offsets = any((self.checkpoint / "offsets").glob("[0-9]*"))
-        has_commits = any((self.checkpoint / "commits").glob("[0-9]*"))
+        has_offsets = any((self.files.checkpoint / "offsets").glob("[0-9]*"))
+        has_commits = bool(self.files.list_committed_batches())
         remedy = (
             f"restore what is missing, or move all of {self.folder} away to start a new landing"
         )
@@ -156,33 +146,28 @@ class Landing:
             remedy += f", and what is left at {self.data.parent}"
         if has_data and not has_offsets:
             raise InvalidInput(
-                f"{self.data} holds landed data, but its checkpoint {self.checkpoint} is gone. "
+                f"{self.data} holds landed data, but its checkpoint {self.files.checkpoint} is gone. "
                 f"Spark would silently drop the next rows: {remedy}"
             )
         if has_commits and not has_data:
             raise InvalidInput(
-                f"{self.checkpoint} has committed batches, but {self.data} holds no landed data. "
+                f"{self.files.checkpoint} has committed batches, but {self.data} holds no landed data. "
                 f"These batches would not be landed again and would be silently missing: {remedy}"
             )
-
-    def read_batches(self) -> list[dict[str, Any]]:
-        """List the record of each batch, oldest first; incomplete lines are skipped."""
-        records = {record["batch"]: record for record in _read_records(self.progress_file)}
-        return [records[batch] for batch in sorted(records)]
 
     def find_landed_offsets(self, topic: str) -> Offsets:
         """Return partition -> the offset up to which the topic is landed (exclusive).
 
         Before the first batch these are the offsets where the query starts. Empty for a new landing.
         """
-        committed = self._list_committed_batches()
+        committed = self.files.list_committed_batches()
         # Spark does not land a batch again that the sink has, even if a kill prevented its commit.
         landed = find_last_batch(self.data)
         last = max(committed if landed is None else [*committed, landed], default=-1)
         if last >= 0:
             offsets = self._read_end_offsets(last)
         else:
-            initial_offsets = self.checkpoint / "sources" / "0" / "0"
+            initial_offsets = self.files.checkpoint / "sources" / "0" / "0"
             text = initial_offsets.read_text(errors="replace") if initial_offsets.is_file() else ""
             offsets = json.loads(text[text.index("{") :]) if "{" in text else {}
         return dict((offsets or {}).get(topic, {}))
@@ -195,14 +180,15 @@ class Landing:
         them in the landed data, by the offsets or files that the checkpoint lists for the batch.
         """
         for batch in sorted(
-            self._list_committed_batches() - {record["batch"] for record in self.read_batches()}
+            self.files.list_committed_batches()
+            - {record["batch"] for record in self.files.read_batches()}
         ):
             rows = self._read_batch_rows(spark, batch)
             counts = (
                 rows.agg(*_build_count_columns(self._line_condition)).first() or Row()
             ).asDict()
-            append_line(
-                self.progress_file,
+            append_record(
+                self.files.progress,
                 {
                     "batch": batch,
                     "run": run,
@@ -215,14 +201,14 @@ class Landing:
             )
 
     def _read_end_offsets(self, batch: int) -> Any:
-        log = (self.checkpoint / "offsets" / str(batch)).read_text().splitlines()
+        log = (self.files.checkpoint / "offsets" / str(batch)).read_text().splitlines()
         return json.loads(log[2]) if len(log) > 2 and log[2].startswith("{") else None
 
     def _read_batch_rows(self, spark: SparkSession, batch: int) -> DataFrame:
         reader = spark.read.format(self._format).options(**FORMAT_OPTIONS[self._format])
         landed = reader.schema(self._ddl).load(str(self.data))
         end = self._read_end_offsets(batch)
-        before = self.checkpoint / "offsets" / str(batch - 1)
+        before = self.files.checkpoint / "offsets" / str(batch - 1)
         start = (self._read_end_offsets(batch - 1) if before.is_file() else None) or {}
         if end is not None and "logOffset" not in end:
             condition = F.lit(False)
@@ -237,12 +223,10 @@ class Landing:
                     )
             return landed.where(condition)
         files = []
-        for log in (self.checkpoint / "sources" / "0").glob("[0-9]*"):
-            for line in log.read_text().splitlines()[1:]:
-                entry = json.loads(line)
-                if entry["batchId"] == batch:
-                    # The log writes file:///a, the column `_metadata.file_path` file:/a.
-                    files += [entry["path"], entry["path"].replace(":///", ":/", 1)]
+        for entry in self.files.read_source_log():
+            if entry["batchId"] == batch:
+                # The log writes file:///a, the column `_metadata.file_path` file:/a.
+                files += [entry["path"], entry["path"].replace(":///", ":/", 1)]
         return landed.where(F.col("file").isin(files))
 
 
@@ -250,7 +234,7 @@ class Recorder(ProgressListener):
     """Writes one line to the landing's progress file for each batch: what it read and landed."""
 
     def __init__(self, landing: Landing, run: str, topic_ids: dict[str, str], unit: str) -> None:
-        super().__init__(lambda record: append_line(landing.progress_file, record))
+        super().__init__(lambda record: append_record(landing.files.progress, record))
         self._unit = unit
         self._run, self._topic_ids = run, topic_ids
 
@@ -287,7 +271,7 @@ def land_stream(
     args: argparse.Namespace,
     ddl: str,
     parse_rows: Callable[[DataFrame], DataFrame],
-    columns: str,
+    columns: str = "",
     split_messages: Callable[[DataFrame], DataFrame] = lambda rows: rows,
     line_conditions: tuple[str, str] = ("true", "true"),
     unit: str = "line",
@@ -304,7 +288,8 @@ def land_stream(
         args: The parsed flags of the job.
         ddl: The columns of the landed rows.
         parse_rows: Turns lines into landed rows with the columns of `ddl`, good and bad.
-        columns: The columns to read from a source of structured files (csv, json, orc, parquet), as DDL.
+        columns: The columns to read from a source of structured files (csv, json, orc, parquet), as DDL;
+            "" if the job has no such source.
         split_messages: Turns what the source delivers into one row per line or event.
         line_conditions: Two SQL conditions for the rows that are lines, one for the result of
             `split_messages` and one for the landed rows. Other rows are heartbeats.
@@ -342,7 +327,7 @@ def land_stream(
                     rows,
                     options,
                     args,
-                    checkpoint=landing.checkpoint,
+                    checkpoint=landing.files.checkpoint,
                     query_id=query_id,
                     partition_by="event_date",
                 )
@@ -363,13 +348,13 @@ def land_stream(
                 "spark_version": spark.version,
                 "lost": [
                     loss
-                    for loss in read_data_loss(landing.data_loss_file)
+                    for loss in read_data_loss(landing.files.data_loss)
                     if loss["run"] == args.run_id
                 ],
             },
         )
         if args.manifest:
-            replace_text(Path(args.manifest), json.dumps(manifest, indent=1))
+            replace_file(Path(args.manifest), json.dumps(manifest, indent=1))
     read, bad = manifest["read"], manifest["bad"]
     if warning := recorder.mismatches.format_message(bad, read, unit, shape):
         print(f"{job}: {warning}", file=sys.stderr, flush=True)  # noqa: T201
@@ -400,7 +385,7 @@ def _check_data_loss(
         return topic_ids, data_loss
     check_connector(spark)
     check_servers(args)
-    batches = landing.read_batches()[::-1]
+    batches = landing.files.read_batches()[::-1]
     for name in source.name.split(","):
         topic = describe_topic(spark, build_client_config(args), name)
         previous_id = next(
@@ -416,7 +401,7 @@ def _check_data_loss(
         )
         topic_ids |= {name: topic.id} if topic else {}
     last_read_at = next((b["at"] for b in batches if b.get("at")), None)
-    record_data_loss(data_loss, landing.data_loss_file, args.run_id, last_read_at)
+    record_data_loss(data_loss, landing.files.data_loss, args.run_id, last_read_at)
     return topic_ids, data_loss
 
 
@@ -452,11 +437,6 @@ def read_landing(spark: SparkSession, data: DataPath, ddl: str) -> DataFrame:
     return spark.read.schema(ddl).parquet(str(_resolve_data(data)))
 
 
-def read_removed_days(folder: Path) -> list[dict[str, Any]]:
-    """List the days that maintain_landing removed from the landing, oldest first: `day`, `run`, …"""
-    return list(_read_records(folder / "removed.jsonl"))
-
-
 def find_last_batch(data: DataPath) -> int | None:
     """Return the last batch in the landing's `_spark_metadata`; None if nothing is landed."""
     log = (_resolve_data(data) / "_spark_metadata").glob("[0-9]*")
@@ -484,26 +464,17 @@ def build_manifest(landing: Landing, run: str, run_details: dict[str, Any]) -> d
     Raises:
         InvalidInput: `read` is not `good` + `bad`.
     """
-    batches = [record for record in landing.read_batches() if record["run"] == run]
+    batches = [record for record in landing.files.read_batches() if record["run"] == run]
     count_names = ("read", "good", "bad", "undated", "future", "heartbeats")
     total = {name: sum(b.get(name, 0) for b in batches) for name in count_names}
     if total["read"] != total["good"] + total["bad"]:
         raise InvalidInput(
             f"{landing.folder}: {total['read']} lines were read, but {total['good']} good and "
             f"{total['bad']} bad lines were landed. The counts must agree: this is a bug, please report it "
-            f"with {landing.progress_file}"
+            f"with {landing.files.progress}"
         )
     days = sorted({day for b in batches for day in b["days"] if day != "None"})
     return {"run": run, **run_details, **total, "days": days, "batches": batches}
-
-
-def _read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Read a file of JSON lines; incomplete lines are skipped."""
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue
 
 
 def _parse_offsets(text: Any) -> Any:

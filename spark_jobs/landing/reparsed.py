@@ -1,9 +1,7 @@
 """Re-parsed rows: bad lines of a landing that the current parser can read.
 
-They are stored in `<folder>/replayed/`, next to `data/`:
-
-    replayed/<name>/event_date=…/*.parquet   the re-parsed rows of one run, as plain Parquet
-    replayed/current.json                    the name of the valid folder, and its lines by day
+They are stored next to `data/`, see `include.lake.landing_files`: plain Parquet in
+`replayed/<name>/event_date=…/`, one folder for each run.
 
 Each run re-parses every bad line and replaces the result of the run before, so repeating it changes nothing.
 The bad row stays in `data/`; `apply_reparsed_rows` replaces it when the landing is read.
@@ -11,50 +9,38 @@ The bad row stays in `data/`; `apply_reparsed_rows` replaces it when the landing
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL
-from spark_jobs.streaming.locks import replace_text
+from include.lake.files import replace_file
+from include.lake.landing_files import LandingFiles
 
 # The columns that identify a bad row. Rows that are equal in all of these get the same re-parsed row.
 BAD_ROW_KEY = ("line_id", "topic", "partition", "offset", "file", "raw")
 REPARSED_DDL = f"bad_row BIGINT, bad_event_date DATE, {ACCESS_LOG_DDL}"
 
 
-def read_current_reparse(folder: Path) -> dict[str, Any]:
-    """Return the content of `current.json`, with `name` None if nothing was re-parsed yet.
-
-    Returns:
-        `name` (the valid subfolder of `folder`), `lines` (its number of rows) and `days` (ISO date ->
-        `lines:checksum`, see `checksum_days`).
-    """
-    file = folder / "current.json"
-    current: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    return current or {"name": None, "lines": 0, "days": {}}
-
-
-def read_reparsed_rows(spark: SparkSession, folder: Path) -> DataFrame | None:
+def read_reparsed_rows(spark: SparkSession, files: LandingFiles) -> DataFrame | None:
     """Read the current re-parsed rows, with the columns of REPARSED_DDL; None if there are none yet."""
-    name = read_current_reparse(folder)["name"]
-    return spark.read.schema(REPARSED_DDL).parquet(str(folder / name)) if name else None
+    name = files.read_current_reparse()["name"]
+    return spark.read.schema(REPARSED_DDL).parquet(str(files.reparsed / name)) if name else None
 
 
-def write_reparsed_rows(rows: DataFrame, folder: Path, name: str) -> dict[str, Any]:
+def write_reparsed_rows(rows: DataFrame, files: LandingFiles, name: str) -> dict[str, Any]:
     """Write re-parsed rows as the current ones, and delete the earlier ones.
 
     Args:
         rows: The rows, with the columns of REPARSED_DDL.
-        folder: The landing's `replayed/`.
-        name: The subfolder to write to.
+        files: The landing's files.
+        name: The subfolder of `replayed/` to write to.
 
     Returns:
-        The new content of `current.json`, see `read_current_reparse`.
+        The new content of `current.json`, see `LandingFiles.read_current_reparse`.
     """
-    target = folder / name
+    target = files.reparsed / name
     shutil.rmtree(target, ignore_errors=True)
     rows.repartition("event_date").write.partitionBy("event_date").parquet(str(target))
     days = checksum_days(rows.sparkSession.read.schema(REPARSED_DDL).parquet(str(target)))
@@ -63,8 +49,8 @@ def write_reparsed_rows(rows: DataFrame, folder: Path, name: str) -> dict[str, A
         "lines": sum(int(day.split(":")[0]) for day in days.values()),
         "days": days,
     }
-    replace_text(folder / "current.json", json.dumps(current))
-    for other in folder.iterdir():
+    replace_file(files.current_reparse, json.dumps(current))
+    for other in files.reparsed.iterdir():
         if other.is_dir() and other.name != name:
             shutil.rmtree(other)
     return current

@@ -8,11 +8,11 @@ log file is replaced in one rename: a concurrent reader sees either the old list
 """
 
 import json
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from include.errors import InvalidInput
+from include.lake.files import fsync_path, replace_file
 from spark_jobs.landing.storage import DataPath, RemotePath, format_uri, parse_uri
 
 HEADER = "v1"
@@ -99,15 +99,9 @@ def rewrite_log(data: DataPath, log_name: str, files: list[LandedFile]) -> None:
     if isinstance(log, RemotePath):
         (log / log_name).replace_text(text)
         return
-    part = (
-        log / ".rewritten"
-    )  # always the same name: the next run overwrites what a killed run left
-    part.write_text(text)
-    fsync_path(part)
     # The old checksum does not match the new text. Without a .crc file, Spark reads the log unchecked.
     (log / f".{log_name}.crc").unlink(missing_ok=True)
-    part.replace(log / log_name)
-    fsync_path(log)
+    replace_file(log / log_name, text)
 
 
 def list_leftover_files(data: DataPath, files_by_log: FilesByLog) -> list[DataPath]:
@@ -120,15 +114,10 @@ def list_leftover_files(data: DataPath, files_by_log: FilesByLog) -> list[DataPa
     return [path for path in _list_data_files(data) if path.resolve() not in known]
 
 
-def fsync_path(path: DataPath) -> None:
+def fsync_data(path: DataPath) -> None:
     """Flush a local file or folder to disk. Remote storage needs no flush."""
-    if isinstance(path, RemotePath):
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if not isinstance(path, RemotePath):
+        fsync_path(path)
 
 
 def _list_data_files(data: DataPath) -> list[DataPath]:

@@ -28,8 +28,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from include.errors import InvalidInput
+from include.lake.files import replace_file
+from include.lake.landing_files import LandingFiles
 from spark_jobs.streaming import session
-from spark_jobs.streaming.locks import replace_text
 
 # A folder in a bucket, not the bucket itself. No keys in the URI: process lists and logs show commands.
 LOCATION_PATTERN = re.compile(r"(s3a|hdfs)://[\w.-]+(:\d+)?(/(?!\.+/)[\w.=-]+)+/data")
@@ -179,8 +180,9 @@ DataPath = Path | RemotePath
 
 def locate_data(folder: Path) -> DataPath:
     """Return the storage location of the data of the landing `folder`."""
-    location = _read_location(folder).get("at")
-    return RemotePath(location) if location else folder / "data"
+    files = LandingFiles(folder)
+    location = files.read_data_location().get("at")
+    return RemotePath(location) if location else files.data
 
 
 def resolve_location(folder: Path, location: str) -> str:
@@ -201,20 +203,20 @@ def resolve_location(folder: Path, location: str) -> str:
             f"--data-location {location!r}: expected a folder that ends in data, in a URI without keys, such "
             "as s3a://bucket/tidemark/access_log/kafka/data or hdfs://namenode:8020/…/data"
         )
-    progress, commits = folder / "progress.jsonl", folder / "checkpoint" / "commits"
-    has_started = progress.is_file() or any(commits.glob("[0-9]*")) or (folder / "data").exists()
+    files = LandingFiles(folder)
+    has_started = files.progress.is_file() or files.list_committed_batches() or files.data.exists()
     if has_started:
         current = str(locate_data(folder))
         message = (
             f"--data-location is ignored: the data stay at {current}, where this landing started"
         )
         return message if location and current != location else ""
-    record = _read_location(folder)
+    record = files.read_data_location()
     if location != record.get("at", ""):
         # The id never changes, so that the landing keeps what it owns.
         landing_id = record.get("id") or str(uuid.uuid4())
         record = {"at": location, "id": landing_id, "landing": str(folder)}
-        replace_text(folder / "data_at", json.dumps(record))
+        replace_file(files.data_location, json.dumps(record))
     return ""
 
 
@@ -232,7 +234,7 @@ def check_owner(folder: Path, *, take_ownership: bool) -> None:
     data = locate_data(folder)
     if not isinstance(data, RemotePath):
         return
-    own = _read_location(folder)
+    own = LandingFiles(folder).read_data_location()
     if own["landing"] != str(folder):
         raise InvalidInput(
             f"{folder} was moved or copied from {own['landing']}, which owns {data}. If you moved it, run "
@@ -251,13 +253,6 @@ def check_owner(folder: Path, *, take_ownership: bool) -> None:
         owner_file.write_text(text, overwrite=False)
     elif take_ownership and (not owner or owner["landing"] != str(folder)):
         owner_file.replace_text(text)
-
-
-def _read_location(folder: Path) -> dict[str, str]:
-    """Read the landing's `data_at`; empty if there is none."""
-    file = folder / "data_at"
-    record: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
-    return record
 
 
 def _read_owner(file: RemotePath) -> dict[str, str] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
+from include.contracts import FUTURE_HOURS
 from include.errors import InvalidInput
 from include.log_formats import compile_log_format, compile_w3c
 from spark_jobs.streaming.arguments import positive_int
@@ -23,7 +24,7 @@ def add_line_reader_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--future-hours",
         type=positive_int,
-        default=24,
+        default=FUTURE_HOURS,
         help="a line is bad if its time is more than this many hours after its arrival",
     )
 

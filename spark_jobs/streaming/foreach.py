@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pyspark.sql import Row
 
-from spark_jobs.streaming.options import Endpoint
+from include.flag_values import Endpoint, parse_endpoint
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS batches (query TEXT, batch INT, part INT, PRIMARY KEY (query, batch, part));
@@ -96,5 +96,7 @@ def build_foreach_writer(sink: Endpoint, query_id: str) -> SqliteWriter | HttpWr
         sink: A foreach sink, whose name is `sqlite:FILE` or an HTTP address.
         query_id: Id of the query. It separates the batches of one query from those of another.
     """
-    kind, _, path = sink.name.partition(":")
-    return SqliteWriter(path, query_id) if kind == "sqlite" else HttpWriter(sink.name)
+    target = parse_endpoint(sink.name)
+    if target.kind == "sqlite":
+        return SqliteWriter(target.name, query_id)
+    return HttpWriter(sink.name)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from include.errors import InvalidInput, RetryLater
+from include.lake.files import replace_file
 
 WAIT_FOR_LOCK_SECONDS = 15
 
@@ -79,13 +80,5 @@ def _register_query(query_file: Path, checkpoint: Path, identity: dict[str, str]
                 f"{value!r}; use another folder for this query"
             )
     query_id: str = (has_started and record.get("id")) or str(uuid.uuid4())
-    replace_text(query_file, json.dumps(identity | {"id": query_id}))
+    replace_file(query_file, json.dumps(identity | {"id": query_id}))
     return query_id
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file under another name, then rename it, so that a reader sees the old or the new file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)

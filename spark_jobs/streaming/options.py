@@ -8,12 +8,12 @@ import argparse
 import json
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from include.errors import InvalidInput
+from include.flag_values import Endpoint, parse_address, parse_endpoint, parse_time
 from include.kafka_login import read_login
 from spark_jobs.streaming.combinations import (
     CONTINUOUS,
@@ -38,17 +38,6 @@ TRIGGER_OPTIONS = {
     "continuous": "continuous",
     "real-time": "realTime",
 }
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A source or a sink: `kafka:access-log` has the kind `kafka` and the name `access-log`."""
-
-    kind: str
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.name}" if self.name else self.kind
 
 
 @dataclass(frozen=True)
@@ -133,11 +122,13 @@ def parse_stream_options(
 def parse_source(text: str, accepted_kinds: tuple[str, ...] = tuple(SOURCES)) -> Endpoint:
     """Parse a source such as `kafka:TOPIC`. Raises InvalidInput unless its kind is in `accepted_kinds`."""
     endpoint = _parse_endpoint("source", text, accepted_kinds, SOURCES)
-    host, _, port = endpoint.name.rpartition(":")
-    if endpoint.kind == "socket" and not (host and port.isdecimal() and 0 < int(port) < 65536):
-        raise InvalidInput(
-            f"source {text!r}: expected a host and a port, such as socket:localhost:9999"
-        )
+    if endpoint.kind == "socket":
+        try:
+            parse_address(endpoint.name)
+        except ValueError:
+            raise InvalidInput(
+                f"source {text!r}: expected a host and a port, such as socket:localhost:9999"
+            ) from None
     _check_topic_name("source", endpoint)
     if endpoint.kind == "rate" and not re.fullmatch(r"[1-9]\d{0,6}", endpoint.name):
         raise InvalidInput(
@@ -200,11 +191,8 @@ def parse_starting_offsets(text: str, topic: str) -> dict[str, str]:
         pairs = (pair.split(":") for pair in text.split(","))
         offsets = {partition: int(offset) for partition, offset in pairs}
         return {"startingOffsets": json.dumps({topic: offsets})}
-    try:
-        starting_at = datetime.fromisoformat(text)
-    except ValueError:
-        starting_at = None
-    if starting_at is None or starting_at.tzinfo is None:
+    starting_at = parse_time(text)
+    if starting_at is None:
         raise InvalidInput(
             f"--starting-offsets {text!r}: expected earliest, latest, a time with its zone such as "
             "2026-01-15T00:00:00Z, or offsets by partition such as 0:100,1:250"
@@ -319,7 +307,8 @@ def _parse_seconds(interval: str) -> float:
 def _parse_endpoint(
     role: str, text: str, accepted_kinds: tuple[str, ...], forms: dict[str, str]
 ) -> Endpoint:
-    kind, colon, name = text.partition(":")
+    endpoint = parse_endpoint(text)
+    kind, name = endpoint.kind, endpoint.name
     accepted = format_choices(tuple(forms[accepted_kind] for accepted_kind in accepted_kinds))
     if kind in forms and kind not in accepted_kinds:
         raise InvalidInput(f"{role} {text!r}: this job does not support {kind!r}; use {accepted}")
@@ -330,6 +319,7 @@ def _parse_endpoint(
             f"not a URL; only a landing can write its data to a store, with --data-location "
             f"(docs/scale.md)"
         )
-    if kind in accepted_kinds and bool(name) == (":" in forms[kind]) and bool(colon) == bool(name):
-        return Endpoint(kind, name)
+    # `console:` is wrong, too.
+    if kind in accepted_kinds and bool(name) == (":" in forms[kind]) and text == str(endpoint):
+        return endpoint
     raise InvalidInput(f"{role} {text!r} is not understood; use {accepted}")

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -203,27 +202,6 @@ def format_record(record: Record, unit: str) -> str:
     if record.get("behind"):
         parts.append(f"{record['behind']:,} waiting in Kafka")
     return f"batch {record['batch']}: {', '.join(parts)}"
-
-
-def append_line(path: Path, record: Record) -> None:
-    """Append a record to a file as one line of JSON, and sync it to disk.
-
-    If the last line of the file was cut off, the record begins on a new line. A path that is no
-    regular file, such as /dev/stdout or a pipe, is written without a sync.
-    """
-    text = json.dumps(record, default=str) + "\n"
-    if path.exists() and not path.is_file():
-        with path.open("w") as stream:
-            stream.write(text)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        is_cut_off = file.read(1) not in (b"", b"\n")
-        file.write((("\n" if is_cut_off else "") + text).encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _round_finite(number: float | None) -> float | None:

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from include.lake.files import append_record, replace_file
 from spark_jobs.streaming.combinations import CONTINUOUS, FINITE_TRIGGERS
 from spark_jobs.streaming.graceful_shutdown import GracefulShutdown
-from spark_jobs.streaming.locks import checkpoint_lock, replace_text
+from spark_jobs.streaming.locks import checkpoint_lock
 from spark_jobs.streaming.memory_table import check_select
 from spark_jobs.streaming.options import StreamOptions
 from spark_jobs.streaming.progress import (
     Epochs,
     ProgressListener,
     Record,
-    append_line,
     attach_listener,
     format_count,
     format_record,
@@ -97,7 +97,7 @@ def run_query(
         "totals": totals,
     }
     if args.manifest:
-        replace_text(Path(args.manifest), json.dumps(manifest, indent=1))
+        replace_file(Path(args.manifest), json.dumps(manifest, indent=1))
     events = totals["good"] + totals["bad"] + totals["future"] if "good" in totals else 0
     shape = vars(args).get("shape", "")
     event_unit = unit if shape == "rows" else "event"
@@ -178,7 +178,7 @@ def _build_record_writer(path: str | None, unit: str) -> Callable[[Record], None
     def write_record(record: Record) -> None:
         print(format_record(record, unit), file=sys.stderr, flush=True)  # noqa: T201
         if path:
-            append_line(Path(path), record)
+            append_record(Path(path), record)
 
     return write_record
 

@@ -16,7 +16,7 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from include.errors import InvalidInput, RetryLater
-from spark_jobs.streaming.broker_probe import LOGIN_REMEDY
+from spark_jobs.streaming.topics import LOGIN_REMEDY
 from spark_jobs.streaming.type_mismatches import AllEventsBad
 
 # Settings that must be the same wherever a job runs. The others (jars, memory, compiler) are given to

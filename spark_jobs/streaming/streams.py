@@ -12,19 +12,19 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
 from include.errors import InvalidInput
-from spark_jobs.streaming.broker_probe import (
+from include.flag_values import Endpoint, parse_address
+from spark_jobs.streaming.combinations import FILE_SINKS, REAL_TIME
+from spark_jobs.streaming.foreach import build_foreach_writer
+from spark_jobs.streaming.options import (
+    StreamOptions,
+    parse_starting_offsets,
+    read_kafka_login,
+)
+from spark_jobs.streaming.topics import (
     build_client_config,
     check_connector,
     check_servers,
     check_topic,
-)
-from spark_jobs.streaming.combinations import FILE_SINKS, REAL_TIME
-from spark_jobs.streaming.foreach import build_foreach_writer
-from spark_jobs.streaming.options import (
-    Endpoint,
-    StreamOptions,
-    parse_starting_offsets,
-    read_kafka_login,
 )
 from spark_jobs.transforms.landed import list_column_names
 
@@ -85,7 +85,7 @@ def read_stream(
     if source.kind == "kafka":
         return _read_kafka(spark, source, args, skip_data_loss)
     if source.kind == "socket":
-        host, _, port = source.name.rpartition(":")
+        host, port = parse_address(source.name)
         return spark.readStream.format("socket").option("host", host).option("port", port).load()
     if source.kind == "rate":
         return spark.readStream.format("rate").option("rowsPerSecond", source.name).load()
@@ -280,7 +280,7 @@ def has_closed(source: Endpoint) -> bool:
 
     Spark itself treats the end of the lines as a pause, and waits for ever.
     """
-    port = int(source.name.rpartition(":")[2])
+    _, port = parse_address(source.name)
     states = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in table.read_text().splitlines()[1:] if table.is_file() else ():

@@ -12,7 +12,13 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, HEARTBEAT, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
+from include.contracts import (
+    ACCESS_LOG_DDL,
+    FUTURE_HOURS,
+    HEARTBEAT,
+    MAX_LINE_BYTES,
+    MAX_RAW_CHARACTERS,
+)
 from include.log_formats import (
     ALB,
     ALB_PREFIX,
@@ -177,7 +183,7 @@ def synthetic_line() -> Column:
 
 def parse_lines(
     lines: DataFrame, log_format: str = "", w3c: Mapping[str, str] | None = None,
-    future_hours: int = 24,
+    future_hours: int = FUTURE_HOURS,
 ) -> DataFrame:  # fmt: skip
     """Task 1 of the course: every field of every line; a line that cannot be read says why.
 
@@ -413,7 +419,7 @@ def with_heartbeat(rows: DataFrame) -> DataFrame:
 
 def select_landed_lines(
     lines: DataFrame, time_zone: str, log_format: str = "", w3c: Mapping[str, str] | None = None,
-    future_hours: int = 24, extra_columns: tuple[str, ...] = (),
+    future_hours: int = FUTURE_HOURS, extra_columns: tuple[str, ...] = (),
 ) -> DataFrame:  # fmt: skip
     """Lines -> what is landed: the columns of `include.contracts.ACCESS_LOG_DDL`, in its order.
 

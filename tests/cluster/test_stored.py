@@ -12,7 +12,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from include.contracts import ACCESS_LOG_DDL
-from include.lake.paths import landing_path, list_outdated_days, read_landed_days
+from include.lake.landing_files import LandingFiles
+from include.lake.paths import landing_path, list_outdated_days
 from include.lake.relocate import relocate_lake
 from include.lake.retention import _list_landed_days
 from include.settings import load_settings
@@ -133,7 +134,7 @@ def test_a_landing_in_the_store_is_the_same_as_on_the_disk(lakes, spark, s3, req
     assert [key for key in there if key.endswith("_spark_metadata/9.compact")]
     assert not [key for key in there if "checkpoint" in key or key.endswith(".tmp")]
     assert stored.rows(spark) == local.rows(spark)
-    assert read_landed_days(stored.folder) == read_landed_days(local.folder)
+    assert LandingFiles(stored.folder).read_days() == LandingFiles(local.folder).read_days()
     assert stored.days() == local.days()
 
 

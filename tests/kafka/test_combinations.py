@@ -12,6 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from include.errors import InvalidInput
+from include.flag_values import Endpoint
 from producers.clickstream.publish import publish_messages
 from producers.kafka_client import ensure_topics
 from spark_jobs.streaming.arguments import build_watch_parser
@@ -32,7 +33,6 @@ from spark_jobs.streaming.combinations import (
     find_source_conflict,
 )
 from spark_jobs.streaming.options import (
-    Endpoint,
     StreamOptions,
     parse_stream_options,
     parse_trigger,

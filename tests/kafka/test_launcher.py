@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -157,7 +158,11 @@ def test_ctrl_c_while_java_starts_leaves_nothing_behind(tidemark, tmp_path):
 
         def submitted():
             children = process.children()
-            return children if any("pyspark-shell" in c.cmdline() for c in children) else []
+            for child in children:
+                with suppress(psutil.NoSuchProcess):  # `java -version`, which has just ended
+                    if "pyspark-shell" in child.cmdline():
+                        return children
+            return []
 
         children = eventually(submitted, 60, "Spark's JVM")
         os.killpg(started.pid, signal.SIGINT)

@@ -10,6 +10,7 @@ from datetime import date
 import pytest
 
 from dags.run_stream import PARAMS
+from include.datasets import list_topics
 from include.lake.paths import run_manifest_path
 from include.local_stack.doctor import find_free_port
 from include.orchestration.stream_form import DAG_ID, build_flags
@@ -43,10 +44,10 @@ EXAMPLES = {
 @pytest.fixture(scope="module")
 def sent(broker, tmp_path_factory):
     """The broker's settings; its topics have the events and lines of the course."""
-    ensure_topics(broker.kafka_servers, broker.topics, partitions=2, replication=1)
+    ensure_topics(broker.kafka_servers, list_topics(broker), partitions=2, replication=1)
     # Other tests may have sent to these topics: the examples begin behind that.
     ends = {}
-    for topic in broker.topics:
+    for topic in list_topics(broker):
         found = end_offsets(broker.kafka_servers, topic)
         ends[topic] = ",".join(f"{partition}:{found[partition]}" for partition in sorted(found))
     made = list(generate_events(600, 1, campaigns=3))

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
+from include.datasets import list_topics
 from include.local_stack.doctor import find_free_port
 from include.orchestration.launcher import add_settings_flags
 from include.settings import PROJECT, load_settings
 from producers.kafka_client import ensure_topics
-from tests.conftest import eventually, kill_process_tree
+from tests.conftest import eventually, kill_process_tree, matrix_cases
 
 PAGE = (PROJECT / "docs" / "streams.md").read_text()
 EXAMPLES = {
@@ -60,7 +61,7 @@ def example(broker, jars, job, tmp_path):
     """Runs the commands of an example, on the tests' broker and in a folder that goes; gives their output."""
     port = find_free_port(9990)
     env = {"TIDEMARK_KAFKA_SERVERS": broker.kafka_servers, "TIDEMARK_HOME": str(tmp_path)}
-    empty_topics(broker.kafka_servers, load_settings().topics)
+    empty_topics(broker.kafka_servers, list_topics(load_settings()))
     (tmp_path / "jars").symlink_to(jars)
 
     def as_shell(block: str) -> str:
@@ -94,9 +95,10 @@ def example(broker, jars, job, tmp_path):
     return run
 
 
-def test_the_examples_print_what_the_page_says(example):
+@pytest.mark.parametrize("numbers", ["12", *matrix_cases("123456")])
+def test_the_examples_print_what_the_page_says(example, numbers):
     """In their order: the later ones read what the earlier have sent."""
-    for number in sorted(EXAMPLES):
+    for number in numbers:
         blocks = BLOCKS.findall(EXAMPLES[number])
         printed = example(number, "".join(text for kind, text in blocks if kind == "sh"))
         lines = [plain(line) for line in printed.splitlines()]

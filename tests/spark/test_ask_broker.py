@@ -3,7 +3,7 @@
 import pytest
 
 from include.errors import InvalidInput, RetryLater
-from spark_jobs.streaming.broker_probe import describe_topic
+from spark_jobs.streaming.topics import describe_topic
 
 NOBODY = {
     "bootstrap.servers": "127.0.0.1:1",

@@ -11,7 +11,7 @@ from apachelogs import LogParser
 from backports import zstd
 from pyspark.sql import functions as F
 
-from include.inbox import read_records, take_new_files
+from include.inbox import read_taken_files, take_new_files
 from include.lake.paths import w3c_fields_path
 from include.log_formats import (
     ALB,
@@ -420,7 +420,7 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
     )  # fmt: skip
     assert code == 0, said
     told = json.loads((tmp_path / "run.json").read_text())
-    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in read_records(ready)), 1)
+    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in read_taken_files(ready)), 1)
     landed = spark.read.parquet(str(landing / "data"))
     by_format = {
         row.log_format: row["count"] for row in landed.groupBy("log_format").count().collect()

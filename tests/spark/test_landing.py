@@ -8,10 +8,11 @@ import pytest
 
 from include.contracts import ACCESS_LOG_DDL, CLICKSTREAM_DDL
 from include.errors import InvalidInput, RetryLater
+from include.flag_values import Endpoint
+from include.lake.files import append_record
+from include.lake.landing_files import LandingFiles
 from producers.clickstream.events import encode_batches, encode_rows, generate_events
 from spark_jobs.landing.folder import Landing, build_manifest, read_landing
-from spark_jobs.streaming.options import Endpoint
-from spark_jobs.streaming.progress import append_line
 from spark_jobs.streaming.streams import FORMAT_OPTIONS
 from tests.builders import build_line
 from tests.conftest import matrix_cases
@@ -196,7 +197,7 @@ def test_what_is_taken_from_the_inbox_is_landed_once_and_then_cleared(tmp_path, 
     ready, landing = tmp_path / "ready", tmp_path / "landing"
 
     def night(run):
-        remove_landed_files(ready, landing / "checkpoint")
+        remove_landed_files(ready, LandingFiles(landing))
         take_new_files(inbox, ready)
         left = len(list(ready.glob("[!.]*")))
         code, said = job(JOB, "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
@@ -301,7 +302,7 @@ def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path, inbox, 
 def test_counts_that_do_not_agree_are_an_error(tmp_path):
     landing = Landing(Endpoint("parquet", str(tmp_path / "data")), ACCESS_LOG_DDL)
     record = {"batch": 0, "run": "r", "read": 3, "good": 1, "bad": 1, "days": []}
-    append_line(landing.progress_file, record)
+    append_record(landing.files.progress, record)
     with pytest.raises(InvalidInput, match="3 lines were read, but 1 good and 1 bad"):
         build_manifest(landing, "r", {})
 

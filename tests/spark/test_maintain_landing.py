@@ -264,7 +264,7 @@ def killed_at(count, action):
         for name in CHANGES:
             setattr(Path, name, counted(getattr(Path, name)))
         shutil.rmtree = counted(shutil.rmtree)
-        maintain_landing.append_line = counted(maintain_landing.append_line)
+        maintain_landing.append_record = counted(maintain_landing.append_record)
         try:
             action()
         finally:

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from include.contracts import ACCESS_LOG_DDL
+from include.lake.landing_files import LandingFiles
 from include.lake.paths import list_outdated_days
 from spark_jobs.landing.folder import read_landing
-from spark_jobs.landing.reparsed import read_current_reparse
 from tests.builders import build_line
 
 FORMAT = r"%h|%{sec}t|%r|%>s|%b"
@@ -102,10 +102,10 @@ def test_replayed_lines_count_on_their_days_and_twice_is_as_once(lake, spark):
     assert after["2015-05-17"]["requests"] == 3
     assert after["2015-05-18"] == before["2015-05-18"]
     assert list_outdated_days(lake.landing, lake.summary) == []
-    kept = read_current_reparse(lake.landing / "replayed")
+    kept = LandingFiles(lake.landing).read_current_reparse()
     told = lake.replay("--log-format", FORMAT)
     assert (told["days"], told["lines_before"]) == ([], 3)
-    assert read_current_reparse(lake.landing / "replayed") == kept
+    assert LandingFiles(lake.landing).read_current_reparse() == kept
     assert lake.days() == after
     assert read_landing(spark, lake.landing / "data", ACCESS_LOG_DDL).count() == 7, (
         "data/ is as it was"

@@ -8,7 +8,8 @@ import pyarrow as pa
 from datasketches import hll_sketch
 from pyarrow import parquet
 
-from include.contracts import PANELS, SUMMARY_SCHEMA_VERSION
+from include.contracts import SUMMARY_SCHEMA_VERSION
+from include.panels import list_panel_keys
 
 SCHEMA = pa.schema([
     *[(name, pa.string()) for name in ("panel", "parent", "value", "method", "protocol")],
@@ -38,7 +39,7 @@ def a_sketch(names):
 
 def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=("a",), **changed):
     """A day of 10 requests, unless `changed` says otherwise, with these rows of panels."""
-    panels = {name: [row for row in rows if row["panel"] == name] for name in PANELS}
+    panels = {name: [row for row in rows if row["panel"] == name] for name in list_panel_keys()}
     visits = {"visits": 2, "pages": 4, "bounced": 1, "seconds": 60, "seconds_median": 30.0}
     return {
         "schema_version": SUMMARY_SCHEMA_VERSION, "dataset": "access_log", "day": day,

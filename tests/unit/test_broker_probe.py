@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from include.broker_probe import CORRELATION_ID
 from include.errors import RetryLater
-from spark_jobs.streaming.broker_probe import CORRELATION_ID, check_servers
+from spark_jobs.streaming.topics import check_servers
 
 BROKER = struct.pack(">ii", 100, CORRELATION_ID)
 

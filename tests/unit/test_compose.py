@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from include.local_stack import airflow, cluster, secured
 from include.local_stack.__main__ import app
-from include.local_stack.airflow import POOLS
 from include.orchestration.jars import CHECKSUMS_FILE
 from include.settings import PROJECT, Settings, load_settings
 
@@ -121,10 +120,11 @@ def test_both_have_the_same_settings():
             name
         ).items()
     (init,) = SERVICES["airflow-init"]["command"]
-    for name, about in POOLS.items():
-        assert f'airflow pools set {name} 1 "{about}"' in init
-    for topic in Settings().topics:
-        assert f" {topic}" in init
+    commands = [line.strip() for line in init.splitlines()]
+    at = commands.index("python -m include.datasets > /tmp/pools.json")
+    assert commands[at + 1 : at + 3] == [
+        "airflow pools import /tmp/pools.json", "python -m producers.topics"
+    ]  # fmt: skip
 
 
 def test_both_secure_kafka_in_the_same_way():

@@ -11,18 +11,24 @@ from tests.conftest import run_command
 OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
 MAY_IMPORT = {
     "include": {"include"},
-    "producers": {"producers", "include.contracts", "include.kafka_login", "include.settings"},
+    "producers": {
+        "producers", "include.contracts", "include.datasets", "include.flag_values",
+        "include.kafka_login", "include.lake.files", "include.settings",
+    },
     "spark_jobs": {
-        "spark_jobs", "include.contracts", "include.errors", "include.kafka_login",
-        "include.log_formats", "include.summary",
+        "spark_jobs", "include.broker_probe", "include.contracts", "include.errors",
+        "include.flag_values", "include.kafka_login", "include.lake.files",
+        "include.lake.landing_files", "include.log_formats", "include.panels", "include.summary",
     },
     "dags": {"include"},
 }  # fmt: skip
 # A package imports only packages before it.
 ORDER = [
-    "include.errors", "include.contracts", "include.settings", "include.kafka_login",
-    "include.log_formats", "include.lake", "include.inbox", "include.summary", "include.reporting",
-    "include.orchestration", "include.local_stack", "include.generate_docs",
+    "include.errors", "include.contracts", "include.flag_values", "include.broker_probe",
+    "include.settings", "include.datasets", "include.panels", "include.kafka_login",
+    "include.log_formats", "include.lake", "include.inbox", "include.summary",
+    "include.reporting", "include.orchestration", "include.local_stack",
+    "include.generate_docs",
     "spark_jobs.transforms", "spark_jobs.streaming", "spark_jobs.landing",
 ]  # fmt: skip
 FILES = [file for folder in MAY_IMPORT for file in sorted((PROJECT / folder).rglob("*.py"))]

@@ -13,7 +13,7 @@ import pytest
 from backports import zstd
 
 from include import inbox as module
-from include.inbox import read_records, take_new_files
+from include.inbox import read_taken_files, take_new_files
 from include.lake.paths import w3c_fields_path
 from tests.builders import build_common_line, build_line
 
@@ -179,7 +179,7 @@ def test_what_is_known_of_a_file_stands_in_the_ledger(folders):
     take_new_files(inbox, ready, "%{%F %T %z}t %h %>s")
     first = "2015-05-17T10:05:03+00:00"
     known = {
-        r["name"]: (r["format"], r["lines"], r["first"], r["last"]) for r in read_records(ready)
+        r["name"]: (r["format"], r["lines"], r["first"], r["last"]) for r in read_taken_files(ready)
     }
     assert known == {
         "combined.log": ("combined", 3, first, "2015-05-17T22:00:00+00:00"),
@@ -188,10 +188,10 @@ def test_what_is_known_of_a_file_stands_in_the_ledger(folders):
         "iis.log.zst": (known["iis.log.zst"][0], 2, first, "2015-05-17T10:06:00+00:00"),
         "nothing.log": ("mixed", 2, None, None),
     }
-    assert {r["ready"] for r in read_records(ready)} == {p.name for p in ready.glob("[!.]*")}
+    assert {r["ready"] for r in read_taken_files(ready)} == {p.name for p in ready.glob("[!.]*")}
     fields = "date time c-ip cs-method cs-uri-stem sc-status time-taken(ms)"
     assert json.loads(w3c_fields_path(ready).read_text()) == {known["iis.log.zst"][0]: fields}
-    (name,) = (r["ready"] for r in read_records(ready) if r["name"] == "iis.log.zst")
+    (name,) = (r["ready"] for r in read_taken_files(ready) if r["name"] == "iis.log.zst")
     assert name.endswith(f"-iis.log.{known['iis.log.zst'][0]}.log.zst")
 
 
@@ -202,11 +202,11 @@ def test_a_w3c_file_that_grows_keeps_its_fields(folders):
     take_new_files(inbox, ready)
     (inbox / "a.log").write_bytes(IIS)
     take_new_files(inbox, ready)
-    assert [(r["format"][:4], r["lines"]) for r in read_records(ready)] == [
+    assert [(r["format"][:4], r["lines"]) for r in read_taken_files(ready)] == [
         ("w3c-", 1),
         ("w3c-", 1),
     ]
-    assert read_records(ready)[0]["format"] == read_records(ready)[1]["format"]
+    assert read_taken_files(ready)[0]["format"] == read_taken_files(ready)[1]["format"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_ledger_from_before_is_understood(folders):
     take_new_files(inbox, ready)
     ledger = ready.with_name("ready.jsonl")
     kept = ["name", "packed", "modified", "sha256", "size", "what"]
-    ledger.write_text(json.dumps({key: read_records(ready)[0][key] for key in kept}) + "\n")
+    ledger.write_text(json.dumps({key: read_taken_files(ready)[0][key] for key in kept}) + "\n")
     old(inbox / "copy.log", TEXT)
     found = take_new_files(inbox, ready)
     assert (found.taken, list(found.skipped)) == ({}, ["copy.log"])

@@ -3,10 +3,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from include.lake.landing_files import LandingFiles
 from include.lake.paths import (
     is_reported,
     list_outdated_days,
-    read_landed_offsets,
     resolve_inside,
     resolve_run_day,
 )
@@ -87,8 +87,9 @@ def test_what_is_landed_of_a_topic_is_known_by_its_offsets(tmp_path):
     ]  # fmt: skip
     text = "\n".join(json.dumps(record) for record in records)
     (landing / "progress.jsonl").write_text(text + '\n{"batch": 3, "to"')
-    assert read_landed_offsets(landing, "clicks") == {0: 9, 1: 7}
-    assert read_landed_offsets(landing, "other") == read_landed_offsets(tmp_path, "clicks") == {}
+    assert LandingFiles(landing).read_end_offsets("clicks") == {0: 9, 1: 7}
+    assert LandingFiles(landing).read_end_offsets("other") == {}
+    assert LandingFiles(tmp_path).read_end_offsets("clicks") == {}
 
 
 def test_a_report_is_old_when_something_was_landed_after_it(tmp_path):

@@ -9,11 +9,10 @@ from itertools import pairwise
 
 import pytest
 
-from include import contracts
+from include.panels import list_panel_keys, list_sections
 from include.reporting import charts, formatting
 from include.reporting.heartbeats import describe_heartbeat, describe_silence, list_hours
 from include.reporting.page import (
-    PANEL_GROUPS,
     describe_range_folder,
     format_local_time,
     format_period,
@@ -39,7 +38,7 @@ HOSTILE = [
 
 WITH_PARENT = ("status", "browsers", "operating_systems", "bots")
 WITH_METHOD = ("requests", "static_requests", "not_found")
-PANELS = ("day", *contracts.PANELS)
+PANELS = ("day", *list_panel_keys())
 
 
 def a_row(panel, value="/a", hits=3, **changed):
@@ -444,7 +443,7 @@ def test_panels_with_parents_have_their_sums():
 
 def test_every_panel_of_the_contract_is_on_the_page_with_both_numbers(tmp_path):
     page = write_report(a_summary(), tmp_path).read_text()
-    shown = [name for _, panels in PANEL_GROUPS.values() for name in panels]
+    shown = [panel.key for _, panels in list_sections().values() for panel in panels]
     assert sorted([*shown, "day", "hours"]) == sorted(PANELS)
     for name in shown:
         section = page[page.index('<section class="card', page.index(f'id="{name}"') - 60) :]

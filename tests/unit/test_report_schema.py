@@ -7,10 +7,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from include.contracts import REPORT_SCHEMA_VERSION
+from include.panels import list_panel_keys
 from include.reporting.ranges import build_range_report
 from include.reporting.report import build_report
 from include.settings import PROJECT
-from tests.unit.made_summaries import PANELS, a_machine, a_report, a_row, an_attack, write_day
+from tests.unit.made_summaries import a_machine, a_report, a_row, an_attack, write_day
 from tests.unit.test_report import a_summary
 
 SCHEMA = json.loads((PROJECT / "docs" / "report.schema.json").read_text())
@@ -102,7 +103,7 @@ def test_every_name_is_described():
 
 
 def test_the_schema_has_the_panels_of_the_contract():
-    assert set(SCHEMA["$defs"]["panels"]["propertyNames"]["enum"]) == {"day", *PANELS}
+    assert set(SCHEMA["$defs"]["panels"]["propertyNames"]["enum"]) == {"day", *list_panel_keys()}
     assert (
         SCHEMA["$defs"]["panel_rows"]["propertyNames"]
         == (SCHEMA["$defs"]["panels"]["propertyNames"])

@@ -165,7 +165,7 @@ def test_piped_it_has_no_colours(home):
             ["--day", "2015-05-01"],
             "run analyse_access_log for it or choose a day that has a report",
         ),
-        (["--panel", "hostz"], "unknown panel 'hostz'; choose one of hours, status"),
+        (["--panel", "hostz"], "unknown panel 'hostz'; choose one of hours, bots"),
         (["--rows", "0"], "give at least 1"),
     ],
 )

@@ -100,7 +100,7 @@ def test_days_whose_data_lie_in_a_store_are_known_by_the_record_of_what_landed(s
     assert found["landings"]["access_log_kafka"]["remove_days"] == [DAYS[0]], (
         "it may have files yet"
     )
-    assert found["summaries"] == [DAYS[0]]
+    assert found["summaries"] == [f"access_log/{DAYS[0]}"]
 
 
 def test_events_that_no_report_has_seen_stay(settings):
@@ -122,7 +122,7 @@ def test_a_summary_is_not_removed_before_its_lines(settings, landing_days):
 
 
 def test_a_summary_stays_as_long_as_lines_of_its_day_do(settings, lake):
-    assert plan_removal(settings(30, 30), TODAY)["summaries"] == [DAYS[0]]
+    assert plan_removal(settings(30, 30), TODAY)["summaries"] == [f"access_log/{DAYS[0]}"]
     (landing_path(settings(), "access_log", "files") / "data" / f"event_date={DAYS[0]}").mkdir(
         parents=True
     )
@@ -161,7 +161,7 @@ def test_summaries_and_reports_go_with_a_record_and_only_when_it_is_meant(settin
     (summaries_path(wanted, "access_log") / ".removed-2025-01-01").mkdir()
     record = apply_removal_plan(wanted, "real", found | {"dry_run": False}, write_index)
     assert record["summaries"] == dry["summaries"]
-    assert record["reports"] == {DAYS[0]: {"files": 1, "bytes": 4}}
+    assert record["reports"] == {f"access_log/{DAYS[0]}": {"files": 1, "bytes": 4}}
     assert record["landings"]["access_log_kafka"]["stay"] == {
         DAYS[1]: "has lines that no summary has counted"
     }

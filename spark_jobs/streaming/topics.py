@@ -1,8 +1,6 @@
-"""Check that Kafka can be read and written as a job's flags say, before its query starts."""
+"""Check the brokers and topics that a job's flags name, before its query starts."""
 
 import argparse
-import socket
-import struct
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -11,14 +9,10 @@ from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from include.broker_probe import find_broker_failures
 from include.errors import InvalidInput, RetryLater
 from spark_jobs.streaming.options import read_kafka_login
 
-CONNECT_TIMEOUT_SECONDS = 5
-CORRELATION_ID = 1
-# Size, API key 18 (ApiVersions), version 0, correlation id, no client id. Every client may send this
-# request before it logs in (https://kafka.apache.org/protocol#The_Messages_ApiVersions).
-API_VERSIONS_REQUEST = struct.pack(">ihhih", 10, 18, 0, CORRELATION_ID, -1)
 MAX_LISTED_TOPICS = 20
 # Parts of the client's error names that mean a wrong login or configuration. A retry does not help.
 LOGIN_ERRORS = (
@@ -56,33 +50,15 @@ def check_servers(args: argparse.Namespace) -> None:
 
     Spark itself would try for minutes.
     """
-    failed = []
-    for server in (args.servers or "").split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            with socket.create_connection(
-                (host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS
-            ) as connection:
-                # A broker that requires TLS does not answer an unencrypted request.
-                if args.kafka_login or _is_broker(connection):
-                    return
-            failed.append(f"{server} (accepts connections but is no Kafka broker)")
-        except (OSError, ValueError) as error:
-            failed.append(f"{server} ({error})")
-    login_hint = "" if args.kafka_login else "; a broker that requires a login needs --kafka-login"
-    raise RetryLater(
-        f"no Kafka broker answers at {', '.join(failed)}; start it (`make up`) or correct --servers"
-        f"{login_hint}"
-    )
-
-
-def _is_broker(connection: socket.socket) -> bool:
-    try:
-        connection.sendall(API_VERSIONS_REQUEST)
-        answer = connection.recv(8, socket.MSG_WAITALL)
-    except OSError:  # the connection was closed, or nothing came in time
-        return False
-    return len(answer) == 8 and struct.unpack(">ii", answer)[1] == CORRELATION_ID
+    failures = find_broker_failures(args.servers or "", has_login=bool(args.kafka_login))
+    if failures:
+        login_hint = (
+            "" if args.kafka_login else "; a broker that requires a login needs --kafka-login"
+        )
+        raise RetryLater(
+            f"no Kafka broker answers at {', '.join(failures)}; start it (`make up`) or correct "
+            f"--servers{login_hint}"
+        )
 
 
 def check_connector(spark: SparkSession) -> None:
