@@ -160,8 +160,8 @@ def speed_section(results: dict[str, Any]) -> str:
         "|---|--:|---|",
         *_target_lines(results, rows, parse),
         "",
-        "[Decision 16](decisions/0016-where-the-time-goes.md) explains the targets that are missed and "
-        "what would be needed to reach them.",
+        "[Decision 16](decisions/0016-missed-performance-targets-are-documented-with-their-causes.md) "
+        "explains the targets that are missed and what would be needed to reach them.",
     ]
     return "\n".join(lines) + "\n\n"
 

@@ -74,21 +74,21 @@ def report(project, day):
 
 
 def test_the_page_has_what_the_issue_asks_for():
-    assert list(SECTIONS) == ["The night", "The backfill", "The bad line", "The full disk",
-                              "The moved lake", "The upgrade"]  # fmt: skip
+    assert list(SECTIONS) == ["Daily runs", "Backfills", "Bad lines", "Disk space and retention",
+                              "Moving the lake", "Upgrading"]  # fmt: skip
     assert all(SECTIONS.values())
 
 
 @pytest.fixture(scope="module")
-def night(shell):
+def daily_run(shell):
     """What the first block prints; what the later sections begin with."""
-    return shell(SECTIONS["The night"][0])
+    return shell(SECTIONS["Daily runs"][0])
 
 
 @pytest.mark.fault
-def test_the_night(night, shell, project):
-    _, checks = SECTIONS["The night"]
-    assert "✓ report" in night
+def test_a_daily_run(daily_run, shell, project):
+    _, checks = SECTIONS["Daily runs"]
+    assert "✓ report" in daily_run
     day = report(project, "2016-02-18")
     assert (day["source"], day["requests"]) == ("kafka", 60)
     assert report(project, "2016-02-17")["requests"] == 40, "it had lines that no report had seen"
@@ -96,8 +96,8 @@ def test_the_night(night, shell, project):
 
 
 @pytest.mark.fault
-def test_the_backfill(night, shell, project):
-    dialog, bulk, restore = SECTIONS["The backfill"]
+def test_a_backfill(daily_run, shell, project):
+    dialog, bulk, restore = SECTIONS["Backfills"]
     inbox = here(project).lake / "inbox" / "access_log"
     (inbox / "old.log").write_text("\n".join([*lines(17, 45), *lines(18, 70), ODD]) + "\n")
     (inbox / "access.log").unlink()
@@ -121,8 +121,8 @@ def test_the_backfill(night, shell, project):
 
 
 @pytest.mark.fault
-def test_the_bad_line(shell, project):
-    (replay,) = SECTIONS["The bad line"]
+def test_bad_lines(shell, project):
+    (replay,) = SECTIONS["Bad lines"]
     assert report(project, "2016-02-18")["lines"]["bad"] == 0, "the odd line shows no time"
     api, answered = Api(here(project)), []
 
@@ -141,8 +141,8 @@ def test_the_bad_line(shell, project):
 
 
 @pytest.mark.fault
-def test_the_full_disk(shell, project):
-    (maintain,) = SECTIONS["The full disk"]
+def test_disk_space_and_retention(shell, project):
+    (maintain,) = SECTIONS["Disk space and retention"]
     before = {day: report(project, day) for day in DAYS}
     out = shell(maintain)
     assert out.count("✓ finish") == 2
@@ -154,14 +154,14 @@ def test_the_full_disk(shell, project):
 
 
 @pytest.mark.fault
-def test_the_moved_lake_and_the_upgrade(shell, project):
+def test_moving_the_lake_and_upgrading(shell, project):
     before = report(project, "2016-02-17")["requests"]
-    (move,) = SECTIONS["The moved lake"]
+    (move,) = SECTIONS["Moving the lake"]
     out = shell(move)
     assert "files changed: they now name" in out
     assert report(project, "2016-02-18")["requests"] == 60, "the topic's, read where it lies now"
     assert report(project, "2016-02-17")["requests"] == before
-    (upgrade,) = SECTIONS["The upgrade"]
+    (upgrade,) = SECTIONS["Upgrading"]
     # What this test brings itself: the new version.
     shell(upgrade.replace("git pull\n", ""))
     assert "✓" in shell("make doctor")
