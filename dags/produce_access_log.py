@@ -46,7 +46,7 @@ PARAMS = {
         type=["null", "string"],
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$(?!\n)",
         section="File",
-        description="Name of a file in var/lake/inbox/access_log: plain, .gz or .bz2",
+        description="Name of a file in var/lake/inbox/access_log: plain, gz, bz2, zst or xz",
     ),
     "count": Param(
         20_000, type="integer", minimum=1, maximum=100_000_000, section="Generator", title="Lines"
@@ -80,7 +80,7 @@ def produce_access_log():
     def produce(params: dict[str, Any]) -> dict[str, Any]:
         from dataclasses import asdict
 
-        from producers.access_log.generator import generate_lines, generated_log_id
+        from producers.access_log.generator import build_generated_log_id, generate_lines
         from producers.access_log.log_file import UnreadableLogFile, read_lines, read_log_id
         from producers.access_log.produce import produce_lines as send
         from producers.kafka_client import KafkaRequestFailed, ensure_topics
@@ -98,7 +98,7 @@ def produce_access_log():
                 lines, log_id = read_lines(path, strict=True), read_log_id(path, strict=True)
             else:
                 options = (params["count"], params["seed"], date.fromisoformat(params["day"]))
-                lines, log_id = generate_lines(*options), generated_log_id(*options)
+                lines, log_id = generate_lines(*options), build_generated_log_id(*options)
             ensure_topics(
                 settings.kafka_servers,
                 [settings.access_log_topic],

@@ -5,6 +5,10 @@ class InvalidInput(ValueError):
     """Input is not accepted; the message gives the value, what is accepted and what to do."""
 
 
+class UnreadableFile(Exception):
+    """A file cannot be read; the message says why and what to do, without the file's name."""
+
+
 class RetryLater(Exception):
     """Something is not available now; the same call may succeed later."""
 

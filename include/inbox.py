@@ -9,18 +9,15 @@ Users who write to the inbox are not trusted. Only regular files with one name a
 and Spark gets exactly the bytes that were checked.
 """
 
-import bz2
 import errno
 import fcntl
 import gzip
 import hashlib
 import json
-import lzma
 import os
 import re
 import stat
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -31,9 +28,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from backports import zstd
-
+from include.compression import ARCHIVE_ERRORS, OPENERS, detect_compression
 from include.contracts import MAX_LINE_BYTES
+from include.errors import UnreadableFile
 from include.lake.files import append_record, fsync_path, read_records, replace_file
 from include.lake.landing_files import LandingFiles
 from include.lake.paths import w3c_fields_path
@@ -55,20 +52,7 @@ MAX_COMPRESSION_RATIO = 400
 PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".swp")
 BLOCK_BYTES = 1 << 20
 SAMPLE_LINES = 200  # read at the head of a file to detect its format, at its end for its last time
-OPENERS: dict[str, Callable[..., Any]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".zst": zstd.open,
-    ".xz": lzma.open,
-}
-MAGIC_NUMBERS = {
-    b"\x1f\x8b": ".gz",
-    b"BZh": ".bz2",
-    b"\x28\xb5\x2f\xfd": ".zst",
-    b"\xfd7zXZ": ".xz",
-}
 SPARK_SUFFIXES = (".gz", ".bz2", ".zst")  # Spark unpacks these; xz is written to `ready` as gz
-UNSUPPORTED_MAGIC_NUMBERS = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
 W3C_DIRECTIVE = re.compile(
     rb"^(?:\xef\xbb\xbf)?#(Fields|Software):([^\n]*)", re.MULTILINE | re.IGNORECASE
 )
@@ -84,11 +68,6 @@ IRREGULAR_FILE_TYPES = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
-ARCHIVE_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
-
-
-class UnreadableFile(Exception):
-    """A file cannot be read; the message is the reason for its quarantine."""
 
 
 class FileBeingWritten(Exception):
@@ -201,7 +180,7 @@ def inspect_file(path: Path, log_format: str = "") -> dict[str, Any]:
     """
     inspection = _Inspection(0)
     with _open_regular_file(path) as file:
-        for block in _read_blocks(file, _detect_compression(file), os.fstat(file.fileno()).st_size):
+        for block in _read_blocks(file, detect_compression(file), os.fstat(file.fileno()).st_size):
             inspection.feed(block)
     inspection.finish(is_whole=True)
     return inspection.describe_lines(compile_log_format(log_format) if log_format else None)
@@ -253,7 +232,7 @@ def _take_file(
             _open_regular_file(path) as file,
             nullcontext() if ledger.dry_run else part.open("x+b") as out,
         ):
-            file_stat, compression = os.fstat(file.fileno()), _detect_compression(file)
+            file_stat, compression = os.fstat(file.fileno()), detect_compression(file)
             start = ledger.find_taken_size(path.name, file, file_stat.st_size, compression)
             try:
                 inspection = _inspect_and_copy(file, file_stat, compression, start, out)
@@ -349,26 +328,6 @@ def _build_ready_name(
     if inspection.fields:
         return f"{inspection.lines_checksum[:12]}-{stem}.{format_name}.log{packed}"
     return f"{inspection.lines_checksum[:12]}-{stem}{packed or '.log'}"
-
-
-def _detect_compression(file: IO[bytes]) -> str:
-    """Return the suffix in OPENERS for the compression of a file; empty for plain text.
-
-    The content decides, because names can be wrong.
-    """
-    head = file.read(6)
-    file.seek(0)
-    for magic, name in UNSUPPORTED_MAGIC_NUMBERS.items():
-        if head.startswith(magic):
-            raise UnreadableFile(
-                f"it is a {name} archive; unpack it, or compress it as gz, bz2, zst or xz"
-            )
-    compression = next(
-        (suffix for magic, suffix in MAGIC_NUMBERS.items() if head.startswith(magic)), ""
-    )
-    if not compression and b"\0" in head:
-        raise UnreadableFile("it is not a text file: its first bytes contain a zero byte")
-    return compression
 
 
 class _Inspection:

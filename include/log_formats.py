@@ -166,7 +166,7 @@ def detect_format(
 ) -> tuple[str, datetime | None] | None:
     """The name of the line's format and its time; None if it is in none. W3C is known by file."""
     if custom_format is not None and (fields := custom_format.parse(line)):
-        return "log-format", build_instant(fields)
+        return "log_format", build_instant(fields)
     if fields := APACHE.parse(line):
         name = "combined" if fields["format"] else "common"
         return f"vhost_{name}" if fields["vhost"] else name, build_instant(fields)

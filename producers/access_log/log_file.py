@@ -1,18 +1,18 @@
-"""Read the lines of a log file in bounded memory: plain text, gzip or bzip2, detected by content."""
+"""Read the lines of a log file in bounded memory: plain text, gz, bz2, zst or xz, detected by content."""
 
-import bz2
 import errno
-import gzip
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
+from include.compression import ARCHIVE_ERRORS, open_uncompressed
 from include.contracts import MAX_LINE_BYTES
+from include.errors import UnreadableFile
 
 NOT_REGULAR = (
     "{} is not a regular file with one name (it is a link or a special file); "
@@ -45,7 +45,7 @@ def read_lines(path: Path, *, strict: bool = False) -> Iterator[Line]:
     A compressed file is read completely once before the first line is yielded.
 
     Args:
-        path: Plain text, gzip or bzip2.
+        path: Plain text, gz, bz2, zst or xz.
         strict: Refuse links, for a folder that other users may write to: see `open_log`.
 
     Raises:
@@ -100,7 +100,7 @@ def open_log(path: Path, *, strict: bool = False) -> Iterator[BinaryIO]:
     """Open the uncompressed content of a log file.
 
     Args:
-        path: Plain text, gzip or bzip2.
+        path: Plain text, gz, bz2, zst or xz.
         strict: Require a regular file with one name. A link in a folder that other users may write
             to could point to any file that only we may read.
 
@@ -112,16 +112,12 @@ def open_log(path: Path, *, strict: bool = False) -> Iterator[BinaryIO]:
         state = os.fstat(file.fileno())
         if strict and (not stat.S_ISREG(state.st_mode) or state.st_nlink > 1):
             raise UnreadableLogFile(NOT_REGULAR.format(path))
-        magic = file.read(3)
-        file.seek(0)
-        if magic[:2] == b"\x1f\x8b":
-            with gzip.open(file, "rb") as uncompressed:
-                yield cast(BinaryIO, uncompressed)
-        elif magic == b"BZh":
-            with bz2.open(file, "rb") as uncompressed:
-                yield cast(BinaryIO, uncompressed)
-        else:
-            yield file
+        try:
+            uncompressed = open_uncompressed(file)
+        except UnreadableFile as error:
+            raise UnreadableLogFile(f"{path} cannot be read: {error}") from None
+        with uncompressed:
+            yield cast(BinaryIO, uncompressed)
 
 
 _verified_files: set[tuple[Path, float, int]] = set()
@@ -139,7 +135,8 @@ def _check_log_file(path: Path, strict: bool) -> None:
         file_stat = path.stat()
         version = (path, file_stat.st_mtime, file_stat.st_size)
         with open_log(path, strict=strict) as file:
-            if isinstance(file, gzip.GzipFile | bz2.BZ2File) and version not in _verified_files:
+            # A plain file is an io.BufferedReader: there is nothing to verify.
+            if not isinstance(file, BufferedReader) and version not in _verified_files:
                 while file.read(1024 * 1024):
                     pass
         _verified_files.add(version)
@@ -147,7 +144,7 @@ def _check_log_file(path: Path, strict: bool) -> None:
         raise UnreadableLogFile(
             f"this user may not read {path}; change the file's permissions"
         ) from None
-    except (EOFError, OSError, zlib.error) as error:
+    except ARCHIVE_ERRORS as error:
         if isinstance(error, OSError) and error.errno == errno.ELOOP:
             raise UnreadableLogFile(NOT_REGULAR.format(path)) from None
         raise UnreadableLogFile(

@@ -1,4 +1,4 @@
-"""Who may import whom: the arrows of the design, held for every file."""
+"""The import rules of the design, checked for every file."""
 
 import ast
 import sys
@@ -22,7 +22,7 @@ MAY_IMPORT = {
     },
     "dags": {"include"},
 }  # fmt: skip
-# A package imports only packages before it.
+# A package imports only packages that come before it in this list.
 ORDER = [
     "include.errors", "include.contracts", "include.flag_values", "include.broker_probe",
     "include.settings", "include.datasets", "include.panels", "include.kafka_login",
@@ -34,68 +34,68 @@ ORDER = [
 FILES = [file for folder in MAY_IMPORT for file in sorted((PROJECT / folder).rglob("*.py"))]
 
 
-def imported(tree: ast.AST, inside_functions: bool) -> set[str]:
-    """Modules of ours that a file imports: at its top level, or anywhere."""
+def list_imports(tree: ast.AST, inside_functions: bool) -> set[str]:
+    """The project's modules that a file imports: at its top level, or anywhere in it."""
     nodes = ast.walk(tree) if inside_functions else tree.body
-    found = set()
+    modules = set()
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            modules.add(node.module)
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.partition(".")[0] in OURS}
+            modules |= {alias.name for alias in node.names}
+    return {name for name in modules if name.partition(".")[0] in OURS}
 
 
-def allowed(name: str, folder: str) -> bool:
-    return any(name == may or name.startswith(f"{may}.") for may in MAY_IMPORT[folder])
+def is_allowed(name: str, folder: str) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in MAY_IMPORT[folder])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PROJECT)))
-def test_a_file_imports_only_what_its_folder_may(file):
+def test_a_file_imports_only_what_its_folder_may_import(file):
     folder = file.relative_to(PROJECT).parts[0]
     # DAGs may use producers, but only inside a task: parsing must stay light.
-    names = imported(ast.parse(file.read_text()), inside_functions=folder != "dags")
-    assert not {name for name in names if not allowed(name, folder)}
+    names = list_imports(ast.parse(file.read_text()), inside_functions=folder != "dags")
+    assert not {name for name in names if not is_allowed(name, folder)}
 
 
 @pytest.mark.parametrize("package", ORDER)
-def test_a_package_imports_only_packages_before_it(package):
+def test_a_package_imports_only_packages_earlier_in_the_order(package):
     path = PROJECT / package.replace(".", "/")
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     assert files
     for file in files:
-        names = imported(ast.parse(file.read_text()), inside_functions=True)
-        # Where a package is imported as `from include import x`, x is not in the module's name.
+        names = list_imports(ast.parse(file.read_text()), inside_functions=True)
+        # `from include import x` would hide x from the check below.
         assert not names & {"include", "spark_jobs"}, file
         others = {".".join(name.split(".")[:2]) for name in names} - {package}
         later = {name for name in others if ORDER.index(name) > ORDER.index(package)}
         assert not later, f"{file.relative_to(PROJECT)} imports {later}"
 
 
-def test_every_package_has_its_place_in_the_order():
-    found = {f"include.{path.stem}" for path in (PROJECT / "include").glob("[a-z]*")}
-    found |= {
+def test_every_package_is_in_the_order():
+    packages = {f"include.{path.stem}" for path in (PROJECT / "include").glob("[a-z]*")}
+    packages |= {
         f"spark_jobs.{path.parent.name}" for path in (PROJECT / "spark_jobs").glob("*/__init__.py")
     }
-    assert found - set(ORDER) == {"include.log4j2"}
+    assert packages - set(ORDER) == {"include.log4j2"}
 
 
-def test_one_module_alone_talks_to_kafka():
-    users = [
+def test_only_one_module_imports_the_kafka_client():
+    importers = [
         file.relative_to(PROJECT).as_posix()
         for file in FILES
         for node in ast.walk(ast.parse(file.read_text()))
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "kafka")
         or (
             isinstance(node, ast.Import)
-            and any(a.name.split(".")[0] == "kafka" for a in node.names)
+            and any(alias.name.split(".")[0] == "kafka" for alias in node.names)
         )
     ]
-    assert set(users) == {"producers/kafka_client.py"}
+    assert set(importers) == {"producers/kafka_client.py"}
 
 
 def test_a_job_does_not_load_pandas():
-    """PySpark would, at the first literal, and a job's start would take a second longer."""
+    """PySpark loads pandas at the first literal, which delays the start of a job by a second."""
     job = (
         "import sys; from spark_jobs.streaming import session\n"
         "def look():\n"
@@ -105,5 +105,5 @@ def test_a_job_does_not_load_pandas():
         "    print('looked')\n"
         "session.run_job('look', look)"
     )
-    done = run_command([sys.executable, "-c", job])
-    assert (done.returncode, done.stdout.strip()) == (0, "looked"), done.stderr
+    result = run_command([sys.executable, "-c", job])
+    assert (result.returncode, result.stdout.strip()) == (0, "looked"), result.stderr
