@@ -145,7 +145,7 @@ def backfill_access_logs():
         write_periods(load_settings(), days or [])
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def has_fewer() -> list[str]:
+    def select_days_with_fewer_lines() -> list[str]:
         return get_current_context()["ti"].xcom_pull(task_ids="validate", key="fewer")
 
     approve_fewer_lines = ApprovalOperator(
@@ -153,7 +153,7 @@ def backfill_access_logs():
         subject="Replace published days with fewer lines?",
         body="{{ ti.xcom_pull(task_ids='validate', key='table') }}",
     )
-    days, fewer = choose_days(), has_fewer()
+    days, fewer = choose_days(), select_days_with_fewer_lines()
     checked = validate(days)
     chain(inventory(), is_for_real(), land, days, summarise, checked, fewer, approve_fewer_lines)
     approved = publish.override(task_id="publish_fewer").expand(day=fewer)

@@ -143,7 +143,7 @@ def reparse_summary(bad: DataFrame, readable: DataFrame) -> dict[str, Any]:
         .orderBy(F.desc("bad"), "bad_reason")
         .collect()
     )
-    reasons = [row.asDict() | {"says": BAD_REASONS.get(row.bad_reason, "")} for row in rows]
+    reasons = [row.asDict() | {"description": BAD_REASONS.get(row.bad_reason, "")} for row in rows]
     return {
         "bad": sum(row.bad for row in rows),
         "readable": sum(row.readable for row in rows),

@@ -71,7 +71,7 @@ def plan_removal(settings: Settings, today: date) -> dict[str, Any]:
             f"{name}/{day}"
             for name in daily
             for day in _list_days(get_path(settings, name))
-            if day < _compute_cutoff_day(today, keep_days)
+            if day < _compute_first_kept_day(today, keep_days)
         ]
         for get_path, keep_days in (
             (summaries_path, keep["summary"]),
@@ -95,7 +95,7 @@ def _plan_landing(
     settings: Settings, dataset: Dataset, source_kind: str, today: date
 ) -> dict[str, Any]:
     folder = landing_path(settings, dataset.name, source_kind)
-    cutoff = _compute_cutoff_day(today, settings.keep_landing_days)
+    cutoff = _compute_first_kept_day(today, settings.keep_landing_days)
     old_days = [day for day in _list_landed_days(folder) if day < cutoff]
     if dataset.has_daily_reports:
         uncounted = set(list_outdated_days(folder, summaries_path(settings, dataset.name)))
@@ -218,7 +218,7 @@ def format_record(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _compute_cutoff_day(today: date, keep_days: int) -> str:
+def _compute_first_kept_day(today: date, keep_days: int) -> str:
     """Return the first ISO date that is kept; "", which no date precedes, keeps all."""
     return (today - timedelta(keep_days)).isoformat() if keep_days else ""
 

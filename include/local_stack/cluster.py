@@ -184,7 +184,7 @@ def start_postgres(settings: Settings) -> None:
     The password is in `secrets/`. If this runs as root, the user `postgres` runs the server.
     """
     postgres, port = service(settings, "postgres"), ports(settings)["postgres"]
-    programs, data = _find_postgres_programs(), settings.home / "postgres"
+    programs, data = _find_postgres_folder(), settings.home / "postgres"
     if postgres.process() is None:
         database = Path(settings.airflow_database)
         # Written last: if it is missing, an earlier call was interrupted.
@@ -392,7 +392,7 @@ def _refuse_taken_ports(settings: Settings) -> None:
             )
 
 
-def _find_postgres_programs() -> Path:
+def _find_postgres_folder() -> Path:
     """Return the folder of `postgres` and `initdb`: Debian's newest version, or the one in PATH."""
     folders = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name)

@@ -15,8 +15,8 @@ from include.local_stack.processes import find_listener, list_listening_sockets
 from include.orchestration.jars import (
     S3_JARS,
     find_version_mismatches,
+    find_wrong_jars,
     has_s3_landing,
-    list_wrong_jars,
 )
 from include.orchestration.java import find_java_home, read_java_version
 from include.settings import Settings
@@ -42,8 +42,8 @@ class Finding(NamedTuple):
 def check_machine(settings: Settings) -> Iterator[Finding]:
     """Check everything that the stack needs: programs, jars, ports, logins, memory, folder, disk."""
     version = ".".join(map(str, sys.version_info[:3]))
-    too_old = sys.version_info < (3, 11)
-    yield Finding("Python", version, "install Python 3.11 or later" if too_old else "")
+    is_supported = (3, 11) <= sys.version_info < (3, 14)
+    yield Finding("Python", version, "" if is_supported else "install Python 3.11, 3.12 or 3.13")
     try:
         home = find_java_home()
         yield Finding("Java", f"{read_java_version(home)} in {home}")
@@ -55,14 +55,14 @@ def check_machine(settings: Settings) -> Iterator[Finding]:
         "versions match" if not mismatches else "versions do not match",
         "; ".join(mismatches),
     )
-    wrong = list_wrong_jars(settings.jars)
+    wrong = find_wrong_jars(settings.jars)
     yield Finding(
         "Jars",
         "checksums match" if not wrong else f"{len(wrong)} missing or changed",
         "download them with `make setup`" if wrong else "",
     )
     if has_s3_landing(settings):
-        wrong = list_wrong_jars(settings.s3_jars, S3_JARS)
+        wrong = find_wrong_jars(settings.s3_jars, S3_JARS)
         yield Finding(
             "Jars for S3",
             "checksums match" if not wrong else f"{len(wrong)} missing or changed",

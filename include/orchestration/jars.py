@@ -56,7 +56,7 @@ def ensure_jars(folder: Path, jar_set: JarSet = REQUIRED_JARS) -> None:
     Raises:
         SetupError: A jar is still missing or has another checksum. The old folder is unchanged.
     """
-    if not list_wrong_jars(folder, jar_set):
+    if not find_wrong_jars(folder, jar_set):
         return
     (ivy,) = (find_pyspark_home() / "jars").glob("ivy-*.jar")
     new_folder = folder.with_name(f".{folder.name}.new")
@@ -67,7 +67,7 @@ def ensure_jars(folder: Path, jar_set: JarSet = REQUIRED_JARS) -> None:
     command = [java, "-jar", str(ivy), "-ivy", str(IVY_FILE), "-confs", *jar_set.confs]
     command += ["-types", "jar", "bundle", "-retrieve", retrieved]
     process = subprocess.run(command, capture_output=True, text=True, cwd=new_folder, check=False)
-    if wrong := list_wrong_jars(new_folder, jar_set):
+    if wrong := find_wrong_jars(new_folder, jar_set):
         is_any_missing = any(reason == "missing" for reason in wrong.values())
         tail = "\n".join(process.stdout.splitlines()[-8:]) if is_any_missing else ""
         examples = ", ".join(f"{name} ({reason})" for name, reason in list(wrong.items())[:5])
@@ -84,7 +84,7 @@ def ensure_jars(folder: Path, jar_set: JarSet = REQUIRED_JARS) -> None:
     new_folder.replace(folder)
 
 
-def list_wrong_jars(folder: Path, jar_set: JarSet = REQUIRED_JARS) -> dict[str, str]:
+def find_wrong_jars(folder: Path, jar_set: JarSet = REQUIRED_JARS) -> dict[str, str]:
     """Return jar -> `missing` or `changed` for every jar without its recorded checksum."""
     wrong = {}
     for line in jar_set.checksums_file.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Find a Java that Spark 4.2 and Kafka 4.3 support: 17 or 21."""
+"""Find a Java that Spark 4.2 and Kafka 4.4 support: 17 or 21."""
 
 import os
 import re

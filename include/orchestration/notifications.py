@@ -57,11 +57,11 @@ async def record_late_report(minutes: int, context: Any) -> str:
         "run": run["dag_run_id"],
         "state": run.get("state"),
         "minutes": minutes,
-        "says": f"{run['dag_id']} has published no report within {minutes} minutes; its run "
+        "message": f"{run['dag_id']} has published no report within {minutes} minutes; its run "
         f"{run['dag_run_id']} is {run.get('state')}. Open its failed or waiting task: the end of the "
         f"task's log says what to do",
     }
     path = settings.lake / "runs" / "late.jsonl"
     append_record(path, record)
-    logging.getLogger(__name__).warning("LATE: %s; recorded in %s", record["says"], path)
-    return str(record["says"])
+    logging.getLogger(__name__).warning("LATE: %s; recorded in %s", record["message"], path)
+    return str(record["message"])

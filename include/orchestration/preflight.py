@@ -15,8 +15,8 @@ from include.log_formats import compile_log_format
 from include.orchestration.jars import (
     S3_JARS,
     find_version_mismatches,
+    find_wrong_jars,
     has_s3_landing,
-    list_wrong_jars,
 )
 from include.orchestration.package import package_jobs
 from include.orchestration.spark_submit import CONNECTION_ID
@@ -54,9 +54,9 @@ def check_prerequisites(settings: Settings, source_kind: str) -> str:
             "the Airflow provider that watches the driver's pod is not installed; run "
             "`pip install apache-airflow-providers-cncf-kubernetes`"
         )
-    if source_kind == "kafka" and (wrong := list_wrong_jars(settings.jars)):
+    if source_kind == "kafka" and (wrong := find_wrong_jars(settings.jars)):
         problems.append(f"missing or changed jars: {', '.join(wrong)}; run `make setup`")
-    if has_s3_landing(settings) and (wrong := list_wrong_jars(settings.s3_jars, S3_JARS)):
+    if has_s3_landing(settings) and (wrong := find_wrong_jars(settings.s3_jars, S3_JARS)):
         problems.append(f"missing or changed jars for S3: {', '.join(wrong)}; run `make setup`")
     if problems:
         raise AirflowFailException("; ".join(problems))

@@ -32,7 +32,7 @@ def build_reparse_plan(settings: Settings, source_kind: str, run_id: str) -> dic
         is_from_other_source = summary.is_file() and not is_summary_of_landing(summary, folder)
         (other_days if is_from_other_source else days).append(day)
     rows = [
-        f"| {r['says'] or r['bad_reason']} | {r['bad']:,} | {r['readable']:,} |"
+        f"| {r['description'] or r['bad_reason']} | {r['bad']:,} | {r['readable']:,} |"
         for r in result["reasons"]
     ]
     samples = [f"    {line}" for r in result["reasons"] for line in r["now"]]

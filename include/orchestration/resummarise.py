@@ -62,7 +62,7 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
     return dict(days), without_lines
 
 
-def resummarise(settings: Settings) -> None:
+def resummarise_outdated_versions(settings: Settings) -> None:
     """Rebuild the access-log days, then the clickstream, if their summaries have another schema version.
 
     Raises:
@@ -87,12 +87,12 @@ def resummarise(settings: Settings) -> None:
             f"{', '.join(without_lines)}. Their reports do not change; a report of a range that contains "
             "one of them is refused"
         )
-    redo_clickstream(settings, run_id)
+    resummarise_clickstream(settings, run_id)
     day_count = sum(map(len, plan.values()))
     print(f"access log: {day_count} {'day' if day_count == 1 else 'days'} summarised again")  # noqa: T201
 
 
-def redo_clickstream(settings: Settings, run_id: str) -> None:
+def resummarise_clickstream(settings: Settings, run_id: str) -> None:
     """Rebuild the clickstream's summary and report if the summary has another schema version."""
     sink = summaries_path(settings, "clickstream")
     if not (sink / "summary.json").is_file():
@@ -124,7 +124,7 @@ def run_job(settings: Settings, job: str, flags: dict[str, Any]) -> None:
 if __name__ == "__main__":
     restrict_new_files()
     try:
-        resummarise(load_settings())
+        resummarise_outdated_versions(load_settings())
     except (SetupError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -68,7 +68,7 @@ def check_day(
             "duplicates",
             settings.duplicate_share.find_level(duplicate_share),
             duplicate_share,
-            f"{lines['duplicates']:,} of {lines['good']:,} good lines came again",
+            f"{lines['duplicates']:,} of {lines['good']:,} good lines are duplicates",
         ),
     ]
     day = date.fromisoformat(summary["day"])

@@ -80,7 +80,7 @@ def build_range_report(summary_folder: Path, first: date, last: date) -> dict[st
         "bots": _merge_bots(summaries),
         "incidents": {"bursts": _merge_bursts(summaries), "attacks": _merge_attacks(summaries)},
         "before": _sum_previous_period(summary_folder, first, len(range_days), newest),
-        "provenance": {"days": [_build_origin(summary) for summary in summaries]},
+        "provenance": {"days": [_select_provenance(summary) for summary in summaries]},
     }
 
 
@@ -174,7 +174,7 @@ def _build_day_row(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _build_origin(summary: dict[str, Any]) -> dict[str, Any]:
+def _select_provenance(summary: dict[str, Any]) -> dict[str, Any]:
     provenance = summary["provenance"]
     return {
         "day": summary["day"],

@@ -54,7 +54,7 @@ def _choice(description: str, values: list[str]) -> Schema:
     return _described({"enum": values}, description)
 
 
-def _list(description: str, items: Schema, max_items: int | None = None) -> Schema:
+def _array(description: str, items: Schema, max_items: int | None = None) -> Schema:
     schema = _described({"type": "array", "items": items}, description)
     return schema if max_items is None else schema | {"maxItems": max_items}
 
@@ -119,18 +119,18 @@ DAY_ONLY: Schema = {
         "visits of all visitors, and of humans",
         {"all": _ref("visits_of_a_day"), "humans": _ref("visits_of_a_day")},
     ),
-    "bots": _list("the bots with most hits", _ref("bot"), 100),
+    "bots": _array("the bots with most hits", _ref("bot"), 100),
     "first_request": _or_null("time of the first request; null: no requests", _ref("instant")),
     "last_request": _or_null("time of the last request; null: no requests", _ref("instant")),
     "incidents": _object(
         "Incidents that need attention.",
         {
-            "bursts": _list("bursts of responses with status 5xx", _ref("burst")),
-            "attacks": _list("requests that look like attacks", _ref("attack")),
+            "bursts": _array("bursts of responses with status 5xx", _ref("burst")),
+            "attacks": _array("requests that look like attacks", _ref("attack")),
             "new_not_found": _or_null(
                 "paths that were not found on this day but not missing on the day before; null: the "
                 "day before has no summary",
-                _list(
+                _array(
                     "",
                     _object(
                         "",
@@ -144,12 +144,12 @@ DAY_ONLY: Schema = {
                     ),
                 ),
             ),
-            "slowest": _list(
+            "slowest": _array(
                 "endpoints with the highest seconds_p95, of at least 10 hits", _ref("panel_row")
             ),
         },
     ),
-    "unsuccessful_requests": _list(
+    "unsuccessful_requests": _array(
         "the newest requests whose status is not 200; a row may have more columns of the landed line",
         _open_object(
             "",
@@ -167,18 +167,18 @@ DAY_ONLY: Schema = {
             ["timestamp", "status", "host"],
         ),
     ),
-    "bad_lines": _list(
+    "bad_lines": _array(
         "bad lines, by reason",
         _object(
             "",
             {
                 "bad_reason": _text("the reason, one of BAD_REASONS in include/contracts.py"),
                 "lines": _count("number of bad lines"),
-                "samples": _list("samples of the lines, shortened; hostile text", _text("")),
+                "samples": _array("samples of the lines, shortened; hostile text", _text("")),
             },
         ),
     ),
-    "checks": _list(
+    "checks": _array(
         "results of the checks before the report was published",
         _object(
             "",
@@ -259,7 +259,7 @@ DAY_ONLY: Schema = {
         _object(
             "",
             {
-                "requests": _list(
+                "requests": _array(
                     "",
                     _object(
                         "",
@@ -270,7 +270,7 @@ DAY_ONLY: Schema = {
                         },
                     ),
                 ),
-                "referring_sites": _list(
+                "referring_sites": _array(
                     "",
                     _object(
                         "",
@@ -290,7 +290,7 @@ RANGE_ONLY: Schema = {
     "from": _ref("day"),
     "to": _ref("day"),
     "days": _count("number of days with a summary", minimum=1),
-    "missing": _list("days without a summary", _ref("day")),
+    "missing": _array("days without a summary", _ref("day")),
     "time_zone": _text(
         "IANA name of the time zone of the days and of by_hour; that of the newest day"
     ),
@@ -305,7 +305,7 @@ RANGE_ONLY: Schema = {
         "visits of all visitors, and of humans",
         {"all": _ref("visits_of_a_range"), "humans": _ref("visits_of_a_range")},
     ),
-    "bots": _list(
+    "bots": _array(
         "the bots with most hits: the days' lists, merged by host and user agent", _ref("bot"), 100
     ),
     "distinct": _object(
@@ -318,7 +318,7 @@ RANGE_ONLY: Schema = {
             "error": _number("relative error; in 95 of 100 cases the true number lies within it"),
         },
     ),
-    "by_day": _list(
+    "by_day": _array(
         "the days with a summary, oldest first",
         _object(
             "",
@@ -335,8 +335,10 @@ RANGE_ONLY: Schema = {
     "incidents": _object(
         "Incidents that need attention.",
         {
-            "bursts": _list("all bursts of responses with status 5xx, oldest first", _ref("burst")),
-            "attacks": _list(
+            "bursts": _array(
+                "all bursts of responses with status 5xx, oldest first", _ref("burst")
+            ),
+            "attacks": _array(
                 "requests that look like attacks, summed by host and kind", _ref("attack")
             ),
         },
@@ -359,7 +361,7 @@ RANGE_ONLY: Schema = {
     "provenance": _object(
         "",
         {
-            "days": _list(
+            "days": _array(
                 "origin of each day",
                 _object(
                     "",
@@ -480,7 +482,7 @@ DEFINITIONS: Schema = {
         "panel -> its first 1000 rows by hits, then value; missing or empty if the log's format does "
         "not have the data",
         PANEL_NAMES,
-        _list("", _ref("panel_row"), 1000),
+        _array("", _ref("panel_row"), 1000),
     ),
     "panel_rows": _map("panel -> its total number of rows", PANEL_NAMES, _count("")),
     "visits_of_a_day": _object(
@@ -515,7 +517,7 @@ DEFINITIONS: Schema = {
             "name": _text("name of the bot", optional=True),
             "hits": _count("requests"),
             "bytes": _count("bytes sent"),
-            "reasons": _list("why it is classified as a bot", _text("")),
+            "reasons": _array("why it is classified as a bot", _text("")),
         },
     ),
     "burst": _object(

@@ -303,7 +303,7 @@ def _render_message(
         .get_template("message.html")
         .render(
             title=title,
-            says=[sentence for sentence in sentences if sentence],
+            sentences=[sentence for sentence in sentences if sentence],
             links=links or {},
             home=f"{base_path}/",
         )

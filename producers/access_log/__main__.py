@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Event
@@ -24,7 +25,7 @@ from include.flag_values import parse_endpoint
 from include.lake.files import open_replacement
 from include.settings import load_settings, restrict_new_files
 from producers.access_log.follow import follow_log
-from producers.access_log.generator import generate_lines, generated_log_id
+from producers.access_log.generator import build_generated_log_id, generate_lines
 from producers.access_log.log_file import Line, UnreadableLogFile, read_lines, read_log_id
 from producers.access_log.produce import limit_rate, produce_lines
 from producers.kafka_client import KafkaRequestFailed
@@ -53,6 +54,17 @@ Resend = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class SendOptions:
+    """Where lines go and how: the options that `generate` and `send` share."""
+
+    to: str
+    servers: str
+    lines_per_message: int
+    rate: float
+    resend: bool
+
+
 @app.command()
 def generate(
     count: Annotated[int, typer.Option(min=1, help="number of lines")] = 20_000,
@@ -71,13 +83,14 @@ def generate(
 ) -> None:
     """Generate one day of realistic traffic: humans, crawlers, scanners. Same seed, same log."""
     lines = generate_lines(count, seed, day.date(), bad_share)
-    log_id = generated_log_id(count, seed, day.date())
-    _send_lines(lines, log_id, to, servers, lines_per_message, rate, resend, count)
+    log_id = build_generated_log_id(count, seed, day.date())
+    options = SendOptions(to, servers, lines_per_message, rate, resend)
+    _send_lines(lines, log_id, options, count)
 
 
 @app.command()
 def send(
-    file: Annotated[Path, typer.Argument(help="log file: plain text, gzip or bzip2")],
+    file: Annotated[Path, typer.Argument(help="log file: plain text, gz, bz2, zst or xz")],
     to: To = "kafka:access-log",
     servers: Servers = "",
     lines_per_message: PerMessage = 1,
@@ -85,10 +98,9 @@ def send(
     resend: Resend = False,
 ) -> None:
     """Send the lines of a log file. A second run continues after the last acknowledged line."""
+    options = SendOptions(to, servers, lines_per_message, rate, resend)
     try:
-        _send_lines(
-            read_lines(file), read_log_id(file), to, servers, lines_per_message, rate, resend, None
-        )
+        _send_lines(read_lines(file), read_log_id(file), options)
     except UnreadableLogFile as error:
         _exit_with_error(str(error), 2)
 
@@ -129,31 +141,24 @@ def follow(
 
 
 def _send_lines(
-    lines: Iterable[Line],
-    log_id: str,
-    to: str,
-    servers: str,
-    lines_per_message: int,
-    rate: float,
-    resend: bool,
-    total: int | None,
+    lines: Iterable[Line], log_id: str, options: SendOptions, total: int | None = None
 ) -> None:
-    target = parse_endpoint(to)
+    target = parse_endpoint(options.to)
     try:
-        if to == "stdout":
-            _write_descriptor(lines, rate, sys.stdout.fileno())
+        if options.to == "stdout":
+            _write_descriptor(lines, options.rate, sys.stdout.fileno())
         elif target.kind == "file" and target.name:
-            _write_file(lines, rate, Path(target.name))
+            _write_file(lines, options.rate, Path(target.name))
         elif target.kind == "kafka" and target.name:
-            _publish(lines, log_id, target.name, servers, lines_per_message, rate, resend, total)
+            _publish(lines, log_id, target.name, options, total)
         else:
             _exit_with_error(
-                f"--to {to!r} is not understood; use kafka:TOPIC, file:PATH or stdout", 2
+                f"--to {options.to!r} is not understood; use kafka:TOPIC, file:PATH or stdout", 2
             )
     except (KafkaRequestFailed, ValueError) as error:
         _exit_with_error(str(error), 1)
     except OSError as error:
-        _exit_with_error(f"{to}: {error.strerror or error}", 1)
+        _exit_with_error(f"{options.to}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         _exit_with_error(
             "interrupted; run the same command again to continue where it stopped", 130
@@ -164,10 +169,7 @@ def _publish(
     lines: Iterable[Line],
     log_id: str,
     topic: str,
-    servers: str,
-    lines_per_message: int,
-    rate: float,
-    resend: bool,
+    options: SendOptions,
     total: int | None,
 ) -> None:
     settings = load_settings()
@@ -183,12 +185,12 @@ def _publish(
         result = produce_lines(
             lines,
             log_id,
-            servers=servers or settings.kafka_servers,
+            servers=options.servers or settings.kafka_servers,
             topic=topic,
             ledgers=settings.lake / "ledger",
-            lines_per_message=lines_per_message,
-            rate=rate or None,
-            resend=resend,
+            lines_per_message=options.lines_per_message,
+            rate=options.rate or None,
+            resend=options.resend,
             progress=lambda count: progress.advance(task, count),
         )
     console.print(

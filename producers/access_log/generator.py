@@ -83,8 +83,8 @@ def generate_lines(lines: int, seed: int, day: date, bad_share: float = 0.0005) 
         start += len(text) + 1
 
 
-def generated_log_id(lines: int, seed: int, day: date) -> str:
-    return f"generated-{day:%Y%m%d}-{seed}-{lines}"
+def build_generated_log_id(line_count: int, seed: int, day: date) -> str:
+    return f"generated-{day:%Y%m%d}-{seed}-{line_count}"
 
 
 def _generate_texts(lines: int, random: Random, day: date, bad_share: float) -> Iterator[bytes]:

@@ -101,6 +101,8 @@ def rewrite_log(data: DataPath, log_name: str, files: list[LandedFile]) -> None:
         return
     # The old checksum does not match the new text. Without a .crc file, Spark reads the log unchecked.
     (log / f".{log_name}.crc").unlink(missing_ok=True)
+    for part in log.glob(".*.part"):  # left by a killed run
+        part.unlink()
     replace_file(log / log_name, text)
 
 

@@ -308,5 +308,5 @@ def _build_storage_error(uri: str, error: Py4JJavaError) -> OSError:
     message = str(error.java_exception.toString()).splitlines()[0]
     if "ClassNotFoundException" in message:
         message += ". The jars for s3a are missing: set TIDEMARK_DATA_LOCATION and run `make setup`, which "
-        message += "installs them; jobs find them by SPARK_DIST_CLASSPATH (docs/scale.md)"
+        message += "installs them; jobs find them by SPARK_DIST_CLASSPATH (docs/cluster.md)"
     return OSError(f"{uri}: {message}")

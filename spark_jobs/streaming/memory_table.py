@@ -101,7 +101,7 @@ def check_select(spark: SparkSession, select: str, table: str, columns: StructTy
         plan = spark._jsparkSession.sessionState().sqlParser().parsePlan(select)
     except ParseException as error:
         raise InvalidInput(
-            f"{expected} text that Spark cannot parse: {_extract_reason(error)}"
+            f"{expected} text that Spark cannot parse: {_extract_error_reason(error)}"
         ) from None
     for refused in _find_refused_in_plan(spark, plan, {table.lower()}):
         raise InvalidInput(f"{expected} {refused}")
@@ -111,7 +111,7 @@ def check_select(spark: SparkSession, select: str, table: str, columns: StructTy
     except AnalysisException as error:
         names = ", ".join(columns.names)
         raise InvalidInput(
-            f"--select: {_extract_reason(error)}; the table {table} has the columns {names}"
+            f"--select: {_extract_error_reason(error)}; the table {table} has the columns {names}"
         ) from None
     finally:
         spark.catalog.dropTempView(table)
@@ -180,7 +180,7 @@ def _iterate_scala(collection: Any) -> Iterator[Any]:
         yield elements.next()
 
 
-def _extract_reason(error: PySparkException) -> str:
+def _extract_error_reason(error: PySparkException) -> str:
     """Return Spark's message without the error condition before it and the SQLSTATE and position after it."""
     line = next(line for line in str(error).splitlines() if line.strip())
     return re.sub(r"^\[[A-Z_.]+\] ", "", line).partition(" SQLSTATE:")[0].strip(" .")

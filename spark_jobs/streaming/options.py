@@ -317,7 +317,7 @@ def _parse_endpoint(
         raise InvalidInput(
             f"{role} {text!r}: expected a folder that the driver and all workers see under this path, "
             f"not a URL; only a landing can write its data to a store, with --data-location "
-            f"(docs/scale.md)"
+            f"(docs/cluster.md)"
         )
     # `console:` is wrong, too.
     if kind in accepted_kinds and bool(name) == (":" in forms[kind]) and text == str(endpoint):

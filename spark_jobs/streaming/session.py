@@ -204,17 +204,17 @@ def explain_error(error: Exception) -> str:
     text = str(error)
     remedy = next((remedy for part, remedy in REMEDIES.items() if part in text), "")
     reason = (
-        _extract_reason(error.getCondition() or "", text)
+        _extract_error_reason(error.getCondition() or "", text)
         if isinstance(error, PySparkException)
         else text
     )
     return f"{reason}\n  {remedy}" if remedy else reason
 
 
-def _extract_reason(condition: str, text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+def _extract_error_reason(error_condition: str, message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
     if (
-        "PYTHON_EXCEPTION" in text
+        "PYTHON_EXCEPTION" in message
     ):  # raised by our code in a Python worker: its message is the reason
         messages = [
             match[1] for line in lines if (match := re.match(r"\w+(?:Error|Exception): (.*)", line))
@@ -222,5 +222,5 @@ def _extract_reason(condition: str, text: str) -> str:
         if messages:
             return messages[-1][:1000]
     causes = [line for line in lines if line.startswith("Caused by:")]
-    first = next((line for line in lines if not line.startswith("===")), condition)
+    first = next((line for line in lines if not line.startswith("===")), error_condition)
     return " ".join([QUERY_PREFIX.sub("", first), *causes[-1:]])[:1000]

@@ -62,32 +62,32 @@ def parse_clicks(rows: DataFrame, kind: str, shape: str) -> DataFrame:
 
 
 def parse_rows(messages: DataFrame) -> DataFrame:
-    """One event a message, its `value` a JSON object."""
+    """Parse messages whose `value` is one event, a JSON object."""
     text = F.col("value").cast("string")
     is_object = text.rlike(ONE_OBJECT)
     event = F.when(is_object, F.from_json(text, ROW_DDL))
-    found = messages.select("*", event.alias("event"), text.alias("text"))
+    events = messages.select("*", event.alias("event"), text.alias("text"))
     json = F.try_parse_json("text")
     kinds = {
         name: _json_kind(F.try_variant_get(json, f"$.{name}", "variant"), "missing")
         for name in COLUMN_NAMES[:3]
     }
-    return _checked(found, kinds, F.when(~F.col("text").rlike(ONE_OBJECT), _message_kind(json)))
+    return _checked(events, kinds, F.when(~F.col("text").rlike(ONE_OBJECT), _message_kind(json)))
 
 
 def parse_batches(messages: DataFrame) -> DataFrame:
-    """An array of events a message, or one event, taken apart, its counts cast back to integers.
+    """Explode messages with an array of events, or with one event; counts are cast to integers.
 
     A message that is neither is one bad row; an empty array is no row.
     """
     text = F.col("value").cast("string")
     # Spark reads an object as an array of it.
-    found = F.when(text.rlike(ONE_ARRAY) | text.rlike(ONE_OBJECT), F.from_json(text, BATCH_DDL))
+    array = F.when(text.rlike(ONE_ARRAY) | text.rlike(ONE_OBJECT), F.from_json(text, BATCH_DDL))
     nothing = F.from_json(F.lit("[null]"), BATCH_DDL)
     events = messages.select(
         "*",
-        found.isNotNull().alias("is_array"),
-        F.explode(F.coalesce(found, nothing)).alias("each"),
+        array.isNotNull().alias("is_array"),
+        F.explode(F.coalesce(array, nothing)).alias("each"),
     )
     each = F.col("each")
     event = F.struct(
@@ -196,7 +196,7 @@ def total_by_window(events: DataFrame, watermark: str) -> DataFrame:
     """`minute_start` TIMESTAMP (UTC), `Total Impressions`: each minute of each hour by itself.
 
     In a stream, an event that is older than the newest good one by more than `watermark` is late
-    and dropped. One from the far future is set aside before it could make all others late.
+    and dropped. An event from the far future is excluded first: it would make all others late.
     """
     good = events.where("bad_reason IS NULL").withWatermark("ts", watermark)
     return (
@@ -296,9 +296,11 @@ def _with_lineage(rows: DataFrame, kind: str) -> DataFrame:
     never = F.lit(None).cast("timestamp").alias("received")
     if kind == "socket":
         return rows.select("*", *_null_lineage(), never)
-    *place, _ = _null_lineage()
+    *topic_partition_offset, _ = _null_lineage()
     own = [name for name in rows.columns if name not in (*_LINEAGE, "received")]
-    return rows.select(*own, *place, F.col("_metadata.file_path").alias("file"), never)
+    return rows.select(
+        *own, *topic_partition_offset, F.col("_metadata.file_path").alias("file"), never
+    )
 
 
 def _null_lineage() -> list[Column]:

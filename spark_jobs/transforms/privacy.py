@@ -86,8 +86,8 @@ def mask_addresses(text: Column, level: int) -> Column:
         pieces, lambda piece, n: F.when(n % 2 == 0, piece[0]).otherwise(_masked(piece, groups))
     )
     whole = F.when(F.contains(text, F.lit(":")), F.array_join(masked_pieces, "")).otherwise(text)
-    kept = ".".join([f"${n}" for n in range(1, octets + 1)] + ["0"] * (4 - octets))
-    return F.regexp_replace(whole, IPV4, kept)
+    masked = ".".join([f"${n}" for n in range(1, octets + 1)] + ["0"] * (4 - octets))
+    return F.regexp_replace(whole, IPV4, masked)
 
 
 def _groups(address: Column) -> Column:
@@ -159,7 +159,7 @@ def drop_query_parameters(rows: DataFrame, names: Sequence[str]) -> DataFrame:
     )
 
 
-def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> Column:
+def _without(text: Column, names: Sequence[str], begins: str, value_pattern: str) -> Column:
     """The text without `name=value` after one of the characters `begins`; a lone name goes too.
 
     Names are compared as a server would: without regard to case, percent-encoded or not, and with
@@ -176,7 +176,7 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
             F.arrays_overlap(F.split(name, r"[\[\]]+"), forbidden),
             # What a question mark led has its next parameter led by it.
             F.regexp_replace(
-                F.regexp_replace(piece, rf"(?s)^([{begins}]){of_value}*+", f"$1{SEPARATOR}"),
+                F.regexp_replace(piece, rf"(?s)^([{begins}]){value_pattern}*+", f"$1{SEPARATOR}"),
                 f"^[&;]{SEPARATOR}",
                 "",
             ),
@@ -187,7 +187,7 @@ def _without(text: Column, names: Sequence[str], begins: str, of_value: str) -> 
     pieces = F.split(clean, rf"(?=[{begins}])(?<!\\(?=\"))")
     joined = F.array_join(F.transform(pieces, left), "")
     led = F.regexp_replace(joined, rf"\?{SEPARATOR}[&;]", "?")
-    # Most texts have no such name: they are spared the taking apart.
+    # Most texts have no such name, and splitting is slow.
     may_have = "(?iu)%|" + "|".join(re.escape(name) for name in names)
     done = F.regexp_replace(led, rf"\?{SEPARATOR}|{SEPARATOR}", "")
     return F.when(text.rlike(may_have), done).otherwise(text)
