@@ -66,14 +66,14 @@ relocate: $(READY)  ## update a lake after var/ was moved: make relocate FROM=/p
 test: setup  ## run the tests: make test [ARGS="-k landing"]
 	@$(BIN)/python -m tests $(ARGS)
 
-test-fast: $(READY)  ## run the tests that need no JVM
-	@$(BIN)/python -m pytest tests/unit tests/dags
+test-fast: $(READY)  ## run the tests that need no JVM and no Airflow (a minute)
+	@$(BIN)/python -m pytest -n 2 -m "not matrix" tests/unit $(ARGS)
 
 fault-test: setup  ## test killed processes, lines sent twice, months of days, the commands of docs/operations.md
 	@$(BIN)/python -m pytest -m fault tests/kafka tests/spark tests/whole $(ARGS)
 
 matrix-test: setup  ## test all combinations of sinks, modes, triggers and formats; `make test` covers some of each
-	@$(BIN)/python -m pytest -m matrix tests/kafka tests/spark $(ARGS)
+	@$(BIN)/python -m pytest -m matrix tests/kafka tests/spark tests/unit $(ARGS)
 
 browser-test: setup  ## test more pages in a real browser; `make test` covers one of each kind
 	@$(BIN)/python -m pytest -m browser tests/whole $(ARGS)
@@ -101,10 +101,10 @@ bench-latency: $(READY)  ## measure the latency from Kafka through Spark to Kafk
 restore: $(READY)  ## restore the reports that a run replaced: make restore RUN=… [DAYS="…"]
 	@$(BIN)/python -m include.reporting.restore $(if $(RUN),"$(RUN)" $(DAYS))
 
-resummarise: setup  ## recreate summaries and reports of an earlier version from the landed data
+resummarise: setup  ## recreate summaries and reports of an earlier version, or without a newer panel, from landed data
 	@$(BIN)/python -m include.orchestration.resummarise
 
-docs: $(READY)  ## generate the pages of docs/ that come from the code: DAGs, settings, combinations
+docs: $(READY)  ## generate the pages of docs/ that come from the code: DAGs, settings, combinations, panels, schema
 	@$(BIN)/python -m include.generate_docs
 
 # Uses uv if it is installed; otherwise installs it into the environment.

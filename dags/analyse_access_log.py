@@ -133,13 +133,13 @@ def analyse_access_log():
         return run_scope.list_run_days(load_settings(), context)[: 1 if folder else None]
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def choose_behind(days: list[str]) -> list[str]:
+    def choose_days_to_summarise(days: list[str]) -> list[str]:
         return run_scope.list_days_to_summarise(load_settings(), get_current_context(), days)
 
     summarise = summarise_days(
         SETTINGS,
         "{{ params.source }}",
-        "{{ ti.xcom_pull(task_ids='choose_behind') | join(',') }}",
+        "{{ ti.xcom_pull(task_ids='choose_days_to_summarise') | join(',') }}",
         sink=str(paths.summaries_path(SETTINGS, ACCESS_LOG.name) / filters.FILTER_FOLDER),
         flags=filters.FILTER_FLAGS,
         line_count=NEW_LINES,
@@ -156,7 +156,9 @@ def analyse_access_log():
         return publish_reports(days, publish_anyway=params["publish_anyway"])
 
     days = choose_days()
-    chain(preflight(), has_new(), land, days, choose_behind(days), summarise, report(days))
+    chain(
+        preflight(), has_new(), land, days, choose_days_to_summarise(days), summarise, report(days)
+    )
 
 
 analyse_access_log()

@@ -21,8 +21,8 @@ only by a complete one.
 
 **Example conf** `{"accept_data_loss": true}`
 
-*If it fails*: the end of the failed task's log says what to do. Fix the cause and clear the task. `look`:
-something is missing or not running. `land_clickstream`: it continues from its checkpoint; if Kafka expired
+*If it fails*: the end of the failed task's log says what to do. Fix the cause and clear the task.
+`preflight`: something is missing or not running. `land_clickstream`: it continues from its checkpoint; if Kafka expired
 messages before they were landed, produce them again, or run with `accept_data_loss`.
 """
 
@@ -58,7 +58,7 @@ LANDED_DATA = paths.landing_endpoint(SETTINGS, CLICKSTREAM.name, "kafka")
 )
 def analyse_clickstream():
     @task.short_circuit(inlets=[CLICKSTREAM_TOPIC])
-    def look() -> bool:
+    def preflight() -> bool:
         from include.orchestration.preflight import check_prerequisites
         from producers.kafka_client import end_offsets
 
@@ -128,7 +128,7 @@ def analyse_clickstream():
         print(f"report written to {page}: {totals}")  # noqa: T201
         return totals
 
-    chain(look(), land, summarise, report())
+    chain(preflight(), land, summarise, report())
 
 
 analyse_clickstream()

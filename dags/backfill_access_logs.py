@@ -80,7 +80,7 @@ def backfill_access_logs():
         return str(run_folder(settings, context["run_id"]))
 
     @task.short_circuit
-    def is_for_real(params: dict[str, Any]) -> bool:
+    def is_not_dry_run(params: dict[str, Any]) -> bool:
         return not params["dry_run"]
 
     land = spark_job(
@@ -155,7 +155,7 @@ def backfill_access_logs():
     )
     days, fewer = choose_days(), select_days_with_fewer_lines()
     checked = validate(days)
-    chain(inventory(), is_for_real(), land, days, summarise, checked, fewer, approve_fewer_lines)
+    chain(inventory(), is_not_dry_run(), land, days, summarise, checked, fewer, approve_fewer_lines)
     approved = publish.override(task_id="publish_fewer").expand(day=fewer)
     approve_fewer_lines >> approved
     [publish.expand(day=checked), approved] >> publish_periods(days)

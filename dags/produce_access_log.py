@@ -119,6 +119,9 @@ def produce_access_log():
             raise AirflowFailException(str(error)) from None
         except KafkaRequestFailed as error:
             raise AirflowException(str(error)) from None
+        except OSError as error:
+            ledgers = settings.lake / "ledger"
+            raise AirflowException(f"the log, or the ledger in {ledgers}: {error}") from None
         return asdict(result)
 
     produce()

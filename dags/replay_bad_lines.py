@@ -70,7 +70,7 @@ def replay_bad_lines():
         **build_parsing_flags(SETTINGS),
     }
     dry_run = spark_job(
-        "replay_bad_lines", task_id="look", flags=flags | {"dry_run": None}, pool=ACCESS_LOG.pool
+        "replay_bad_lines", task_id="dry_run", flags=flags | {"dry_run": None}, pool=ACCESS_LOG.pool
     )
 
     @task(multiple_outputs=True)

@@ -1,4 +1,4 @@
-"""The registry of panels: the tables of a report, in their order.
+"""The registry of panels: the tables of a report, in the order of the page.
 
 Counting, ranges, the JSON schema, the page, `make report` and docs/report.md follow from it. It holds
 the SQL (DuckDB) that counts a panel, and no code.
@@ -14,8 +14,17 @@ SECTIONS = {
     "technology": "Technology",
     "status": "Status and incidents",
 }
-# What panels are counted from. Requests are grouped first by the columns that the panels of a source
-# name, so that the rows with many values (targets) do not multiply those with few (fields).
+# What panels are counted from. Requests are grouped first by the columns that all panels of a source name,
+# so a value with many different texts (targets) has a source of its own:
+#   targets, endpoints   paths with and without their query
+#   responses            status and method
+#   referrers            what `add_sources` of include/summary/referrers.py says of a referrer
+#   fields               columns with few different values, such as the virtual host
+#   visitors             one row a visitor and day: address, user agent, browser, system, bot
+#   geography            visitors with country, city and network; empty without databases of places
+#   visits               one row a visit: its first and last page
+# Columns of the requests are those of `select_counted_columns` in
+# spark_jobs/transforms/access_log_summary.py; a new one is added there.
 REQUEST_SOURCES = ("targets", "endpoints", "responses", "referrers", "fields")
 SOURCES = (*REQUEST_SOURCES, "visitors", "geography", "visits")
 
@@ -41,7 +50,8 @@ class Panel:
         is_wide: It takes the whole width of the page.
         has_times: Rows have a 95th percentile of the request time.
         has_referrer: Rows have the referrer that most of their hits came from.
-        sums_visitors: Visitors of rows may be summed. Not if a visitor can be in several rows.
+        sums_visitors: For panels with `parent`: visitors of a group's rows may be summed. Not if a visitor
+            can be in several of them.
     """
 
     key: str
@@ -93,15 +103,15 @@ PANELS = (
     Panel("hosts", "Hosts", "addresses that asked", "visitors", "visitors", value="host"),
     Panel(
         "networks", "Networks", "who an address belongs to", "visitors", "geography",
-        value="network", needs="a database of networks",
+        value="network", needs="TIDEMARK_MAXMIND_FILES",
     ),
     Panel(
         "countries", "Countries", "of the addresses", "visitors", "geography",
-        value="country", needs="a database of places",
+        value="country", needs="TIDEMARK_MAXMIND_FILES",
     ),
     Panel(
         "cities", "Cities", "of the addresses", "visitors", "geography",
-        value="city", parent="country", needs="a database of places",
+        value="city", parent="country", needs="TIDEMARK_MAXMIND_FILES",
     ),
     Panel(
         "remote_users", "Users", "who logged in with the server", "visitors", "fields",

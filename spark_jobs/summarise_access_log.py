@@ -33,10 +33,10 @@ from include.flag_values import parse_days, parse_folder_endpoint
 from include.lake.files import replace_file
 from include.lake.landing_files import LandingFiles
 from include.panels import DAY_TOTALS, list_panel_keys
+from include.summary.count_panels import NUMBERS
 from include.summary.counts import SILENCE_SECONDS, Counts
 from include.summary.geoip import locate_hosts
 from include.summary.incidents import find_bursts
-from include.summary.panels import NUMBERS
 from include.summary.visitors import VISIT_NUMBERS
 from spark_jobs.landing.data_loss import read_data_loss
 from spark_jobs.landing.folder import find_last_batch, read_landing

@@ -1,10 +1,10 @@
-"""The tests of `make test`, as three runs of pytest side by side; prints what each group took.
+"""Run the tests of `make test` as three parallel pytest processes.
 
-Airflow mostly waits, and Spark plans on one core, so two cores do all three in less time than one
-after the other. What the second and the third print comes at the end, with pytest's closing
-line. Exit code 0 if all pass.
+Airflow mostly waits and Spark plans on one core, so two cores run all three in less time than one
+after another. The output of the second and the third process is printed at the end. Exit code 0 if
+all tests pass.
 
-Not among them: what is marked `fault`, `browser` or `matrix` (pyproject.toml), and the cluster's tests.
+Excluded: tests that are marked `fault`, `browser` or `matrix` (pyproject.toml), and tests/cluster.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ SPARK = {str(path) for path in Path("tests/spark").glob("test_*.py")}
 KAFKA = {str(path) for path in Path("tests/kafka").glob("test_*.py")}
 STREAMS = {"tests/spark/test_streams.py", "tests/spark/test_summarise_access_log.py"}
 NO_SESSION = {"tests/kafka/test_produce.py", "tests/kafka/test_streams_page.py"}
-RUNS = [  # that take about as long as each other
+RUNS = [  # each takes about as long as the others
     ["tests/unit", "tests/dags", *sorted(NO_SESSION), "tests/whole"],
     sorted(SPARK - STREAMS),
     [*sorted(STREAMS), *sorted(KAFKA - NO_SESSION)],
@@ -39,7 +39,9 @@ def main() -> int:
             try:
                 codes.append(run.wait())
                 break
-            except KeyboardInterrupt:  # it reaches all of them, and each ends what it has started
+            except (
+                KeyboardInterrupt
+            ):  # every pytest process gets it, too, and stops what it started
                 continue
     print(f"all tests took {time.monotonic() - started:.0f} s")
     for output in outputs[1:]:

@@ -1,10 +1,11 @@
-"""Compare the reports of two lakes, value by value, through the names that version 3 changed.
+"""Compare the reports of two lakes, value by value; names that version 3 changed are mapped.
 
     python -m tests.compare_lakes OLD_LAKE NEW_LAKE
 
-Both lakes have the same days, made by two versions of Tidemark from the same logs. Compares
-`report.json`, `panels.parquet` and every CSV of each day, and the clickstream's report if there is
-one. Prints how many values were compared. Exit code 1 if one differs or is only in one lake.
+Both lakes must have the same days, produced from the same logs by two versions of Tidemark. The
+comparison covers `report.json`, `panels.parquet` and every CSV of each day, and the clickstream
+report if there is one. Prints how many values were compared. Exit code 1 if a value differs or is
+missing in one lake.
 """
 
 import csv
@@ -33,8 +34,8 @@ NAMES = {  # version 2 -> version 3: keys of JSON, columns, panels, names of che
     "says": "message",
 }
 TEXTS = {"faster than people": "faster than humans"}  # a reason why a visitor is a bot
-# What a run writes of itself; `message` is a sentence, whose number stands beside it.
-OF_THE_RUN = {
+# Fields that describe the run itself. `message` is a sentence; its number is also a separate field.
+RUN_FIELDS = {
     "schema_version",
     "summarised_at",
     "run",
@@ -48,11 +49,11 @@ PANEL_KEY = ("panel", "parent", "value", "method", "protocol")
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each leaf of a JSON document with its path, in the names of version 3."""
+    """Yield each leaf of a JSON document with its path, with version 3 names."""
     if isinstance(value, dict):
         for name, inner in value.items():
             is_duration = path.endswith("/provenance") and name == "seconds"
-            if NAMES.get(name, name) not in OF_THE_RUN and not is_duration:
+            if NAMES.get(name, name) not in RUN_FIELDS and not is_duration:
                 yield from flatten(inner, f"{path}/{NAMES.get(name, name)}")
     elif isinstance(value, list):
         yield f"{path}#", len(value)
@@ -63,12 +64,12 @@ def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def rename(value: Any) -> Any:
-    """A value in the names of version 3; sentences in it as they are."""
+    """Map a value to its version 3 name; other text stays unchanged."""
     return TEXTS.get(value, NAMES.get(value, value)) if isinstance(value, str) else value
 
 
 def read_values(lake: Path) -> dict[str, Any]:
-    """Path -> value, for all values of the reports and panels in a lake."""
+    """Read all values of the reports and panels in a lake, as path -> value."""
     values: dict[str, Any] = {}
     for file in sorted((lake / "reports").rglob("*")):
         name = "/".join(NAMES.get(part, part) for part in file.relative_to(lake).parts)
@@ -86,7 +87,7 @@ def read_values(lake: Path) -> dict[str, Any]:
         ]
         rows.sort(
             key=lambda row: [str(row.get(name)) for name in PANEL_KEY]
-        )  # panels got new names
+        )  # version 3 renamed panels
         for number, row in enumerate(rows):
             name = f"{file.relative_to(lake)}/{number}"
             values |= {f"{name}/{column}": value for column, value in row.items()}
@@ -94,7 +95,7 @@ def read_values(lake: Path) -> dict[str, Any]:
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """A line for each value that differs or is only in one of them."""
+    """Return one line for each value that differs or is missing on one side."""
     missing = object()
     return [
         f"{path}: {old.get(path, 'missing')!r} -> {new.get(path, 'missing')!r}"

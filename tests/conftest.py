@@ -1,4 +1,4 @@
-"""What tests share: one Spark session and one broker a run, and how long each group took."""
+"""Shared fixtures: one Spark session and one Kafka broker per run. Prints how long each test group took."""
 
 import functools
 import importlib
@@ -25,8 +25,8 @@ from include.orchestration.java import find_java_home
 from include.orchestration.package import package_jobs
 from include.settings import PROJECT, Settings, load_settings
 
-# Airflow makes its home when it is imported: one of this run's own, not the user's. This file is
-# loaded twice, by pytest and as `tests.conftest`, and both mean the same home.
+# Airflow creates its home folder on import. Use a temporary one, not the user's. Python loads this
+# file twice (by pytest and as `tests.conftest`), and both must use the same folder.
 AIRFLOW_HOME = os.environ.get("TEST_RUN_HOME") or tempfile.mkdtemp(prefix="tidemark-tests-")
 os.environ |= {
     "TEST_RUN_HOME": AIRFLOW_HOME,
@@ -35,7 +35,7 @@ os.environ |= {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
 }
-# Py4J says goodbye when Python ends, after the streams that pytest lent it are closed.
+# Py4J logs a message when Python exits, after pytest has closed the captured streams.
 logging.getLogger("py4j").setLevel(logging.WARNING)
 SHARED = PROJECT.parent / "shared"
 GROUP_SECONDS: dict[str, float] = defaultdict(float)
@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real logs and of what another program counts in them."""
+    """The folder with real logs, and with the numbers that another program counted in them."""
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is not there: this test compares with the logs in it")
     return SHARED
@@ -68,7 +68,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def java() -> None:
-    """Java in the environment; fails with the remedy where there is none that fits."""
+    """Set the environment variables for Java; fail with the remedy if no supported Java is installed."""
     os.environ["JAVA_HOME"] = str(find_java_home())
     os.environ["SPARK_HOME"] = str(find_pyspark_home())
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
@@ -77,7 +77,7 @@ def java() -> None:
 
 @pytest.fixture(scope="session")
 def extra_class_path() -> str:
-    """What Spark's session has on its class path beside its own jars; the cluster's tests have more."""
+    """Extra class path of the Spark session; tests/cluster overrides this fixture."""
     return ""
 
 
@@ -89,7 +89,7 @@ def spark(jars, extra_class_path, tmp_path_factory):
 
     if extra_class_path:
         os.environ["SPARK_DIST_CLASSPATH"] = extra_class_path
-    # Python workers find what they run in the zip, as with --py-files.
+    # Python workers import the jobs from the zip, as with --py-files.
     archive = package_jobs(tmp_path_factory.mktemp("session") / "spark_jobs.zip")
     builder = SparkSession.builder.master("local[3]").appName("tests")
     for key, value in {
@@ -102,12 +102,12 @@ def spark(jars, extra_class_path, tmp_path_factory):
         "spark.driver.memory": "2g",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
-        # The other compiler took two fifths of the run's time, for code that runs once.
+        # C1 only: the C2 compiler took two fifths of the run's time, for code that runs once.
         "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
     }.items():
         builder = builder.config(key, value)
-    # PySpark asks for a class by its name again and again, and Java looks for it in 300 jars: a fifth
-    # of the tests' time.
+    # PySpark looks up the same class names repeatedly, and Java searches 300 jars each time. Caching the
+    # result saves a fifth of the tests' time.
     JVMView.__getattr__ = functools.cache(JVMView.__getattr__)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
@@ -117,7 +117,7 @@ def spark(jars, extra_class_path, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def jars(java) -> Path:
-    """The project's own jars, brought once; settings of the checkout, not of a test."""
+    """The folder with the project's jars, downloaded once. It is the checkout's folder, not a test's."""
     folder = load_settings().jars
     ensure_jars(folder)
     assert ensure_archive(load_settings())
@@ -125,7 +125,7 @@ def jars(java) -> Path:
 
 
 def broker_settings(home: Path, jars: Path, first_port: int) -> Settings:
-    """Settings of a broker of its own in `home`, on free ports from the first."""
+    """Settings of a separate broker in `home`, on free ports from `first_port` upwards."""
     (home / "jars").symlink_to(jars)
     port = find_free_port(first_port)
     return load_settings({
@@ -136,7 +136,7 @@ def broker_settings(home: Path, jars: Path, first_port: int) -> Settings:
 
 @pytest.fixture(scope="session")
 def broker(jars, tmp_path_factory) -> Iterator[Settings]:
-    """A real broker of its own on free ports; settings that name it."""
+    """A real broker on free ports; yields the settings to reach it."""
     from include.local_stack import broker as local_broker
 
     settings = broker_settings(tmp_path_factory.mktemp("broker"), jars, 29092)
@@ -147,7 +147,7 @@ def broker(jars, tmp_path_factory) -> Iterator[Settings]:
 
 @pytest.fixture
 def topic(broker: Settings, request: pytest.FixtureRequest) -> str:
-    """A topic of this test alone, with two partitions."""
+    """A topic for one test only, with two partitions."""
     from producers.kafka_client import ensure_topics
 
     name = re.sub(r"[^a-z0-9-]", "-", request.node.name.lower())[:200]
@@ -157,9 +157,9 @@ def topic(broker: Settings, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def job(spark, capsys) -> Callable[..., tuple[int, str]]:
-    """Runs a job in the run's own session; gives its exit code and what it printed, as a process.
+    """Run a job in the shared Spark session; return its exit code and its output, like a process.
 
-    What Spark's console prints goes to the JVM's own output, and is not in it.
+    Output of Spark's console sink goes to the output of the JVM and is not included.
     """
     from spark_jobs.streaming import session
 
@@ -177,7 +177,7 @@ def job(spark, capsys) -> Callable[..., tuple[int, str]]:
 
 @pytest.fixture(scope="session")
 def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
-    """The command that submits a job, as include/orchestration/spark_submit.py has Airflow build it."""
+    """Build the command that submits a job, as Airflow does (include/orchestration/spark_submit.py)."""
     from include.orchestration.spark_conf import build_spark_conf
 
     home = tmp_path_factory.mktemp("submit")
@@ -196,7 +196,7 @@ def submit(jars, tmp_path_factory) -> Callable[..., list[str]]:
 
 
 def matrix_cases(*cases: object) -> list:
-    """Cases of a table that has others of their kind in `make test`; `make matrix-test` runs all."""
+    """Mark parametrized cases that only `make matrix-test` runs; `make test` runs similar ones."""
     tuples = [case if isinstance(case, tuple) else (case,) for case in cases]
     return [pytest.param(*case, marks=pytest.mark.matrix) for case in tuples]
 
@@ -205,45 +205,45 @@ def run_command(
     command: list[str], seconds: float = 180, env_changes: dict[str, str] | None = None,
     project: Path = PROJECT,
 ) -> subprocess.CompletedProcess:  # fmt: skip
-    """Run to its end; give what it printed. Its whole family is ended if it takes longer."""
+    """Run a command and return its output. On a timeout, kill it and all its child processes."""
     env = os.environ | {"PYTHONPATH": str(project)} | (env_changes or {})
-    started = subprocess.Popen(
+    process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=project
     )
     try:
-        out, err = started.communicate(timeout=seconds)
+        out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        kill_process_tree(started.pid)
+        kill_process_tree(process.pid)
         raise
-    return subprocess.CompletedProcess(command, started.returncode, out, err)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def list_files_open_to_others(home: Path) -> list[str]:
-    """What lies in `home` that another user could read; jars and links apart."""
-    found = subprocess.run(
+    """Files and folders in `home` that other users may access, except jars and links."""
+    result = subprocess.run(
         ["find", home, "-name", "jars*", "-prune", "-o", "!", "-type", "l", "-perm", "/077", "-print"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return found.stdout.splitlines()
+    return result.stdout.splitlines()
 
 
 def kill_process_tree(pid: int) -> None:
-    """SIGKILL a process and all that it started."""
+    """SIGKILL a process and all its descendants."""
     try:
         parent = psutil.Process(pid)
     except psutil.NoSuchProcess:
         return
-    family = [*parent.children(recursive=True), parent]
-    for member in family:
+    processes = [*parent.children(recursive=True), parent]
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=10)
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
 
 
 def eventually(ready: Callable[[], object], seconds: float, what: str) -> object:
-    """What `ready` gives once it is true; fails with what was waited for."""
+    """Return the first true result of `ready`; fail after `seconds` and name `what` was awaited."""
     deadline = time.monotonic() + seconds
-    while not (found := ready()):
+    while not (result := ready()):
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.1)
-    return found
+    return result

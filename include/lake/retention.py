@@ -99,10 +99,11 @@ def _plan_landing(
     old_days = [day for day in _list_landed_days(folder) if day < cutoff]
     if dataset.has_daily_reports:
         uncounted = set(list_outdated_days(folder, summaries_path(settings, dataset.name)))
-    else:
+    else:  # a dataset without a report has nothing to wait for
         uncounted = (
             set()
-            if is_reported(folder, reports_path(settings, dataset.name))
+            if not dataset.reporting_dags
+            or is_reported(folder, reports_path(settings, dataset.name))
             else set(old_days) - LandingFiles(folder).read_removed_days()
         )
     return {

@@ -24,7 +24,7 @@ JOB_MODULES = (
     "summary/counts.py",
     "summary/geoip.py",
     "summary/incidents.py",
-    "summary/panels.py",
+    "summary/count_panels.py",
     "summary/referrers.py",
     "summary/user_agents.py",
     "summary/visitors.py",

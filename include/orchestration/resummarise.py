@@ -1,4 +1,7 @@
-"""Rebuild summaries and reports of another schema version from the landed data: `make resummarise`."""
+"""Rebuild outdated summaries and reports from the landed data: `make resummarise`.
+
+A summary is outdated if it has another schema version, or lacks a panel that was added since.
+"""
 
 import json
 import os
@@ -18,6 +21,7 @@ from include.lake.paths import (
     summaries_path,
 )
 from include.orchestration.spark_conf import build_summary_flags, format_flags
+from include.panels import list_panel_keys
 from include.reporting.clickstream import write_clickstream_report
 from include.reporting.publishing import publish_days
 from include.reporting.report import UnusableSummary, read_summary
@@ -34,7 +38,7 @@ DAYS_AT_ONCE = 31  # per Spark application; finished ones stay if a later one is
 
 
 def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
-    """List the access-log days whose summary has another schema version.
+    """List the access-log days whose summary has another schema version or lacks a panel.
 
     Returns:
         Source kind -> ISO dates that can be summarised again. The source kind is the one in the old summary
@@ -51,7 +55,8 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
             summary = json.loads(file.read_text())
         except ValueError:
             summary = {}
-        if summary.get("schema_version") == SUMMARY_SCHEMA_VERSION:
+        has_all_panels = set(list_panel_keys()) <= summary.get("panels", {}).keys()
+        if summary.get("schema_version") == SUMMARY_SCHEMA_VERSION and has_all_panels:
             continue
         day = file.parent.name
         kinds = [kind for kind in SOURCE_KINDS if day in landed[kind]]
@@ -62,7 +67,7 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
     return dict(days), without_lines
 
 
-def resummarise_outdated_versions(settings: Settings) -> None:
+def resummarise_outdated_days(settings: Settings) -> None:
     """Rebuild the access-log days, then the clickstream, if their summaries have another schema version.
 
     Raises:
@@ -124,7 +129,7 @@ def run_job(settings: Settings, job: str, flags: dict[str, Any]) -> None:
 if __name__ == "__main__":
     restrict_new_files()
     try:
-        resummarise_outdated_versions(load_settings())
+        resummarise_outdated_days(load_settings())
     except (SetupError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -7,8 +7,6 @@ run that wrote it.
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from airflow.sdk.configuration import conf
-
 from include.datasets import DATASETS
 from include.lake.files import append_record, read_records
 from include.settings import Settings
@@ -42,6 +40,8 @@ def build_run_url(dag_id: str, run_id: str) -> str:
 
 
 def _get_base_path() -> str:
+    from airflow.sdk.configuration import conf  # two seconds, which publishing alone does not need
+
     return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 

@@ -1,7 +1,7 @@
 """Count what a summary is made of: rows of `select_counted_columns`, written as Parquet, in DuckDB.
 
 One pass of Spark over the landing writes what is known of each line; what is counted many times over
-(26 panels, visits, bots, incidents) is counted here, by an engine that is compiled before it starts:
+(panels, visits, bots, incidents) is counted here, by an engine that is compiled before it starts:
 docs/decisions/0019.
 """
 
@@ -19,7 +19,7 @@ from datasketches import hll_sketch
 from pyarrow import parquet
 from pyspark.sql import Row
 
-from include.summary import incidents, panels, user_agents, visitors
+from include.summary import count_panels, incidents, user_agents, visitors
 from include.summary.geoip import GEOGRAPHY_DDL as PLACE_DDL
 from include.summary.geoip import locate_hosts
 
@@ -63,7 +63,9 @@ class Counts:
         self.site_name, self.has_geography = site_name, bool(maxmind)
 
     def count_panels(self) -> None:
-        panels.count_panels(self.db, site_name=self.site_name, has_geography=self.has_geography)
+        count_panels.count_panels(
+            self.db, site_name=self.site_name, has_geography=self.has_geography
+        )
 
     def write_panels(self, day: str, file: Path, top: int) -> list[Row]:
         """A day's panels as one Parquet file, sorted by panel and hits; give the first `top` of each.
@@ -71,7 +73,7 @@ class Counts:
         These have `rows` besides, how many the panel has.
         """
         batches = self.db.sql(
-            f"SELECT * EXCLUDE event_date FROM panels WHERE event_date = $day ORDER BY {panels.ORDER}",
+            f"SELECT * EXCLUDE event_date FROM panels WHERE event_date = $day ORDER BY {count_panels.ORDER}",
             params={"day": day},
         ).to_arrow_reader(BATCH_ROWS)
         counted: dict[str, int] = {}

@@ -158,7 +158,10 @@ def _send_lines(
     except (KafkaRequestFailed, ValueError) as error:
         _exit_with_error(str(error), 1)
     except OSError as error:
-        _exit_with_error(f"{options.to}: {error.strerror or error}", 1)
+        what = options.to
+        if target.kind == "kafka":
+            what = f"the log, or the ledger in {load_settings().lake / 'ledger'}"
+        _exit_with_error(f"{what}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         _exit_with_error(
             "interrupted; run the same command again to continue where it stopped", 130

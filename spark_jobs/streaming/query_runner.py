@@ -17,7 +17,6 @@ from include.lake.files import append_record, replace_file
 from spark_jobs.streaming.combinations import CONTINUOUS, FINITE_TRIGGERS
 from spark_jobs.streaming.graceful_shutdown import GracefulShutdown
 from spark_jobs.streaming.locks import checkpoint_lock
-from spark_jobs.streaming.memory_table import check_select
 from spark_jobs.streaming.options import StreamOptions
 from spark_jobs.streaming.progress import (
     Epochs,
@@ -27,6 +26,7 @@ from spark_jobs.streaming.progress import (
     format_count,
     format_record,
 )
+from spark_jobs.streaming.select_check import check_select
 from spark_jobs.streaming.streams import has_closed, write_stream
 from spark_jobs.streaming.type_mismatches import AllEventsBad
 

@@ -1,5 +1,6 @@
 """Start and end a Spark job: one session, one exit code, and an error message of one sentence."""
 
+import errno
 import logging
 import os
 import re
@@ -48,6 +49,7 @@ DATA_LOSS_REMEDY = (
     "Kafka no longer has the messages that the checkpoint expects: their retention has passed, or the "
     "topic was created again; to start anew, move the checkpoint away, for a landing with its data"
 )
+NO_SPACE = "No space left on device"
 INTERRUPTED = "interrupted; the position is in the checkpoint, run it again to continue"
 # Text in an error of Spark -> what you can do about it.
 REMEDIES = {
@@ -67,7 +69,7 @@ REMEDIES = {
     "Connection refused": "no line server listens there; start `./tidemark serve-lines --port PORT` "
     "in another terminal",
     "FAILED_READ_FILE": "the file is damaged (a cut-off gzip?); move it away and run again",
-    "No space left on device": "the disk is full; free some space and run again, nothing is lost",
+    NO_SPACE: "the disk is full; free some space and run again, nothing is lost",
 }
 # Spark's prefix of a query's error: two ids that do not help you.
 QUERY_PREFIX = re.compile(
@@ -183,7 +185,8 @@ def run_main(name: str, main: Callable[[], None]) -> tuple[int, str]:
         print(f"{name}: {message}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(1)
     except OSError as error:
-        return 1, f"{name}: {error}"
+        remedy = f"\n  {REMEDIES[NO_SPACE]}" if error.errno == errno.ENOSPC else ""
+        return 1, f"{name}: {error}{remedy}"
     except KeyboardInterrupt:
         return 130, f"{name}: {INTERRUPTED}"
     except SystemExit as error:  # ended by a signal, or argparse has printed what is wrong

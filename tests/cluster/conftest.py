@@ -1,4 +1,4 @@
-"""What Spark needs for S3 is on the class path of these tests' session."""
+"""The Spark session of these tests has the S3 jars on its class path."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from include.settings import load_settings
 
 @pytest.fixture(scope="session")
 def extra_class_path(java) -> str:
-    """What Spark needs for S3, brought once; empty where 670 MB cannot be reached."""
+    """Class path of the S3 jars, downloaded once; empty if the 670 MB cannot be downloaded."""
     folder = load_settings().s3_jars
     try:
         ensure_jars(folder, S3_JARS)
     except SetupError as error:
-        if "missing" not in str(error):  # changed ones are no matter of the network
+        if "missing" not in str(error):  # for example a wrong checksum: not a network problem
             raise
         print(error)
         return ""

@@ -1,7 +1,7 @@
-"""Three brokers that ask who one is: who may do what, who is refused, and that no secret gets out.
+"""Three brokers with authentication: permissions, refused logins, and secrets that must not leak.
 
-What they say to each other goes through TLS; clients log in by SCRAM and have ACLs. The whole stack
-with them is in tests/cluster.
+Brokers talk to each other through TLS; clients log in with SCRAM and have ACLs. test_cluster.py tests
+the whole stack with these brokers.
 """
 
 import json
@@ -29,40 +29,40 @@ TOPIC = "access-log"
 def settings(jars, tmp_path_factory):
     home = tmp_path_factory.mktemp("secured")
     first = find_free_port(23000)
-    while any(find_listener(first + apart) for apart in cluster.PORT_OFFSETS.values()):
+    while any(find_listener(first + offset) for offset in cluster.PORT_OFFSETS.values()):
         first += 100
-    told = {"TIDEMARK_HOME": str(home), "TIDEMARK_CLUSTER_PORTS": str(first),
-            "TIDEMARK_CLUSTER_SECURED": "1"}  # fmt: skip
-    found = cluster.cluster_settings(load_settings(told))
-    found.home.mkdir()
-    found.jars.symlink_to(jars)
-    cluster.start_brokers(found)
-    cluster.make_topics(found)
-    yield found
+    env = {"TIDEMARK_HOME": str(home), "TIDEMARK_CLUSTER_PORTS": str(first),
+           "TIDEMARK_CLUSTER_SECURED": "1"}  # fmt: skip
+    cluster_settings = cluster.cluster_settings(load_settings(env))
+    cluster_settings.home.mkdir()
+    cluster_settings.jars.symlink_to(jars)
+    cluster.start_brokers(cluster_settings)
+    cluster.make_topics(cluster_settings)
+    yield cluster_settings
     for name in cluster.BROKERS[::-1]:
-        cluster.service(found, name).process().terminate()
+        cluster.service(cluster_settings, name).process().terminate()
     for name in cluster.BROKERS:
-        cluster.service(found, name).stop()
+        cluster.service(cluster_settings, name).stop()
 
 
 @pytest.fixture
 def produce(settings):
-    """Sends 20,000 lines with a login, as a command; gives exit code and what it printed."""
+    """Send 20,000 lines with a login, in a subprocess; return the exit code and the output."""
 
     def send(login, *arguments, topic=TOPIC):
         command = [sys.executable, "-m", "producers.access_log", "generate", "--count", "20000",
                    "--bad-share", "0", "--to", f"kafka:{topic}", "--servers", settings.kafka_servers,
                    *arguments]  # fmt: skip
-        told = {"TIDEMARK_HOME": str(settings.home), "TIDEMARK_KAFKA_PRODUCER_LOGIN": str(login)}
-        done = run_command(command, env_changes=told)
-        return done.returncode, done.stdout + done.stderr
+        env = {"TIDEMARK_HOME": str(settings.home), "TIDEMARK_KAFKA_PRODUCER_LOGIN": str(login)}
+        result = run_command(command, env_changes=env)
+        return result.returncode, result.stdout + result.stderr
 
     return send
 
 
 @pytest.fixture
 def land(job, settings, tmp_path):
-    def landed(login, topic=TOPIC, **more):
+    def run(login, topic=TOPIC, **more):
         flags = {
             "source": f"kafka:{topic}",
             "servers": settings.kafka_servers,
@@ -76,116 +76,122 @@ def land(job, settings, tmp_path):
             "land_access_log", *(x for name, value in flags.items() for x in (f"--{name}", value))
         )
 
-    return landed
+    return run
 
 
-def login_of(settings, user):
+def build_login_path(settings, user):
     return secured.secrets_folder(settings) / f"{user}.properties"
 
 
-def test_each_may_do_its_own(settings, produce, land, job, tmp_path):
-    code, said = produce(settings.kafka_producer_login)
-    assert code == 0, said
-    code, said = land(settings.kafka_spark_login)
-    assert code == 0, said
+def test_producer_and_spark_logins_have_the_permissions_they_need(
+    settings, produce, land, job, tmp_path
+):
+    code, output = produce(settings.kafka_producer_login)
+    assert code == 0, output
+    code, output = land(settings.kafka_spark_login)
+    assert code == 0, output
     manifest = json.loads((tmp_path / "run.json").read_text())
     assert (manifest["read"], manifest["good"]) == (20_000, 20_000)
     errors = sum(b'" 50' in line.text for line in generate_lines(20_000, 1, date(2026, 1, 15), 0))
     assert errors
-    code, said = job(
+    code, output = job(
         "route_errors", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
         "--kafka-login", settings.kafka_spark_login, "--sink", "kafka:access-log-errors",
         "--trigger", "available-now", "--checkpoint", tmp_path / "routed",
     )  # fmt: skip
-    assert code == 0, said
-    code, said = land(
+    assert code == 0, output
+    code, output = land(
         settings.kafka_spark_login, "access-log-errors", sink=f"json:{tmp_path}/errors/data"
     )
-    assert code == 0, said
+    assert code == 0, output
     assert json.loads((tmp_path / "run.json").read_text())["read"] == errors
 
 
 def test_producers_may_not_read_and_spark_may_not_send(settings, produce, land, tmp_path):
     assert produce(settings.kafka_producer_login, "--resend")[0] == 0
-    code, said = land(settings.kafka_producer_login)
+    code, output = land(settings.kafka_producer_login)
     assert code != 0
-    assert "Authorization" in said
-    assert "that its user has the permissions it needs" in said
-    code, said = produce(settings.kafka_spark_login, "--resend")
+    assert "Authorization" in output
+    assert "that its user has the permissions it needs" in output
+    code, output = produce(settings.kafka_spark_login, "--resend")
     assert code == 1
-    assert "Authorization" in said, said
-    assert "Traceback" not in said
+    assert "Authorization" in output, output
+    assert "Traceback" not in output
 
 
-def test_who_has_no_login_or_a_wrong_one_is_refused(settings, produce, land, tmp_path):
+def test_a_missing_or_wrong_login_is_refused(settings, produce, land, tmp_path):
     assert produce("")[0] == 1
-    code, said = land("")
+    code, output = land("")
     assert code != 0
-    password = parse_credentials(read_login(login_of(settings, "producer")))[1]
-    text = login_of(settings, "producer").read_text()
+    password = parse_credentials(read_login(build_login_path(settings, "producer")))[1]
+    text = build_login_path(settings, "producer").read_text()
     pem = secured.secrets_folder(settings) / "brokers.crt"
     wrong = tmp_path / "wrong.properties"
     secured.write_secret(wrong, text.replace(password, "guessed").replace("brokers.crt", str(pem)))
-    code, said = produce(wrong)
+    code, output = produce(wrong)
     assert code == 1
-    assert "wrong.properties" in said, said
-    assert "Traceback" not in said
-    code, said = land(wrong)
-    assert code == 2, said
-    assert "SaslAuthenticationException: Authentication failed" in said, said
-    assert "guessed" not in said
+    assert "wrong.properties" in output, output
+    assert "Traceback" not in output
+    code, output = land(wrong)
+    assert code == 2, output
+    assert "SaslAuthenticationException: Authentication failed" in output, output
+    assert "guessed" not in output
 
 
 def test_a_login_that_java_cannot_use_is_refused_with_the_reason(settings, land, tmp_path):
     login = tmp_path / "broken.properties"
-    text = login_of(settings, "spark").read_text()
+    text = build_login_path(settings, "spark").read_text()
     pem = secured.secrets_folder(settings) / "brokers.crt"
     secured.write_secret(login, text.replace("required", "needed").replace("brokers.crt", str(pem)))
-    code, said = land(login)
-    assert code == 2, said
-    assert "control flag" in said, said
+    code, output = land(login)
+    assert code == 2, output
+    assert "control flag" in output, output
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(settings, produce, tmp_path):
-    _, other = secured.make_certificate()
-    secured.write_secret(tmp_path / "brokers.crt", other)
+def test_an_untrusted_certificate_is_refused(settings, produce, tmp_path):
+    _, untrusted = secured.make_certificate()
+    secured.write_secret(tmp_path / "brokers.crt", untrusted)
     login = tmp_path / "producer.properties"
-    secured.write_secret(login, login_of(settings, "producer").read_text())
-    code, said = produce(login)
-    assert code == 1, said
-    assert "Traceback" not in said
+    secured.write_secret(login, build_login_path(settings, "producer").read_text())
+    code, output = produce(login)
+    assert code == 1, output
+    assert "Traceback" not in output
 
 
 def test_no_secret_is_in_a_log_a_process_list_or_a_checkpoint(settings, produce, submit, tmp_path):
-    """Of a job as Airflow submits it, with all that it says."""
-    hidden = [parse_credentials(read_login(login_of(settings, user)))[1] for user in secured.USERS]
-    assert all(len(secret) > 20 for secret in hidden)
-    code, told = produce(settings.kafka_producer_login, "--resend")
-    assert code == 0, told
+    """Runs a job as Airflow submits it and searches all its output."""
+    passwords = [
+        parse_credentials(read_login(build_login_path(settings, user)))[1] for user in secured.USERS
+    ]
+    assert all(len(secret) > 20 for secret in passwords)
+    code, producer_output = produce(settings.kafka_producer_login, "--resend")
+    assert code == 0, producer_output
     command = submit(
         "land_access_log", "--source", f"kafka:{TOPIC}", "--servers", settings.kafka_servers,
         "--kafka-login", settings.kafka_spark_login, "--sink", f"parquet:{tmp_path / 'data'}",
     )  # fmt: skip
-    running, output = set(), tmp_path / "said"
+    command_lines, output_file = set(), tmp_path / "said"
     env = os.environ | {"PYTHONPATH": str(PROJECT)}
-    with output.open("w") as out:
+    with output_file.open("w") as out:
         job = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env)
         while job.poll() is None:
             for process in psutil.process_iter(["cmdline"]):
-                running.add(" ".join(process.info["cmdline"] or []))
+                command_lines.add(" ".join(process.info["cmdline"] or []))
             time.sleep(0.3)
-    said = output.read_text()
-    assert job.returncode == 0, said[-2000:]
-    assert "land_access_log: read" in said
-    assert any("--kafka-login" in line and "java" in line for line in running)
+    output = output_file.read_text()
+    assert job.returncode == 0, output[-2000:]
+    assert "land_access_log: read" in output
+    assert any(
+        "--kafka-login" in command_line and "java" in command_line for command_line in command_lines
+    )
     for path in secured.secrets_folder(settings).iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
     files = [path for folder in (settings.logs, settings.lake, tmp_path)
              for path in folder.rglob("*") if path.is_file()]  # fmt: skip
     assert len(files) > 10
     key = (secured.secrets_folder(settings) / "brokers.pem").read_text().splitlines()[1]
-    for secret in (*hidden, key):
-        assert not any(secret in line for line in running)
-        assert secret not in told
+    for secret in (*passwords, key):
+        assert not any(secret in command_line for command_line in command_lines)
+        assert secret not in producer_output
         for path in files:
             assert secret.encode() not in path.read_bytes(), path

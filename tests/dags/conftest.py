@@ -1,4 +1,4 @@
-"""One Airflow database and one parse of the folder."""
+"""One Airflow database and one parse of the DAG folder per run."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from include.settings import PROJECT
 
 @pytest.fixture(scope="session")
 def airflow_home():
-    """The Airflow home of this run, with a migrated database."""
+    """The temporary Airflow home of this run, with a migrated database."""
     airflow = Path(sys.executable).with_name("airflow")
     subprocess.run([airflow, "db", "migrate"], check=True, capture_output=True, timeout=180)
     return Path(os.environ["AIRFLOW_HOME"])

@@ -1,4 +1,4 @@
-"""Reports are copied to another place: what changed, whole, and what went is gone there as well."""
+"""Copy reports to another location: changed files are copied, removed files are removed there, too."""
 
 import json
 import os
@@ -11,8 +11,11 @@ from include.reporting.sync_reports import copy_reports
 
 @pytest.fixture
 def lake(tmp_path, airflow_home):
-    """Writes report files; copies them; gives what the copy did and what lies there then."""
-    reports, there = tmp_path / "reports", tmp_path / "www" / "reports"
+    """The reports folder, a function that writes reports, and one that copies them.
+
+    `copy` returns its counts (copied, removed) and the files that the target then has.
+    """
+    reports, target = tmp_path / "reports", tmp_path / "www" / "reports"
 
     def write(files):
         for name, text in files.items():
@@ -22,12 +25,16 @@ def lake(tmp_path, airflow_home):
             part.write_text(text)
             part.replace(path)
 
-    def copy(place=None):
-        done = copy_reports(reports, place or there.as_uri(), tmp_path / "runs" / "copied.json")
-        found = {
-            p.relative_to(there).as_posix(): p.read_text() for p in there.rglob("*") if p.is_file()
+    def copy(address=None):
+        counts = copy_reports(
+            reports, address or target.as_uri(), tmp_path / "runs" / "copied.json"
+        )
+        target_files = {
+            p.relative_to(target).as_posix(): p.read_text()
+            for p in target.rglob("*")
+            if p.is_file()
         }
-        return done, found
+        return counts, target_files
 
     return reports, write, copy
 
@@ -36,14 +43,14 @@ DAY = {"access_log/2026-01-15/index.html": "a page", "access_log/2026-01-15/repo
        "access_log/index.html": "all days"}  # fmt: skip
 
 
-def test_what_is_published_is_there_and_is_not_written_twice(lake):
+def test_published_files_are_copied_once(lake):
     _, write, copy = lake
     write(DAY)
     assert copy() == ((3, 0), DAY)
     assert copy() == ((0, 0), DAY)
 
 
-def test_what_changed_is_written_and_what_went_is_removed(lake):
+def test_changed_files_are_copied_and_removed_files_are_removed(lake):
     reports, write, copy = lake
     write(DAY | {"access_log/2026-01-14/index.html": "old"})
     copy()
@@ -54,30 +61,30 @@ def test_what_changed_is_written_and_what_went_is_removed(lake):
     assert copy() == ((1, 1), DAY | {"access_log/index.html": "one day"})
 
 
-def test_a_copy_that_failed_goes_on_with_the_rest(lake, tmp_path):
+def test_a_failed_copy_resumes_with_the_missing_files(lake, tmp_path):
     _, write, copy = lake
     write(DAY | {"clickstream/index.html": "clicks"})
-    in_the_way = tmp_path / "www" / "reports" / "clickstream"
-    in_the_way.parent.mkdir(parents=True)
-    in_the_way.write_text("a file, where a folder should be")
+    blocking_file = tmp_path / "www" / "reports" / "clickstream"
+    blocking_file.parent.mkdir(parents=True)
+    blocking_file.write_text("a file, where a folder should be")
     with pytest.raises(OSError, match="clickstream"):
         copy()
-    kept = json.loads((tmp_path / "runs" / "copied.json").read_text())
-    assert set(kept["files"]) == set(DAY), "pages that list others come last"
-    in_the_way.unlink()
+    record = json.loads((tmp_path / "runs" / "copied.json").read_text())
+    assert set(record["files"]) == set(DAY), "pages that list others come last"
+    blocking_file.unlink()
     assert copy() == ((1, 0), DAY | {"clickstream/index.html": "clicks"})
 
 
-def test_another_place_gets_all_of_it(lake, tmp_path):
+def test_a_new_target_gets_every_file(lake, tmp_path):
     _, write, copy = lake
     write(DAY)
     copy()
-    done, _ = copy((tmp_path / "other").as_uri())
-    assert done == (3, 0)
+    counts, _ = copy((tmp_path / "other").as_uri())
+    assert counts == (3, 0)
     assert (tmp_path / "other" / "access_log" / "index.html").read_text() == "all days"
 
 
-def test_a_link_out_of_the_reports_is_not_copied(lake, tmp_path):
+def test_symlinks_are_not_copied(lake, tmp_path):
     reports, write, copy = lake
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "key.html").write_text("secret")
@@ -89,9 +96,7 @@ def test_a_link_out_of_the_reports_is_not_copied(lake, tmp_path):
     assert copy() == ((3, 0), DAY)
 
 
-def test_a_file_that_became_a_link_is_removed_there_or_fails_while_it_is_copied(
-    lake, tmp_path, monkeypatch
-):
+def test_a_file_replaced_by_a_symlink_is_never_copied(lake, tmp_path, monkeypatch):
     reports, write, copy = lake
     (tmp_path / "key.html").write_text("secret")
     write(DAY)
@@ -107,15 +112,17 @@ def test_a_file_that_became_a_link_is_removed_there_or_fails_while_it_is_copied(
         copy()
 
 
-@pytest.mark.parametrize("place", ["nowhere://bucket/x", "s3://aws_default@bucket/reports"])
-def test_an_address_that_nothing_serves_is_refused_with_the_remedy(lake, place):
+@pytest.mark.parametrize("address", ["nowhere://bucket/x", "s3://aws_default@bucket/reports"])
+def test_an_unsupported_address_is_refused_with_the_remedy(lake, address):
     _, write, copy = lake
     write(DAY)
-    with pytest.raises(ValueError, match=f"TIDEMARK_REPORT_COPY={place}.*file:///srv/www/reports"):
-        copy(place)
+    with pytest.raises(
+        ValueError, match=f"TIDEMARK_REPORT_COPY={address}.*file:///srv/www/reports"
+    ):
+        copy(address)
 
 
-def test_a_web_server_may_read_the_copy_whatever_the_umask_is(tmp_path):
+def test_a_web_server_can_read_the_copy_whatever_the_umask(tmp_path):
     reports, target = tmp_path / "reports", tmp_path / "www" / "reports"
     (reports / "access_log" / "2026-01-15").mkdir(parents=True)
     (reports / "access_log" / "2026-01-15" / "index.html").write_text("page")

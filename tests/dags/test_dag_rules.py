@@ -1,4 +1,4 @@
-"""What must hold for every DAG."""
+"""Rules that every DAG must follow."""
 
 import ast
 import copy
@@ -31,7 +31,7 @@ def test_there_are_dags():
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_a_file_holds_one_dag_of_its_name_that_explains_itself(dag_bag, file):
+def test_a_dag_file_holds_one_documented_dag_of_the_same_name(dag_bag, file):
     dag = dag_bag.dags[file.stem]
     assert dag.fileloc == str(file)
     assert [d.dag_id for d in dag_bag.dags.values() if d.fileloc == str(file)] == [file.stem]
@@ -45,12 +45,12 @@ def test_a_file_holds_one_dag_of_its_name_that_explains_itself(dag_bag, file):
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_a_run_may_be_triggered_with_the_forms_defaults(dag_bag, file):
+def test_the_default_params_are_valid(dag_bag, file):
     dag_bag.dags[file.stem].params.validate()
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_the_example_conf_of_a_page_is_one_that_its_form_takes(dag_bag, file):
+def test_the_documented_example_conf_is_valid(dag_bag, file):
     dag = dag_bag.dags[file.stem]
     (example,) = re.findall(r"\*\*Example conf\*\* `(.+)`", dag.doc_md)
     conf, params = json.loads(example), copy.deepcopy(dag.params)
@@ -60,7 +60,7 @@ def test_the_example_conf_of_a_page_is_one_that_its_form_takes(dag_bag, file):
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_a_dag_file_is_a_table_of_contents(file):
+def test_a_dag_file_has_at_most_140_lines_of_code(file):
     text = file.read_text()
     lines_of_code = text.splitlines()[ast.parse(text).body[0].end_lineno :]  # after the docstring
     assert len(lines_of_code) <= 140
@@ -76,7 +76,7 @@ def test_parsing_every_dag_imports_nothing_heavy(airflow_home):
     assert not loaded & HEAVY
 
 
-def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
+def test_the_landing_task_passes_its_settings_as_flags(dag_bag):
     land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
     settings = load_settings()
     assert land.application == str(PROJECT / "spark_jobs" / "land_access_log.py")
@@ -92,9 +92,9 @@ def test_the_spark_command_is_one_you_can_paste_in_a_shell(dag_bag):
 @pytest.mark.parametrize(
     ("dag_id", "task_id"),
     [("analyse_access_log", "land_access_log"), ("backfill_access_logs", "land_access_log"),
-     ("replay_bad_lines", "look"), ("replay_bad_lines", "replay")],
+     ("replay_bad_lines", "dry_run"), ("replay_bad_lines", "replay")],
 )  # fmt: skip
-def test_lines_are_read_and_hidden_alike_wherever_they_are_read(dag_bag, dag_id, task_id):
+def test_every_task_that_parses_lines_uses_the_same_parsing_flags(dag_bag, dag_id, task_id):
     from include.orchestration.spark_submit import build_parsing_flags
 
     flags = dag_bag.dags[dag_id].get_task(task_id).application_args
@@ -102,7 +102,7 @@ def test_lines_are_read_and_hidden_alike_wherever_they_are_read(dag_bag, dag_id,
         assert f"--{name.replace('_', '-')}={value}" in flags
 
 
-def test_a_logformat_reaches_the_job_as_it_was_set(dag_bag):
+def test_a_log_format_reaches_the_job_unchanged(dag_bag):
     from include.orchestration.spark_submit import build_parsing_flags
 
     text = r"""%{%d/%b/%Y:%T %z}t {{ run_id }} %h \\"%r\\" '%>s' {# ä #}"""
@@ -112,28 +112,30 @@ def test_a_logformat_reaches_the_job_as_it_was_set(dag_bag):
     assert "--log-format={{ '' }}" in land.application_args
 
 
-def test_a_logformat_that_cannot_be_read_stops_before_a_job_is_submitted(monkeypatch):
+def test_an_invalid_log_format_fails_before_a_job_is_submitted(monkeypatch):
     from airflow.sdk.exceptions import AirflowFailException
 
     from include.orchestration.preflight import check_prerequisites
 
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
-    says = (
+    message = (
         r"TIDEMARK_LOG_FORMAT='%h %t': LogFormat: it has no status .*; let the server log it, too"
     )
-    with pytest.raises(AirflowFailException, match=says):
+    with pytest.raises(AirflowFailException, match=message):
         check_prerequisites(load_settings({"TIDEMARK_LOG_FORMAT": "%h %t"}), "files")
 
 
 @pytest.mark.parametrize(
-    ("host", "told", "says"),
+    ("host", "env", "message"),
     [
         ("k8s://https://api:6443", {}, "pip install apache-airflow-providers-cncf-kubernetes"),
         ("local[1]", {"TIDEMARK_KAFKA_SPARK_LOGIN": "/no/such.properties"},
          "TIDEMARK_KAFKA_SPARK_LOGIN: /no/such.properties: "),
     ],
 )  # fmt: skip
-def test_what_is_missing_is_said_before_a_job_is_submitted(monkeypatch, tmp_path, host, told, says):
+def test_a_missing_prerequisite_fails_before_a_job_is_submitted(
+    monkeypatch, tmp_path, host, env, message
+):
     from airflow.sdk.exceptions import AirflowFailException
 
     from include.orchestration import preflight
@@ -141,22 +143,22 @@ def test_what_is_missing_is_said_before_a_job_is_submitted(monkeypatch, tmp_path
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", f'{{"conn_type": "spark", "host": "{host}"}}')
     with socket.create_server(("127.0.0.1", 0)) as broker:
         port = broker.getsockname()[1]
-        here = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PORT": str(port)}
+        base_env = {"TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_PORT": str(port)}
         (tmp_path / "jars").symlink_to(load_settings().jars)
-        with pytest.raises(AirflowFailException, match=says):
-            preflight.check_prerequisites(load_settings(here | told), "kafka")
+        with pytest.raises(AirflowFailException, match=message):
+            preflight.check_prerequisites(load_settings(base_env | env), "kafka")
 
 
 @pytest.mark.parametrize(
     ("code", "action"), [(1, "default"), (2, "fail"), (75, "default"), (137, "default"), (22, "default")]
 )  # fmt: skip
-def test_what_a_job_refuses_is_not_tried_again_and_all_else_is(dag_bag, code, action):
+def test_only_exit_code_2_is_not_retried(dag_bag, code, action):
     land = dag_bag.dags["analyse_access_log"].get_task("land_access_log")
-    failed = RuntimeError(f"Cannot execute: spark-submit x. Error code is: {code}. Last output: …")
-    assert land.retry_policy.evaluate(failed, 1, 2).action.value == action
+    error = RuntimeError(f"Cannot execute: spark-submit x. Error code is: {code}. Last output: …")
+    assert land.retry_policy.evaluate(error, 1, 2).action.value == action
 
 
-def test_a_late_report_raises_the_alarm_and_every_task_that_fails_leaves_a_note(dag_bag):
+def test_late_reports_and_failed_tasks_have_callbacks(dag_bag):
     dag = dag_bag.dags["analyse_access_log"]
     (alert,) = dag.deadline if isinstance(dag.deadline, list) else [dag.deadline]
     assert alert.interval.total_seconds() == 60 * load_settings().report_deadline_minutes
@@ -164,18 +166,18 @@ def test_a_late_report_raises_the_alarm_and_every_task_that_fails_leaves_a_note(
     assert all(task.on_failure_callback for task in dag.tasks)
 
 
-def test_one_run_at_a_time_writes_the_landing(dag_bag):
+def test_landing_and_summary_share_a_pool_and_tasks_run_in_order(dag_bag):
     dag = dag_bag.dags["analyse_access_log"]
     assert {dag.get_task(name).pool for name in ("land_access_log", "summarise_access_log")} == {
         "landing_access_log"
     }
-    order = ["preflight", "has_new", "land_access_log", "choose_days", "choose_behind",
+    order = ["preflight", "has_new", "land_access_log", "choose_days", "choose_days_to_summarise",
              "summarise_access_log", "report"]  # fmt: skip
     for before, after in pairwise(order):
         assert after in dag.get_task(before).downstream_task_ids
 
 
-def test_a_range_of_days_is_those_days_in_the_sites_time_zone(dag_bag):
+def test_a_backfill_range_covers_days_in_the_sites_time_zone(dag_bag):
     from airflow.sdk import CronDataIntervalTimetable
     from airflow.serialization.serialized_objects import DagSerialization
 
@@ -190,7 +192,7 @@ def test_a_range_of_days_is_those_days_in_the_sites_time_zone(dag_bag):
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "wrong"),
+    ("dag_id", "invalid"),
     [
         ("produce_access_log", {"file": "../../etc/passwd"}),
         ("produce_access_log", {"file": "-rf"}),
@@ -207,31 +209,31 @@ def test_a_range_of_days_is_those_days_in_the_sites_time_zone(dag_bag):
         ("analyse_access_log", {"day": "../2026"}),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_anything_runs(dag_bag, dag_id, wrong):
+def test_an_invalid_parameter_is_refused_before_anything_runs(dag_bag, dag_id, invalid):
     from airflow.sdk.exceptions import AirflowException
 
-    ((name, value),) = wrong.items()
+    ((name, value),) = invalid.items()
     with pytest.raises((AirflowException, ValueError)):
         dag_bag.dags[dag_id].params.get_param(name).resolve(value)
 
 
-def test_the_generated_pages_are_as_the_code_says():
+def test_the_generated_docs_are_up_to_date():
     for name, text in render_docs().items():
         assert (PROJECT / "docs" / name).read_text() == text, f"docs/{name}: run `make docs`"
 
 
-def test_the_lake_is_maintained_as_planned_and_by_one_writer_a_landing(dag_bag):
+def test_maintenance_runs_one_job_per_landing_with_the_planned_flags(dag_bag):
     from types import SimpleNamespace
 
     from airflow.sdk import DAG
 
     dag: DAG = dag_bag.dags["maintain_lake"]
     assert dag.params["dry_run"] is True
-    found = {"remove_days": ["2026-01-01", "2026-01-02"], "undated_before": "2026-03-01",
-             "through_batch": 7}  # fmt: skip
-    nothing = {"remove_days": [], "undated_before": "", "through_batch": -1}
+    work = {"remove_days": ["2026-01-01", "2026-01-02"], "undated_before": "2026-03-01",
+            "through_batch": 7}  # fmt: skip
+    no_work = {"remove_days": [], "undated_before": "", "through_batch": -1}
     plan = {"dry_run": False, "landings": {
-        "access_log_kafka": found, "access_log_files": nothing, "clickstream_kafka": nothing,
+        "access_log_kafka": work, "access_log_files": no_work, "clickstream_kafka": no_work,
     }}  # fmt: skip
     given = {}
     for name in plan["landings"]:
@@ -239,8 +241,8 @@ def test_the_lake_is_maintained_as_planned_and_by_one_writer_a_landing(dag_bag):
         assert job.pool == f"landing_{name.rpartition('_')[0]}"
         assert dag.get_task("plan").downstream_task_ids >= {job.task_id}
         assert job.downstream_task_ids == {"finish"}
-        pulled = SimpleNamespace(xcom_pull=lambda task_ids: plan)
-        args = job.render_template(job.application_args, {"ti": pulled, "run_id": "r"})
+        task_instance = SimpleNamespace(xcom_pull=lambda task_ids: plan)
+        args = job.render_template(job.application_args, {"ti": task_instance, "run_id": "r"})
         given[name] = dict(flag.split("=", 1) for flag in args)
     assert given["access_log_kafka"]["--remove-days"] == "2026-01-01,2026-01-02"
     assert given["access_log_kafka"]["--undated-before"] == "2026-03-01"
@@ -250,10 +252,10 @@ def test_the_lake_is_maintained_as_planned_and_by_one_writer_a_landing(dag_bag):
     assert given["clickstream_kafka"]["--through-batch"] == "-1"
 
 
-def test_the_forms_defaults_can_be_triggered_as_they_are(dag_bag):
-    """Airflow's form takes an empty text for one that is missing, and its button stays grey."""
+def test_no_default_param_is_an_empty_string(dag_bag):
+    """Airflow's form treats an empty string as a missing value and keeps its button disabled."""
     for dag in dag_bag.dags.values():
         for name, param in dag.params.items():
-            told = dag.params.get_param(name) if hasattr(dag.params, "get_param") else param
-            default = getattr(told, "value", told)
+            resolved = dag.params.get_param(name) if hasattr(dag.params, "get_param") else param
+            default = getattr(resolved, "value", resolved)
             assert default != "", f"{dag.dag_id}.{name}: use None and type null"

@@ -1,4 +1,4 @@
-"""Long jobs get the compiler that pays off late, short ones the one that starts soon."""
+"""Java options: short jobs use the compiler that starts fast, long jobs the one that optimises more."""
 
 import json
 
@@ -21,14 +21,14 @@ def settings(tmp_path):
     ("lines", "is_short"),
     [(None, True), (0, True), (MANY_LINES, True), (MANY_LINES + 1, False), (9_000_000, False)],
 )
-def test_the_compiler_goes_by_how_many_lines_there_are(settings, lines, is_short):
+def test_the_number_of_new_lines_selects_the_java_options(settings, lines, is_short):
     template = build_spark_conf(settings, "count")["spark.driver.extraJavaOptions"]
     rendered = Environment().from_string(template).render(count=lines)
     assert (SHORT_JOB_OPTIONS in rendered) == is_short
     assert rendered == build_spark_conf(settings, str(lines or 0))["spark.driver.extraJavaOptions"]
 
 
-def test_waiting_files_are_counted_in_lines_and_never_as_none(settings):
+def test_a_waiting_file_counts_as_at_least_one_line(settings):
     assert count_new_lines(settings) == 0
     folder = ready_path(settings, "access_log")
     folder.mkdir(parents=True)
@@ -36,7 +36,7 @@ def test_waiting_files_are_counted_in_lines_and_never_as_none(settings):
     assert count_new_lines(settings) == 1
 
 
-def test_what_waits_is_what_the_topic_has_beyond_the_landing(settings):
+def test_new_topic_lines_are_estimated_from_messages_not_yet_landed(settings):
     folder = landing_path(settings, "access_log", "kafka")
     folder.mkdir(parents=True)
     topic = settings.access_log_topic
@@ -47,7 +47,7 @@ def test_what_waits_is_what_the_topic_has_beyond_the_landing(settings):
     with (folder / "progress.jsonl").open("a") as log:
         log.write(json.dumps({"batch": 1, "messages": 2, "read": 1000}) + "\n")
     assert count_new_topic_lines(settings, {0: 100, 1: 5}) == 63 * 500
-    # No topic, or one made anew: the job looks at it, and says what is lost.
+    # No topic, or a topic that was recreated: count 1, so that the job runs and reports the data loss.
     assert (
         count_new_topic_lines(settings, None) == count_new_topic_lines(settings, {0: 3, 1: 0}) == 1
     )

@@ -1,4 +1,4 @@
-"""Every job explains itself, and takes no flag by half its name; no JVM is needed for that."""
+"""`--help` of every job; it starts no JVM."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ JOBS = sorted((PROJECT / "spark_jobs").glob("[a-z]*.py"))
 
 
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.stem)
-def test_help_is_the_header_of_the_job(file):
+def test_help_shows_the_header_of_the_job(file):
     command = [sys.executable, str(file), "--help"]
     env = {"PYTHONPATH": str(PROJECT), "COLUMNS": "120"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=PROJECT)

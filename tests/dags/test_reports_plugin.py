@@ -1,4 +1,4 @@
-"""Reports inside Airflow: Airflow's own application with our plugins and its real login."""
+"""Reports inside Airflow: Airflow's real application and login, with the project's plugins."""
 
 import asyncio
 import gzip
@@ -22,11 +22,11 @@ from include.reporting.run_pages import (
     record_page,
 )
 from include.settings import PROJECT, load_settings
-from tests.unit.made_summaries import a_row, write_day
-from tests.unit.test_clickstream_report import a_summary as a_clickstream_summary
-from tests.unit.test_report import HOSTILE, a_summary
+from tests.unit.synthetic_summaries import build_panel_row, write_day
+from tests.unit.test_clickstream_report import build_clickstream_summary
+from tests.unit.test_report import HOSTILE, build_summary
 
-LONG_RUN = "r" * 250  # Airflow's own limit; its record's name would be longer than a disk allows
+LONG_RUN = "r" * 250  # Airflow's limit for a run id; a file name of this length would be too long
 DAYS = ["2026-01-14", "2026-01-15"]
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
            "cache-control": "no-store"}  # fmt: skip
@@ -35,36 +35,38 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """A lake with two days, a week, a filtered report and the clickstream, and files beside them."""
-    found = load_settings({"TIDEMARK_HOME": str(tmp_path_factory.mktemp("home"))})
+    """A lake with daily, weekly, filtered and clickstream reports, and files that must not be served."""
+    lake_settings = load_settings({"TIDEMARK_HOME": str(tmp_path_factory.mktemp("home"))})
     for day in DAYS:
-        folder = summaries_path(found, "access_log") / day
+        folder = summaries_path(lake_settings, "access_log") / day
         folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps(a_summary(HOSTILE[0], day=day)))
-    publish_days(found, DAYS, "both")
-    publish_days(found, DAYS[:1], "one+1:00")
-    write_clickstream_report(a_clickstream_summary(), reports_path(found, "clickstream"))
-    folder = reports_path(found, "access_log")
+        (folder / "summary.json").write_text(json.dumps(build_summary(HOSTILE[0], day=day)))
+    publish_days(lake_settings, DAYS, "both")
+    publish_days(lake_settings, DAYS[:1], "one+1:00")
+    write_clickstream_report(
+        build_clickstream_summary(), reports_path(lake_settings, "clickstream")
+    )
+    folder = reports_path(lake_settings, "access_log")
     for name in ("2026-W03", "filtered/only-api/2026-01-15"):
         (folder / name).mkdir(parents=True)
         (folder / name / "index.html").write_text(f"page of {name}")
-    told = {"filter": {"path": "<i>/api", "humans_only": True}}
-    (folder / name / "report.json").write_text(json.dumps(told))
-    (found.lake / "outside.html").write_text("secret")
-    (folder / "out").symlink_to(found.lake)
-    (folder / DAYS[0] / "link.html").symlink_to(found.lake / "outside.html")
+    report = {"filter": {"path": "<i>/api", "humans_only": True}}
+    (folder / name / "report.json").write_text(json.dumps(report))
+    (lake_settings.lake / "outside.html").write_text("secret")
+    (folder / "out").symlink_to(lake_settings.lake)
+    (folder / DAYS[0] / "link.html").symlink_to(lake_settings.lake / "outside.html")
     (folder / DAYS[0] / ".hidden.html").write_text("secret")
     (folder / DAYS[0] / "notes.txt").write_text("secret")
     (folder / ".part").mkdir()
     (folder / ".part" / "index.html").write_text("secret")
     (folder / "loop").symlink_to(folder / "loop")
     (folder / DAYS[0] / "loop.html").symlink_to("loop.html")
-    return found
+    return lake_settings
 
 
 @pytest.fixture(scope="module")
-def visitor(airflow_home, dag_bag, settings):
-    """A client of the application, not logged in. It has runs in the database."""
+def anonymous_client(airflow_home, dag_bag, settings):
+    """A client that is not logged in. The application's database has some runs."""
     from airflow import plugins_manager
     from airflow import settings as airflow_settings
     from airflow.api_fastapi.app import create_app
@@ -88,33 +90,33 @@ def visitor(airflow_home, dag_bag, settings):
         ]
         for cache in caches:
             cache.cache_clear()
-        made = [
+        dag_runs = [
             DagRun(dag_id=dag, run_id=run, run_type="manual", state=state,
                    run_after=datetime(2026, 1, 16, tzinfo=UTC))
             for dag, run, state in [*(("analyse_access_log", *pair) for pair in runs.items()),
                                     ("run_stream", "other", "success")]
         ]  # fmt: skip
-        session.add_all(made)
+        session.add_all(dag_runs)
         session.commit()
         yield TestClient(create_app("core"), follow_redirects=False)
-        for run in made:
+        for run in dag_runs:
             session.delete(run)
         for cache in caches:
             cache.cache_clear()
 
 
 @pytest.fixture(scope="module")
-def client(visitor, airflow_home):
-    """A client that is logged in, as POST /auth/token does it."""
+def client(anonymous_client, airflow_home):
+    """A client that is logged in through POST /auth/token."""
     from fastapi.testclient import TestClient
 
     passwords = json.loads(
         (airflow_home / "simple_auth_manager_passwords.json.generated").read_text()
     )
     body = {"username": "admin", "password": passwords["admin"]}
-    token = visitor.post("/auth/token", json=body).json()["access_token"]
+    token = anonymous_client.post("/auth/token", json=body).json()["access_token"]
     return TestClient(
-        visitor.app, headers={"Authorization": f"Bearer {token}"}, follow_redirects=False
+        anonymous_client.app, headers={"Authorization": f"Bearer {token}"}, follow_redirects=False
     )
 
 
@@ -128,39 +130,39 @@ ROUTES = [
 
 @pytest.mark.parametrize("path", ROUTES)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-def test_who_is_not_logged_in_sees_nothing(visitor, path, method):
+def test_reports_require_a_login(anonymous_client, path, method):
     for headers, status in ({}, 401), ({"Authorization": "Bearer wrong"}, 403):
-        answer = visitor.request(method, path, headers=headers)
+        answer = anonymous_client.request(method, path, headers=headers)
         assert answer.status_code == status
         assert "2026-01-15" not in answer.text
         assert answer.headers.items() >= HEADERS.items()
 
 
 @pytest.mark.parametrize("path", ROUTES[:3])
-def test_every_answer_forbids_scripts_and_is_not_kept(client, path):
-    for asked in (path, f"{path}x"):
-        answer = client.get(asked)
+def test_every_response_forbids_scripts_and_caching(client, path):
+    for url in (path, f"{path}x"):
+        answer = client.get(url)
         policy = answer.headers["content-security-policy"]
         assert answer.headers.items() >= HEADERS.items()
         assert policy.startswith("sandbox allow-same-origin allow-downloads")
         assert POLICY in policy
         assert "allow-scripts" not in policy
-        form = asked == "/reports/"
-        assert ("allow-forms" in policy, "form-action 'self'" in policy) == (form, form)
-        assert ("form-action 'none'" in policy) == (not form)
+        has_form = url == "/reports/"
+        assert ("allow-forms" in policy, "form-action 'self'" in policy) == (has_form, has_form)
+        assert ("form-action 'none'" in policy) == (not has_form)
     assert client.post(path).status_code == 405
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/reports/run/analyse_access_log/red"])
-def test_only_airflow_itself_may_show_an_answer_in_a_frame(client, visitor, path):
-    for answer in (client.get(path), client.post(path), visitor.get(path)):
+def test_only_airflow_may_embed_a_response_in_a_frame(client, anonymous_client, path):
+    for answer in (client.get(path), client.post(path), anonymous_client.get(path)):
         policy = answer.headers["content-security-policy"].split("; ")
         assert "frame-ancestors 'self'" in policy
         assert "base-uri 'none'" in policy
         assert len({directive.split()[0] for directive in policy}) == len(policy)
 
 
-def test_the_page_shows_what_is_published(client):
+def test_the_reports_page_lists_the_published_reports(client):
     text = client.get("/reports/").text
     for word in ("access_log/2026-01-15/index.html", "access_log/2026-W03/index.html",
                  "clickstream/index.html", "filtered/only-api/2026-01-15", "&lt;i&gt;/api, humans only",
@@ -170,7 +172,7 @@ def test_the_page_shows_what_is_published(client):
     assert "<script" not in text
 
 
-def test_a_published_file_is_served_as_it_is(client, settings):
+def test_a_published_file_is_served_unchanged(client, settings):
     folder = reports_path(settings, "access_log")
     for name, kind in {"index.html": "text/html", "report.json": "application/json",
                        "hosts.csv": "text/csv"}.items():  # fmt: skip
@@ -182,8 +184,8 @@ def test_a_published_file_is_served_as_it_is(client, settings):
     assert client.get("/reports/clickstream/index.html").status_code == 200
 
 
-def as_sent(client, path):
-    """Status and text of a path that no client has tidied: a server decodes it once, as here."""
+def send_raw_path(client, path):
+    """Request a path that no client has normalised, decoded once as a server does; return status and text."""
     sent = []
     scope = {
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "root_path": "",
@@ -220,55 +222,55 @@ def as_sent(client, path):
      "a" * 300 + "/index.html", "a" * 251 + ".html", "access_log/" + "a" * 5000 + ".html",
      "access_log/" + "aaaa/" * 1000 + "index.html", "access_log/2026-01-14_2026-01-15/" + "a" * 300 + ".csv"],
 )  # fmt: skip
-def test_nothing_but_a_published_file_is_found(client, settings, path):
+def test_only_published_files_are_served(client, settings, path):
     from include.reporting.web_app import find_published_file
 
     assert find_published_file(settings.lake / "reports", unquote(path)) is None
-    status, text = as_sent(client, f"/reports/{path}")
+    status, text = send_raw_path(client, f"/reports/{path}")
     assert status == 404
     assert "secret" not in text
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "says"),
+    ("query", "status", "message"),
     [("", 400, "Give both days"), ("from=2026-01-14", 400, "Give both days"),
      ("from=2026-02-30&to=2026-03-01", 400, "Give both days"),
      ("from=<script>&to=../x", 400, "Give both days"),
      ("from=2026-01-15&to=2026-01-14", 400, "2026-01-15 is after 2026-01-14"),
      ("from=2001-01-01&to=2026-01-14", 400, "more than 3,660 days")],
 )  # fmt: skip
-def test_a_range_that_cannot_be_shown_says_why(client, asked, status, says):
-    answer = client.get(f"/reports/access_log/range?{asked}")
+def test_an_invalid_range_shows_the_reason(client, query, status, message):
+    answer = client.get(f"/reports/access_log/range?{query}")
     assert answer.status_code == status
-    assert says in answer.text
+    assert message in answer.text
     assert "<script" not in answer.text
 
 
-def test_the_form_leads_to_the_ranges_own_page(client):
+def test_the_range_form_redirects_to_the_range_page(client):
     answer = client.get("/reports/access_log/range?from=2026-01-14&to=2026-01-15")
     assert answer.status_code == 303
     assert answer.headers["location"] == "/reports/access_log/2026-01-14_2026-01-15/index.html"
 
 
-def test_a_range_has_its_files_beside_its_page(client, settings):
+def test_a_range_has_a_page_a_json_file_and_csv_files(client, settings):
     for day in ("2026-02-14", "2026-02-15"):
-        write_day(summaries_path(settings, "access_log"), day, [a_row("hosts", "=1+1")])
-    there = "/reports/access_log/2026-02-14_2026-02-15"
-    page = client.get(f"{there}/index.html")
+        write_day(summaries_path(settings, "access_log"), day, [build_panel_row("hosts", "=1+1")])
+    url = "/reports/access_log/2026-02-14_2026-02-15"
+    page = client.get(f"{url}/index.html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "=1+1" in page.text
-    assert client.get(f"{there}/report.json").json()["from"] == "2026-02-14"
-    csv = client.get(f"{there}/hosts.csv")
+    assert client.get(f"{url}/report.json").json()["from"] == "2026-02-14"
+    csv = client.get(f"{url}/hosts.csv")
     assert csv.text.splitlines()[1].startswith("'=1+1,")
     assert "2026-02-14_2026-02-15-hosts.csv" in csv.headers["content-disposition"]
     for name in ("nothing.csv", "hosts", "panels.parquet", "..%2findex.html"):
-        assert client.get(f"{there}/{name}").status_code == 404
-    nothing = client.get(there.replace("2026", "2030") + "/index.html")
-    assert nothing.status_code == 404
-    assert "No day from 2030-02-14 to 2030-02-15 has been summarised." in nothing.text
+        assert client.get(f"{url}/{name}").status_code == 404
+    missing = client.get(url.replace("2026", "2030") + "/index.html")
+    assert missing.status_code == 404
+    assert "No day from 2030-02-14 to 2030-02-15 has been summarised." in missing.text
 
 
-def test_an_error_of_ours_is_a_page_too_and_says_nothing_of_the_inside(client, monkeypatch):
+def test_an_internal_error_shows_a_page_without_internal_details(client, monkeypatch):
     monkeypatch.setitem(sys.modules, "include.reporting.ranges", None)
     answer = client.get("/reports/access_log/2026-01-14_2026-01-15/index.html")
     assert answer.status_code == 500
@@ -293,7 +295,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_runs_tab_says_what_the_run_has_published(client, run):
+def test_the_tab_of_a_run_lists_what_the_run_published(client, run):
     answer = client.get(f"/reports/run/{run.replace('..', '%2e%2e')}")
     status, words = RUNS[run]
     assert answer.status_code == status
@@ -301,13 +303,13 @@ def test_a_runs_tab_says_what_the_run_has_published(client, run):
         assert word in answer.text
 
 
-def test_the_page_is_shown_though_a_link_leads_in_a_circle(client):
+def test_a_symlink_loop_does_not_break_the_reports_page(client):
     answer = client.get("/reports/")
     assert answer.status_code == 200
     assert "loop" not in answer.text
 
 
-def test_a_file_that_goes_while_it_is_asked_for_is_not_there(client, settings, monkeypatch):
+def test_a_file_removed_during_the_request_is_not_found(client, settings, monkeypatch):
     from include.reporting import web_app
 
     gone = settings.lake / "reports" / "gone.html"
@@ -315,12 +317,12 @@ def test_a_file_that_goes_while_it_is_asked_for_is_not_there(client, settings, m
     assert client.get("/reports/gone.html").status_code == 404
 
 
-def test_a_runs_only_report_opens_at_once(client):
+def test_a_run_with_one_report_redirects_to_it(client):
     answer = client.get("/reports/run/analyse_access_log/one%2B1%3A00")
     assert answer.headers["location"] == "/reports/access_log/2026-01-14/index.html"
 
 
-def test_airflows_page_is_told_where_the_views_are(client):
+def test_the_plugin_registers_its_views_in_airflow(client):
     plugins = client.get("/api/v2/plugins").json()["plugins"]
     (ours,) = [plugin for plugin in plugins if plugin["name"] == "reports"]
     views = {
@@ -331,7 +333,7 @@ def test_airflows_page_is_told_where_the_views_are(client):
     }  # fmt: skip
 
 
-def test_a_task_that_publishes_links_to_its_report(dag_bag, settings, monkeypatch):
+def test_a_publishing_task_links_to_its_report(dag_bag, settings, monkeypatch):
     from airflow.serialization.serialized_objects import DagSerialization
 
     for dag_id in list_reporting_dags():
@@ -357,19 +359,19 @@ def test_a_task_that_publishes_links_to_its_report(dag_bag, settings, monkeypatc
     assert link("red") == ""
 
 
-def test_an_address_holds_the_path_that_airflow_lives_under(monkeypatch):
+def test_a_page_url_includes_the_path_prefix_of_airflow(monkeypatch):
     assert build_page_url("clickstream") == "/plugin/reports/reports/clickstream/index.html"
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.org/air/")
     assert build_page_url("clickstream") == "/air/plugin/reports/air/reports/clickstream/index.html"
 
 
-def test_a_run_keeps_each_page_once_as_long_as_it_is_there(settings):
+def test_a_run_lists_each_existing_page_once(settings):
     for page in ("clickstream", "access_log/2026-01-15", "clickstream", "access_log/gone"):
         record_page(settings, "some_dag", "run", page)
     assert list_run_pages(settings, "some_dag", "run") == ["access_log/2026-01-15", "clickstream"]
 
 
-def test_the_assets_event_holds_the_headline_numbers(settings, monkeypatch):
+def test_the_asset_event_contains_the_headline_numbers(settings, monkeypatch):
     from include.orchestration import publish_task
     from include.orchestration.assets import ACCESS_LOG_REPORT
 
@@ -380,20 +382,20 @@ def test_the_assets_event_holds_the_headline_numbers(settings, monkeypatch):
         publish_task, "get_current_context", lambda: {"dag_run": run, "outlet_events": events}
     )
     publish_task.publish_reports(DAYS, publish_anyway=False)
-    told = events[ACCESS_LOG_REPORT].extra
-    assert told == {"days": DAYS, "requests": 6, "visitors": 4, "unsuccessful": 2, "bytes": 3072,
-                    "page": "/dags/analyse_access_log/runs/event/plugin/report"}  # fmt: skip
+    extra = events[ACCESS_LOG_REPORT].extra
+    assert extra == {"days": DAYS, "requests": 6, "visitors": 4, "unsuccessful": 2, "bytes": 3072,
+                     "page": "/dags/analyse_access_log/runs/event/plugin/report"}  # fmt: skip
     publish_task.publish_reports(DAYS[:1], publish_anyway=False)
     assert events[ACCESS_LOG_REPORT].extra["page"] == build_page_url("access_log/2026-01-14")
 
 
-def test_loading_the_plugins_brings_no_web_framework(airflow_home):
-    says = (
+def test_loading_the_plugins_imports_no_web_framework(airflow_home):
+    code = (
         "import airflow.plugins_manager, sys; had = set(sys.modules); import plugins.reports, "
         "plugins.run_notes; print('new:', *{n.partition('.')[0] for n in set(sys.modules) - had})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", says], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     new = set(done.stdout.rpartition("new:")[2].split())
     assert not new & {"fastapi", "starlette", "sqlalchemy", "jinja2", "pyspark", "pyarrow"}

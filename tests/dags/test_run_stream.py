@@ -1,4 +1,4 @@
-"""The form of run_stream: what fits becomes flags, what does not is refused by the job's sentence."""
+"""The form of run_stream: valid values become flags of the job, others are refused with its message."""
 
 import pytest
 
@@ -12,8 +12,8 @@ FORM = {"job": "clickstream_totals", "source": "kafka:clickstream", "sink": "con
         "show": "parsed"}  # fmt: skip
 
 
-def values_of(flags):
-    """--flag -> value. Each is one word, so no value can be taken for a flag."""
+def parse_flags(flags):
+    """Return flag -> value. Each flag has the form --flag=value, so no value can be read as a flag."""
     return dict(flag.split("=", 1) for flag in flags)
 
 
@@ -25,17 +25,17 @@ def settings(tmp_path):
     return load_settings({"TIDEMARK_HOME": str(tmp_path)})
 
 
-def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
+def test_the_default_form_becomes_flags_of_the_job(settings, dag_bag):
     defaults = dag_bag.dags["run_stream"].params.dump()
     flags = build_flags(settings, defaults, "a run")
-    given = values_of(flags)
+    given = parse_flags(flags)
     assert given["--source"] == "kafka:clickstream"
     assert given["--trigger"] == "available-now"
     assert given["--shape"] == "rows"
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changes", "message"),
     [
         ({"output_mode": "append"}, "use complete or update"),
         ({"sink": "parquet:x"}, "a file sink can only append; use append"),
@@ -71,14 +71,14 @@ def test_the_forms_defaults_are_flags_that_the_job_takes(settings, dag_bag):
         ({"job": "land_access_log", "sink": "console"}, "does not support 'console'"),
     ],
 )  # fmt: skip
-def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, says):
-    with pytest.raises(InvalidForm) as refused:
-        build_flags(settings, FORM | changed, "a run")
-    assert says in str(refused.value)
+def test_an_invalid_form_is_refused_with_the_message_of_the_job(settings, changes, message):
+    with pytest.raises(InvalidForm) as error:
+        build_flags(settings, FORM | changes, "a run")
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
+    ("changes", "expected"),
     [
         ({"sink": "memory:t"}, {"--sink": "memory:t"}),
         (SOCKET, {"--source": "socket:localhost:9999"}),
@@ -95,44 +95,46 @@ def test_what_cannot_run_is_refused_by_the_jobs_own_sentence(settings, changed, 
          {"--by": "window", "--sink": "json:{streams}/windows/data"}),
     ],
 )  # fmt: skip
-def test_what_fits_becomes_the_flags_of_the_job(settings, changed, expected):
-    flags = build_flags(settings, FORM | changed, "a run")
-    given = values_of(flags)
-    where = str(settings.lake / "streams")
-    assert given.items() >= {k: v.format(streams=where) for k, v in expected.items()}.items()
-    keeps = not given["--sink"].startswith(("memory", "console")) and "land_" not in str(changed)
-    assert ("--checkpoint" in given) == keeps
+def test_a_valid_form_becomes_flags_of_the_job(settings, changes, expected):
+    flags = build_flags(settings, FORM | changes, "a run")
+    given = parse_flags(flags)
+    streams = str(settings.lake / "streams")
+    assert given.items() >= {k: v.format(streams=streams) for k, v in expected.items()}.items()
+    has_checkpoint = not given["--sink"].startswith(("memory", "console")) and "land_" not in str(
+        changes
+    )
+    assert ("--checkpoint" in given) == has_checkpoint
 
 
 @pytest.mark.parametrize(
-    ("host", "fits"),
+    ("host", "is_allowed"),
     [("lines.example.org", True), ("LINES.example.org", True), ("10.1.2.3", True), ("fd00::5", True),
      ("localhost", False), ("127.0.0.1", False), ("10.2.0.1", False), ("fd00:1::5", False),
      ("example.org", False), ("x.lines.example.org", False)],
 )  # fmt: skip
-def test_one_setting_says_where_streams_may_read_and_post(tmp_path, host, fits):
+def test_one_setting_lists_the_hosts_that_streams_may_read_and_post_to(tmp_path, host, is_allowed):
     settings = load_settings({
         "TIDEMARK_HOME": str(tmp_path),
         "TIDEMARK_STREAM_HOSTS": "lines.example.org,10.1.0.0/16,fd00::/64",
     })  # fmt: skip
-    in_url = f"[{host}]" if ":" in host else host
-    for changed in (
-        SOCKET | {"source": f"socket:{host}:9999"}, {"sink": f"foreach:http://{in_url}:9999/rows"},
+    url_host = f"[{host}]" if ":" in host else host
+    for changes in (
+        SOCKET | {"source": f"socket:{host}:9999"}, {"sink": f"foreach:http://{url_host}:9999/rows"},
     ):  # fmt: skip
-        if fits:
-            assert build_flags(settings, FORM | changed, "a run")
+        if is_allowed:
+            assert build_flags(settings, FORM | changes, "a run")
         else:
             with pytest.raises(InvalidForm, match="add it to that setting"):
-                build_flags(settings, FORM | changed, "a run")
+                build_flags(settings, FORM | changes, "a run")
 
 
-def test_no_parameter_of_the_form_is_sql(dag_bag):
-    """What a memory sink holds is shown at the end; --select is for the command line."""
+def test_the_form_has_no_sql_parameter(dag_bag):
+    """The run shows all rows of a memory sink; `--select` exists on the command line only."""
     params = dag_bag.dags["run_stream"].params.dump()
     assert set(params) == set(FORM)
 
 
-TAKEN = {
+ACCEPTED = {
     "source": ["kafka:access-log", "socket:localhost:9999", "rate:5", "text:ready/access_log"],
     "sink": ["console", "memory:t", "foreach:sqlite:x.db", "foreach:http://localhost:9/x"],
     "trigger": [*TRIGGERS.values(), "every 1 minute", "every 500 milliseconds"],
@@ -144,8 +146,8 @@ TAKEN = {
     ],
     "watermark": ["10 minutes", "1 day"],
 }
-NOT_TAKEN = ["", "-x", "--check", "-", "kafka:x y", "kafka:x;y", "every 0 seconds", "every 5 weeks",
-             "once 5 seconds", "1 year"]  # fmt: skip
+REFUSED = ["", "-x", "--check", "-", "kafka:x y", "kafka:x;y", "every 0 seconds", "every 5 weeks",
+           "once 5 seconds", "1 year"]  # fmt: skip
 
 
 def accepts(dag, name, value):
@@ -158,47 +160,47 @@ def accepts(dag, name, value):
     return True
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_the_form_takes_the_words_of_a_job_and_nothing_like_a_flag(dag_bag, name):
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_the_form_accepts_valid_values_and_nothing_like_a_flag(dag_bag, name):
     dag = dag_bag.dags["run_stream"]
-    assert [text for text in TAKEN[name] if not accepts(dag, name, text)] == []
-    assert [text for text in NOT_TAKEN if accepts(dag, name, text)] == []
+    assert [text for text in ACCEPTED[name] if not accepts(dag, name, text)] == []
+    assert [text for text in REFUSED if accepts(dag, name, text)] == []
 
 
-def test_no_form_takes_a_line_end_behind_what_it_asks_for(dag_bag):
-    """Python's `$` matches before it."""
-    fine = TAKEN | {"file": ["a.log"], "start": ["now"], "only_path": ["/a*"], "only_host": ["*"],
-                    "only_status": ["404", "5xx"]}  # fmt: skip
-    tried = set()
+def test_no_form_accepts_a_newline_after_a_valid_value(dag_bag):
+    """In Python, `$` also matches before a newline at the end."""
+    accepted = ACCEPTED | {"file": ["a.log"], "start": ["now"], "only_path": ["/a*"], "only_host": ["*"],
+                           "only_status": ["404", "5xx"]}  # fmt: skip
+    checked = set()
     for dag in dag_bag.dags.values():
         for name in dag.params:
             if "pattern" in dag.params.get_param(name).schema:
-                tried.add(name)
-                for text in fine[name]:
+                checked.add(name)
+                for text in accepted[name]:
                     assert accepts(dag, name, text), (dag.dag_id, name, text)
                     assert not accepts(dag, name, f"{text}\n"), (dag.dag_id, name, text)
-    assert tried == set(fine)
+    assert checked == set(accepted)
 
 
-def test_the_same_words_go_on_where_they_stopped_and_others_begin_anew(settings):
-    def checkpoint(**changed):
-        form = FORM | {"job": "route_errors", "sink": "kafka:e", "output_mode": "update"} | changed
+def test_the_same_form_resumes_its_checkpoint_and_another_one_starts_anew(settings):
+    def get_checkpoint(**changes):
+        form = FORM | {"job": "route_errors", "sink": "kafka:e", "output_mode": "update"} | changes
         flags = build_flags(settings, form, "a run")
-        return values_of(flags)["--checkpoint"]
+        return parse_flags(flags)["--checkpoint"]
 
-    assert checkpoint() == checkpoint(trigger="every 5 seconds", run_seconds=5)
-    assert checkpoint() != checkpoint(trigger="real-time 5 seconds")
-    assert checkpoint() != checkpoint(sink="kafka:other")
+    assert get_checkpoint() == get_checkpoint(trigger="every 5 seconds", run_seconds=5)
+    assert get_checkpoint() != get_checkpoint(trigger="real-time 5 seconds")
+    assert get_checkpoint() != get_checkpoint(sink="kafka:other")
 
 
-def test_the_stream_is_submitted_with_the_flags_of_the_plan(dag_bag):
+def test_the_stream_task_submits_the_job_of_the_form_after_the_plan(dag_bag):
     stream = dag_bag.dags["run_stream"].get_task("stream")
     assert stream.application.endswith("spark_jobs/{{ params.job }}.py")
     assert stream.upstream_task_ids == {"plan"}
 
 
 @pytest.mark.parametrize(
-    ("changed", "names"),
+    ("changes", "names"),
     [
         ({"job": "land_access_log", "source": "kafka:access-log", "sink": "parquet:x"},
          ["log_format", "anonymise", "drop_query_names", "time_zone", "future_hours"]),
@@ -209,16 +211,16 @@ def test_the_stream_is_submitted_with_the_flags_of_the_plan(dag_bag):
         ({"output_mode": "complete"}, []),
     ],
 )  # fmt: skip
-def test_the_sites_settings_about_lines_hold_for_streams_too(tmp_path, changed, names):
-    """Its privacy above all: what is hidden each night must not be landed by a stream."""
-    told = {"log_format": "%h|%{sec}t|%r|%>s|%b", "anonymise": "2", "drop_query_names": "token",
-            "time_zone": "Europe/Paris", "future_hours": "3"}  # fmt: skip
+def test_streams_use_the_sites_parsing_settings(tmp_path, changes, names):
+    """Privacy first: a stream must not land what the daily run anonymises or drops."""
+    values = {"log_format": "%h|%{sec}t|%r|%>s|%b", "anonymise": "2", "drop_query_names": "token",
+              "time_zone": "Europe/Paris", "future_hours": "3"}  # fmt: skip
     settings = load_settings({
-        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_LOG_FORMAT": told["log_format"],
+        "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_LOG_FORMAT": values["log_format"],
         "TIDEMARK_ANONYMISE_ADDRESSES": "2", "TIDEMARK_DROP_QUERY_NAMES": "token",
         "TIDEMARK_TIME_ZONE": "Europe/Paris", "TIDEMARK_FUTURE_HOURS": "3",
     })  # fmt: skip
-    flags = build_flags(settings, FORM | {"output_mode": "append"} | changed, "a run")
-    given = values_of(flags)
-    found = {name: given.get(f"--{name.replace('_', '-')}") for name in told}
-    assert found == {name: told[name] if name in names else None for name in told}
+    flags = build_flags(settings, FORM | {"output_mode": "append"} | changes, "a run")
+    given = parse_flags(flags)
+    given_values = {name: given.get(f"--{name.replace('_', '-')}") for name in values}
+    assert given_values == {name: values[name] if name in names else None for name in values}

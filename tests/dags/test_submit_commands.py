@@ -1,4 +1,4 @@
-"""The command that Airflow submits a job with, to the letter, for each engine a connection may name."""
+"""The exact command that Airflow submits a job with, for each cluster manager of a connection."""
 
 import ast
 import json
@@ -20,17 +20,17 @@ LOGIN = "/etc/tidemark/spark.properties"
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    """What is submitted for the landing of a topic, with what each engine has in common left out."""
+    """Two functions that build the submitted and the expected command of a landing job; the settings."""
     settings = load_settings({
         "TIDEMARK_HOME": str(tmp_path), "TIDEMARK_KAFKA_SERVERS": "a:9092,b:9092",
         "TIDEMARK_KAFKA_SPARK_LOGIN": LOGIN, "TIDEMARK_DRIVER_MEMORY": "2g",
     })  # fmt: skip
-    # The provider wants Airflow's Kubernetes provider, which is not installed here, to look at the
-    # driver's pod once it runs; the command is made without it.
+    # The Spark provider needs Airflow's Kubernetes provider, which is not installed here, to watch the
+    # driver's pod. It does not need it to build the command.
     monkeypatch.setattr(spark_submit_hook, "kube_client", object(), raising=False)
 
-    def submitted(changed=settings, **connection):
-        monkeypatch.setattr(spark_submit, "load_settings", lambda: changed)
+    def build_submitted(used_settings=settings, **connection):
+        monkeypatch.setattr(spark_submit, "load_settings", lambda: used_settings)
         monkeypatch.setenv(
             "AIRFLOW_CONN_SPARK_DEFAULT", json.dumps({"conn_type": "spark", **connection})
         )
@@ -50,17 +50,17 @@ def command(monkeypatch, tmp_path):
            "--source=kafka:access-log", "--sink=parquet:/lake/data",
            "--servers=a:9092,b:9092", f"--kafka-login={LOGIN}"]  # fmt: skip
 
-    def expected(master, *of_the_engine):
+    def build_expected(master, *engine_flags):
         conf = [word for flag in common for word in ("--conf", flag.removeprefix("--conf="))]
         return [str(Path(sys.executable).with_name("spark-submit")), "--master", master, *conf,
-                *of_the_engine[:-2], "--py-files", str(tmp_path / "spark_jobs.zip"), "--jars", jars,
-                "--driver-memory", "2g", "--name", "land_access_log", *of_the_engine[-2:], *job]  # fmt: skip
+                *engine_flags[:-2], "--py-files", str(tmp_path / "spark_jobs.zip"), "--jars", jars,
+                "--driver-memory", "2g", "--name", "land_access_log", *engine_flags[-2:], *job]  # fmt: skip
 
-    return submitted, expected, settings
+    return build_submitted, build_expected, settings
 
 
 @pytest.mark.parametrize(
-    ("connection", "of_the_engine"),
+    ("connection", "engine_flags"),
     [
         ({"host": "local[*]", "extra": {"deploy-mode": "client"}},
          ["local[*]", "--deploy-mode", "client"]),
@@ -75,27 +75,27 @@ def command(monkeypatch, tmp_path):
     ],
     ids=["laptop", "standalone", "yarn", "kubernetes"],
 )  # fmt: skip
-def test_an_engine_is_a_setting_of_the_connection(command, connection, of_the_engine):
-    submitted, expected, _ = command
-    told = submitted(**connection)
-    if "--queue" in of_the_engine:  # the provider puts it behind the job's name
-        master, queue, name, *mode = of_the_engine
-        wanted = expected(master, *mode)
-        place = wanted.index("--deploy-mode")
-        assert told == [*wanted[:place], queue, name, *wanted[place:]]
+def test_the_connection_selects_the_cluster_manager(command, connection, engine_flags):
+    build_submitted, build_expected, _ = command
+    submitted = build_submitted(**connection)
+    if "--queue" in engine_flags:  # the provider puts it after the job's name
+        master, queue, name, *mode = engine_flags
+        expected = build_expected(master, *mode)
+        index = expected.index("--deploy-mode")
+        assert submitted == [*expected[:index], queue, name, *expected[index:]]
     else:
-        assert told == expected(*of_the_engine)
+        assert submitted == build_expected(*engine_flags)
 
 
-def test_a_clusters_own_properties_are_given_as_a_file_whose_content_no_command_shows(command):
-    submitted, _, settings = command
-    told = submitted(replace(settings, spark_conf_dir="/etc/spark"), host="local[*]")
-    place = told.index("--properties-file")
-    assert told[place + 1] == "/etc/spark/spark-defaults.conf"
-    assert [*told[:place], *told[place + 2 :]] == submitted(host="local[*]")
+def test_spark_properties_of_a_cluster_are_passed_as_a_file(command):
+    build_submitted, _, settings = command
+    submitted = build_submitted(replace(settings, spark_conf_dir="/etc/spark"), host="local[*]")
+    index = submitted.index("--properties-file")
+    assert submitted[index + 1] == "/etc/spark/spark-defaults.conf"
+    assert [*submitted[:index], *submitted[index + 2 :]] == build_submitted(host="local[*]")
 
 
-STORED = {
+DATA_FOLDERS = {
     "analyse_access_log": "access_log/{{ params.source }}",
     "backfill_access_logs": "access_log/files",
     "analyse_clickstream": "clickstream/kafka",
@@ -104,13 +104,13 @@ STORED = {
 
 @pytest.fixture(scope="module")
 def landing_flags(airflow_home):
-    """DAG -> the flags of its landing job, without a store and with one.
+    """The flags of each DAG's landing job, without and with remote storage.
 
-    In processes of their own: a DAG reads its settings when it is read.
+    Each is read in a separate process, because a DAG loads its settings when it is parsed.
     """
-    show = f"""
+    code = f"""
 import runpy
-for name in {list(STORED)}:
+for name in {list(DATA_FOLDERS)}:
     dag = runpy.run_path(f"dags/{{name}}.py")[name]()
     (task,) = [task for task in dag.tasks if task.task_id.startswith("land_")]
     print([name, task.application_args])
@@ -119,7 +119,7 @@ for name in {list(STORED)}:
 
     def read(data):
         done = subprocess.run(
-            [sys.executable, "-c", show], cwd=PROJECT, capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True,
             env=env | {"TIDEMARK_DATA_LOCATION": data},
         )  # fmt: skip
         lines = [line for line in done.stdout.splitlines() if line.startswith("['")]
@@ -128,45 +128,45 @@ for name in {list(STORED)}:
     return read(""), read("s3a://lake/tidemark/")
 
 
-@pytest.mark.parametrize(("dag", "where"), STORED.items())
-def test_every_landing_is_told_of_the_store(dag, where, landing_flags):
-    without, stored = landing_flags[0][dag], landing_flags[1][dag]
-    told = f"--data-location=s3a://lake/tidemark/{where}/data"
-    assert [flag for flag in stored if flag != told] == without
-    assert told in stored
+@pytest.mark.parametrize(("dag", "folder"), DATA_FOLDERS.items())
+def test_every_landing_job_gets_the_data_location(dag, folder, landing_flags):
+    local, remote = landing_flags[0][dag], landing_flags[1][dag]
+    flag = f"--data-location=s3a://lake/tidemark/{folder}/data"
+    assert [other for other in remote if other != flag] == local
+    assert flag in remote
 
 
-def test_a_value_is_never_taken_for_a_flag():
+def test_a_value_is_never_parsed_as_a_flag():
     from spark_jobs.streaming.arguments import build_watch_parser
 
-    told = {
+    values = {
         "source": "--check",
         "sink": "-x y",
         "run_seconds": 5,
         "starting_offsets": "",
         "check": None,
     }
-    given = spark_conf.format_flags(told)
-    assert given == [
+    flags = spark_conf.format_flags(values)
+    assert flags == [
         "--source=--check",
         "--sink=-x y",
         "--run-seconds=5",
         "--starting-offsets=",
         "--check",
     ]
-    found = build_watch_parser(None, "append", "once").parse_args(given)
-    assert told | {"check": True} == {name: getattr(found, name) for name in told}
+    parsed = build_watch_parser(None, "append", "once").parse_args(flags)
+    assert values | {"check": True} == {name: getattr(parsed, name) for name in values}
 
 
-def test_jars_for_s3_are_where_spark_looks_beside_its_own(tmp_path, monkeypatch):
+def test_the_s3_jars_are_on_the_class_path_of_spark(tmp_path, monkeypatch):
     monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
     env = {"TIDEMARK_HOME": str(tmp_path)}
     assert "SPARK_DIST_CLASSPATH" not in environment(load_settings(env))
-    told = environment(load_settings(env | {"TIDEMARK_DATA_LOCATION": "s3a://lake"}))
-    assert told["SPARK_DIST_CLASSPATH"] == f"{tmp_path}/jars-s3/s3/*"
+    s3_env = environment(load_settings(env | {"TIDEMARK_DATA_LOCATION": "s3a://lake"}))
+    assert s3_env["SPARK_DIST_CLASSPATH"] == f"{tmp_path}/jars-s3/s3/*"
 
 
-def test_the_other_kind_of_a_source_is_known_of_a_template_too():
+def test_the_other_source_kind_also_works_for_a_template():
     kinds = [spark_conf.get_other_source_kind(kind) for kind in ("kafka", "files")]
     assert kinds == ["files", "kafka"]
     template = Template(spark_conf.get_other_source_kind("{{ params.source }}"))

@@ -1,4 +1,4 @@
-"""Every combination of words for real: what is allowed gives its rows, what is not Spark refuses."""
+"""Runs combinations of source, sink, mode and trigger: the allowed give rows, Spark refuses the others."""
 
 import json
 import shutil
@@ -42,12 +42,12 @@ from spark_jobs.streaming.streams import FORMAT_OPTIONS, read_stream, write_stre
 from tests.conftest import eventually, matrix_cases
 
 LINES = ["the tide", "comes in", "the boats"]
-TRIGGER_WORDS = TRIGGERS | {"every": "every 1 second"}
+TRIGGER_VALUES = TRIGGERS | {"every": "every 1 second"}
 
 
 @pytest.fixture(scope="module")
-def places(spark, broker, tmp_path_factory):
-    """Every kind of source, with LINES in it."""
+def source_names(spark, broker, tmp_path_factory):
+    """The endpoint name of each kind of source; each source has LINES."""
     folder, topic = tmp_path_factory.mktemp("sources"), "combinations"
     ensure_topics(broker.kafka_servers, [topic], partitions=1, replication=1)
     publish_messages([line.encode() for line in LINES], broker.kafka_servers, topic)
@@ -55,12 +55,12 @@ def places(spark, broker, tmp_path_factory):
     for kind in ("text", "csv", "json", "orc", "parquet"):
         rows.write.format(kind).options(**FORMAT_OPTIONS[kind]).save(str(folder / kind))
 
-    class Serve(socketserver.BaseRequestHandler):
+    class LineHandler(socketserver.BaseRequestHandler):
         def handle(self):
             self.request.sendall("".join(f"{line}\n" for line in LINES).encode())
-            self.request.recv(1)  # until the reader leaves
+            self.request.recv(1)  # until the reader disconnects
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Serve)
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), LineHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     names = {kind: str(folder / kind) for kind in ("text", "csv", "json", "orc", "parquet")}
@@ -71,15 +71,15 @@ def places(spark, broker, tmp_path_factory):
 
 
 @pytest.fixture
-def run(spark, broker, places, tmp_path, request):
-    """Run a query; give the rows that came out, as soon as they are there."""
+def run(spark, broker, source_names, tmp_path, request):
+    """Run a query; return its rows as soon as they are there."""
     out_topic = f"combinations-{abs(hash(request.node.name))}"
 
-    def ran(source, sink, mode, trigger, query=ROWS, dies=False):
+    def run_query(source, sink, mode, trigger, query=ROWS, must_fail=False):
         args = build_watch_parser(None, mode, "once").parse_args(
-            ["--source", f"{source}:{places[source]}", "--sink", sink,
+            ["--source", f"{source}:{source_names[source]}", "--sink", sink,
              "--servers", broker.kafka_servers])  # fmt: skip
-        rows = read_stream(spark, Endpoint(source, places[source]), args)
+        rows = read_stream(spark, Endpoint(source, source_names[source]), args)
         rows = rows.select(F.col("value").cast("string"))
         if query == TOTALS:
             rows = rows.groupBy("value").count()
@@ -91,37 +91,37 @@ def run(spark, broker, places, tmp_path, request):
                 "foreach": f"sqlite:{tmp_path / 'rows.db'}"}.get(sink, str(tmp_path / "out"))  # fmt: skip
         if sink == "kafka":
             ensure_topics(broker.kafka_servers, [out_topic], partitions=1, replication=1)
-        words = StreamOptions(Endpoint(source, places[source]), Endpoint(sink, name), mode,
-                      parse_trigger(TRIGGER_WORDS[trigger]))  # fmt: skip
+        options = StreamOptions(Endpoint(source, source_names[source]), Endpoint(sink, name), mode,
+                                parse_trigger(TRIGGER_VALUES[trigger]))  # fmt: skip
         epochs = Epochs(tmp_path / "c")
-        told = Namespace(servers=broker.kafka_servers, kafka_login="")
-        started = write_stream(rows, words, told, checkpoint=tmp_path / "c",
-                        query_id="a query")  # fmt: skip
+        arguments = Namespace(servers=broker.kafka_servers, kafka_login="")
+        streaming_query = write_stream(rows, options, arguments, checkpoint=tmp_path / "c",
+                                       query_id="a query")  # fmt: skip
         try:
-            if dies:
-                assert started.awaitTermination(30), "it runs"
+            if must_fail:
+                assert streaming_query.awaitTermination(30), "it runs"
             if trigger in FINITE_TRIGGERS:
-                assert started.awaitTermination(60)
-                return out(sink, name, started, epochs)
-            wanted = (
+                assert streaming_query.awaitTermination(60)
+                return read_output(sink, name, streaming_query, epochs)
+            expected_rows = (
                 3
                 if sink == "console"
                 else {ROWS: 3, TOTALS: 3, WINDOWS: 1 if mode == "append" else 2}[query]
             )
-            found = []
+            output = []
 
-            def arrived():
-                found[:] = out(sink, name, started, epochs)
-                return started.exception() or len(found) >= wanted
+            def has_all_rows():
+                output[:] = read_output(sink, name, streaming_query, epochs)
+                return streaming_query.exception() or len(output) >= expected_rows
 
-            eventually(arrived, 40, f"rows of {source} in {sink}")
-            assert started.exception() is None
-            return found
+            eventually(has_all_rows, 40, f"rows of {source} in {sink}")
+            assert streaming_query.exception() is None
+            return output
         finally:
-            started.stop()
+            streaming_query.stop()
             shutil.rmtree(tmp_path / "c", ignore_errors=True)
 
-    def out(sink, name, started, epochs):
+    def read_output(sink, name, streaming_query, epochs):
         if sink == "memory":
             return [row.asDict() for row in spark.table(name).collect()]
         if sink == "kafka":
@@ -129,58 +129,61 @@ def run(spark, broker, places, tmp_path, request):
             reader = reader.option("kafka.bootstrap.servers", broker.kafka_servers).load()
             return [json.loads(row.value) for row in reader.select("value").collect()]
         if sink == "foreach":
-            return in_sqlite(Path(name.partition(":")[2]))
-        if sink == "console":  # its rows are on the JVM's own output: what it has read
-            rows = sum(progress.numInputRows for progress in started.recentProgress)
+            return read_sqlite_rows(Path(name.partition(":")[2]))
+        if sink == "console":  # the JVM prints the rows, so count the rows read
+            rows = sum(progress.numInputRows for progress in streaming_query.recentProgress)
             return [{}] * (rows or sum(epoch["rows"] for epoch in epochs.list_new_epochs()))
         try:
-            found = spark.read.format(sink).options(**FORMAT_OPTIONS[sink]).load(name)
+            frame = spark.read.format(sink).options(**FORMAT_OPTIONS[sink]).load(name)
         except PySparkException:
             return []
-        return [row.asDict() for row in found.collect()]
+        return [row.asDict() for row in frame.collect()]
 
-    return ran
+    return run_query
 
 
-def in_sqlite(path):
+def read_sqlite_rows(path):
     import sqlite3
 
     if not path.is_file():
         return []
     with sqlite3.connect(path) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchall():
-            return []  # the writer has just made the file
+            return []  # the writer has just created the file
         return [json.loads(row) for (row,) in connection.execute("SELECT row FROM rows")]
 
 
-def flags(source, sink, mode, trigger):
-    name = {"kafka": "kafka:in", "socket": "socket:localhost:9999", "rate": "rate:5"}
-    into = {"kafka": "kafka:out", "memory": "memory:t", "foreach": "foreach:sqlite:x.db"}
-    found = ["--source", name.get(source, f"{source}:/in"), "--output-mode", mode,
-             "--sink", into.get(sink, sink if sink == "console" else f"{sink}:/out"),
+def build_flags(source, sink, mode, trigger):
+    sources = {"kafka": "kafka:in", "socket": "socket:localhost:9999", "rate": "rate:5"}
+    sinks = {"kafka": "kafka:out", "memory": "memory:t", "foreach": "foreach:sqlite:x.db"}
+    flags = ["--source", sources.get(source, f"{source}:/in"), "--output-mode", mode,
+             "--sink", sinks.get(sink, sink if sink == "console" else f"{sink}:/out"),
              "--trigger", TRIGGERS[trigger], "--servers", "localhost:1"]  # fmt: skip
-    return found + ([] if sink in ("memory", "console") else ["--checkpoint", "/c"])
+    return flags + ([] if sink in ("memory", "console") else ["--checkpoint", "/c"])
 
 
 PAIRS = [(s, t) for s in SOURCES for t in TRIGGERS]
 ALLOWED_PAIRS = [pair for pair in PAIRS if not find_source_conflict(*pair)]
 CELLS = [(s, m, t, q) for s in SINKS for m in OUTPUT_MODES for t in TRIGGERS for q in QUERY_KINDS]
 ALLOWED_CELLS = [cell for cell in CELLS if not find_sink_conflict(*cell)]
-# Each source, sink and trigger once, and each output mode of a query. The other cells are further ones.
-FIRST_PAIR = {word: pair for pair in reversed(ALLOWED_PAIRS) for word in pair}
+# `make test` runs each source, sink and trigger once, and each output mode of a query once.
+# `make matrix-test` runs the others.
+FIRST_PAIRS = {value: pair for pair in reversed(ALLOWED_PAIRS) for value in pair}
 PAIRS_IN_ORDER = [
-    *[pair for pair in ALLOWED_PAIRS if pair in FIRST_PAIR.values()],
-    *matrix_cases(*[pair for pair in ALLOWED_PAIRS if pair not in FIRST_PAIR.values()]),
+    *[pair for pair in ALLOWED_PAIRS if pair in FIRST_PAIRS.values()],
+    *matrix_cases(*[pair for pair in ALLOWED_PAIRS if pair not in FIRST_PAIRS.values()]),
 ]
-FIRST_CELL = {key: (s, m, t, q) for s, m, t, q in reversed(ALLOWED_CELLS) for key in (s, t, (m, q))}
+FIRST_CELLS = {
+    key: (s, m, t, q) for s, m, t, q in reversed(ALLOWED_CELLS) for key in (s, t, (m, q))
+}
 CELLS_IN_ORDER = [
-    *[cell for cell in ALLOWED_CELLS if cell in FIRST_CELL.values()],
-    *matrix_cases(*[cell for cell in ALLOWED_CELLS if cell not in FIRST_CELL.values()]),
+    *[cell for cell in ALLOWED_CELLS if cell in FIRST_CELLS.values()],
+    *matrix_cases(*[cell for cell in ALLOWED_CELLS if cell not in FIRST_CELLS.values()]),
 ]
 
 
 @pytest.mark.parametrize(("source", "trigger"), PAIRS_IN_ORDER)
-def test_an_allowed_source_is_read_under_its_trigger(run, source, trigger):
+def test_an_allowed_source_is_read_with_every_allowed_trigger(run, source, trigger):
     sink, mode = ("foreach", "update") if trigger == REAL_TIME else ("memory", "append")
     rows = [row["value"] for row in run(source, sink, mode, trigger)]
     if source == "rate":
@@ -190,7 +193,7 @@ def test_an_allowed_source_is_read_under_its_trigger(run, source, trigger):
 
 
 @pytest.mark.parametrize(("sink", "mode", "trigger", "query"), CELLS_IN_ORDER)
-def test_an_allowed_sink_gets_its_rows(run, sink, mode, trigger, query):
+def test_an_allowed_sink_receives_its_rows(run, sink, mode, trigger, query):
     rows = run("kafka", sink, mode, trigger, query)
     if sink == "console":
         assert len(rows) == 3
@@ -200,36 +203,39 @@ def test_an_allowed_sink_gets_its_rows(run, sink, mode, trigger, query):
         assert sorted((row["value"], int(row["count"])) for row in rows) == [
             (line, 1) for line in sorted(LINES)
         ]
-    elif mode == "append":  # the last window is not over; `once` makes no batch after its only one
+    elif mode == "append":
+        # The last window is still open, and `once` has no second batch that would emit the first.
         assert [int(row["count"]) for row in rows] == ([] if trigger == "once" else [2])
     else:
         assert sorted(int(row["count"]) for row in rows) == [1, 2]
 
 
 @pytest.mark.parametrize(("source", "trigger"), [p for p in PAIRS if p not in ALLOWED_PAIRS])
-def test_a_refused_source_is_told_why_and_what_would_do(source, trigger):
+def test_a_refused_source_is_reported_with_a_reason_and_an_alternative(source, trigger):
     mode = "update" if trigger == REAL_TIME else "append"
     args = build_watch_parser(None, mode, "once").parse_args(
-        flags(source, "console", mode, trigger)
+        build_flags(source, "console", mode, trigger)
     )
-    with pytest.raises(InvalidInput, match="; use ") as refused:
+    with pytest.raises(InvalidInput, match="; use ") as error:
         parse_stream_options(args, ROWS)
-    assert repr(TRIGGERS[trigger]) in str(refused.value)
-    assert find_source_conflict(source, trigger) in str(refused.value)
+    assert repr(TRIGGERS[trigger]) in str(error.value)
+    assert find_source_conflict(source, trigger) in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("sink", "mode", "trigger", "query"), [c for c in CELLS if c not in ALLOWED_CELLS]
 )
-def test_a_refused_sink_is_told_why_and_what_would_do(sink, mode, trigger, query):
-    args = build_watch_parser(None, mode, "once").parse_args(flags("kafka", sink, mode, trigger))
-    with pytest.raises(InvalidInput, match="; use ") as refused:
+def test_a_refused_sink_is_reported_with_a_reason_and_an_alternative(sink, mode, trigger, query):
+    args = build_watch_parser(None, mode, "once").parse_args(
+        build_flags("kafka", sink, mode, trigger)
+    )
+    with pytest.raises(InvalidInput, match="; use ") as error:
         parse_stream_options(args, query)
-    assert find_sink_conflict(sink, mode, trigger, query) in str(refused.value)
-    assert repr(mode) in str(refused.value)
+    assert find_sink_conflict(sink, mode, trigger, query) in str(error.value)
+    assert repr(mode) in str(error.value)
 
 
-OURS = {
+REFUSED_BY_TIDEMARK_ONLY = {
     ("socket", "once"),
     ("socket", "available-now"),
     ("rate", "once"),
@@ -238,16 +244,17 @@ OURS = {
 
 
 @pytest.mark.parametrize(
-    ("source", "trigger"), [p for p in PAIRS if p not in ALLOWED_PAIRS and p not in OURS]
+    ("source", "trigger"),
+    [p for p in PAIRS if p not in ALLOWED_PAIRS and p not in REFUSED_BY_TIDEMARK_ONLY],
 )
-def test_spark_too_refuses_such_a_source(run, source, trigger):
+def test_spark_also_refuses_the_refused_sources(run, source, trigger):
     mode = "update" if trigger == REAL_TIME else "append"
     with pytest.raises(PySparkException):
-        run(source, "console", mode, trigger, dies=True)
+        run(source, "console", mode, trigger, must_fail=True)
 
 
-@pytest.mark.parametrize(("source", "trigger"), sorted(OURS))
-def test_spark_reads_nothing_from_a_source_that_has_just_begun(run, source, trigger):
+@pytest.mark.parametrize(("source", "trigger"), sorted(REFUSED_BY_TIDEMARK_ONLY))
+def test_spark_reads_nothing_from_a_source_that_has_just_started(run, source, trigger):
     assert run(source, "memory", "append", trigger) == []
 
 
@@ -256,14 +263,14 @@ def test_spark_reads_nothing_from_a_source_that_has_just_begun(run, source, trig
     # The three other file formats are the same sink.
     [c for c in CELLS if c not in ALLOWED_CELLS and c[0] not in FILE_SINKS[1:]],
 )
-def test_spark_too_refuses_such_a_sink(run, sink, mode, trigger, query):
+def test_spark_also_refuses_the_refused_sinks(run, sink, mode, trigger, query):
     with pytest.raises(PySparkException):
-        run("kafka", sink, mode, trigger, query, dies=True)
+        run("kafka", sink, mode, trigger, query, must_fail=True)
 
 
-def test_what_takes_messages_apart_is_refused_under_continuous():
+def test_continuous_trigger_refuses_jobs_that_split_messages():
     args = build_watch_parser(None, "append", "once").parse_args(
-        flags("kafka", "console", "append", CONTINUOUS)
+        build_flags("kafka", "console", "append", CONTINUOUS)
     )
     with pytest.raises(InvalidInput, match="cannot split them; use real-time"):
         parse_stream_options(args, ROWS, exploded_sources=("kafka",))

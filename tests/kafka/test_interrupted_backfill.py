@@ -1,6 +1,6 @@
-"""A backfill in bulk that is killed, or finds the disk full, and is run again: the same numbers.
+"""A bulk backfill that is killed or fills the disk gives the same numbers when it is run again.
 
-The steps of `backfill_access_logs` one after the other, its jobs as processes of their own.
+Runs the steps of `backfill_access_logs` one after the other, each job as its own process.
 """
 
 import gzip
@@ -29,7 +29,7 @@ from tests.conftest import eventually, kill_process_tree, run_command
 pytestmark = pytest.mark.fault
 DATASET = "access_log"
 DAYS = [date(2026, 1, 15) + timedelta(days=n) for n in range(3)]
-PUBLISH = """
+PUBLISH_SCRIPT = """
 import sys
 from pathlib import Path
 from include.reporting.publishing import publish_days
@@ -38,15 +38,15 @@ publish_days(load_settings(), sys.argv[2:], "run", publish_anyway=True, staged_f
 """
 
 
-class Bulk:
-    """The steps of one run in a lake of its own."""
+class Backfill:
+    """The steps of one backfill run, in its own lake."""
 
     def __init__(self, home, submit):
         self.settings, self.submit = load_settings({"TIDEMARK_HOME": str(home)}), submit
         self.data = landing_path(self.settings, DATASET, "files") / "data"
         self.folder = run_folder(self.settings, "run")
 
-    def drop(self):
+    def fill_inbox(self):
         folder = inbox_path(self.settings, DATASET)
         folder.mkdir(parents=True)
         for day in DAYS:
@@ -72,16 +72,16 @@ class Bulk:
 
     def publish(self):
         days = [day.isoformat() for day in DAYS]
-        return [sys.executable, "-c", PUBLISH, str(self.folder / "summary"), *days]
+        return [sys.executable, "-c", PUBLISH_SCRIPT, str(self.folder / "summary"), *days]
 
-    def to_the_end(self):
-        """Run all of it; give each day's report, apart from where it comes from."""
+    def finish(self):
+        """Run all steps; return each day's report, without its provenance."""
         take_inventory(self.settings, "run", dry_run=False)
         for command in (self.land(), self.summarise()):
-            done = run_command(command)
-            assert done.returncode == 0, done.stdout
+            result = run_command(command)
+            assert result.returncode == 0, result.stdout
         days = list_backfill_days(self.settings, None, None)
-        if days:  # or what was killed had published them all
+        if days:  # unless the killed run has published them all
             assert validate_backfill(self.settings, "run", days)["publish"] == days
             publish_days(
                 self.settings,
@@ -90,76 +90,78 @@ class Bulk:
                 publish_anyway=True,
                 staged_folder=self.folder / "summary",
             )
-        return self.reports()
+        return self.read_reports()
 
-    def reports(self):
-        found = {}
+    def read_reports(self):
+        reports = {}
         for day in DAYS:
             path = reports_path(self.settings, DATASET) / day.isoformat() / "report.json"
-            told = json.loads(path.read_text())
-            found[day.isoformat()] = {k: v for k, v in told.items() if k != "provenance"}
-        return found
+            report = json.loads(path.read_text())
+            reports[day.isoformat()] = {k: v for k, v in report.items() if k != "provenance"}
+        return reports
 
-    def killed(self, command, sign, what):
-        """Start it, and end all of it with SIGKILL as soon as `sign` is there."""
+    def run_and_kill(self, command, condition, description):
+        """Start the command, and kill its process tree as soon as `condition` is true."""
         env = os.environ | {"PYTHONPATH": str(PROJECT), "TIDEMARK_HOME": str(self.settings.home)}
-        started = subprocess.Popen(
+        process = subprocess.Popen(
             command, env=env, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        eventually(sign, 90, what)
-        kill_process_tree(started.pid)
+        eventually(condition, 90, description)
+        kill_process_tree(process.pid)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(submit, tmp_path_factory):
-    return Bulk(tmp_path_factory.mktemp("undisturbed"), submit).drop().to_the_end()
+def uninterrupted_reports(submit, tmp_path_factory):
+    return Backfill(tmp_path_factory.mktemp("undisturbed"), submit).fill_inbox().finish()
 
 
-def test_killed_while_it_lands_summarises_and_publishes(undisturbed, submit, tmp_path):
-    bulk = Bulk(tmp_path, submit).drop()
-    take_inventory(bulk.settings, "run", dry_run=False)
-    commits = landing_path(bulk.settings, DATASET, "files") / "checkpoint" / "commits"
-    bulk.killed(bulk.land(), lambda: any(commits.glob("[1-9]*")), "two batches")
-    begun = bulk.folder / "summary" / ".summarise_access_log"
-    assert run_command(bulk.land()).returncode == 0
-    bulk.killed(bulk.summarise(), begun.exists, "the first panels")
-    assert run_command(bulk.summarise()).returncode == 0
-    first = reports_path(bulk.settings, DATASET) / DAYS[0].isoformat()
-    bulk.killed(bulk.publish(), first.exists, "the first report")
-    assert bulk.to_the_end() == undisturbed
+def test_a_backfill_killed_in_every_step_gives_the_same_reports(
+    uninterrupted_reports, submit, tmp_path
+):
+    backfill = Backfill(tmp_path, submit).fill_inbox()
+    take_inventory(backfill.settings, "run", dry_run=False)
+    commits = landing_path(backfill.settings, DATASET, "files") / "checkpoint" / "commits"
+    backfill.run_and_kill(backfill.land(), lambda: any(commits.glob("[1-9]*")), "two batches")
+    scratch_folder = backfill.folder / "summary" / ".summarise_access_log"
+    assert run_command(backfill.land()).returncode == 0
+    backfill.run_and_kill(backfill.summarise(), scratch_folder.exists, "the first panels")
+    assert run_command(backfill.summarise()).returncode == 0
+    first = reports_path(backfill.settings, DATASET) / DAYS[0].isoformat()
+    backfill.run_and_kill(backfill.publish(), first.exists, "the first report")
+    assert backfill.finish() == uninterrupted_reports
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 8 MB at `tmp_path/lake`, and a function that leaves so many bytes of it free."""
+    """Mount a disk of 8 MB at `tmp_path/lake`; return a function that sets its free bytes."""
     lake = tmp_path / "lake"
     lake.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", lake]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("a small disk of its own needs the right to mount one (root)")
 
-    def leave(free):
+    def set_free_bytes(free_bytes):
         filler = lake / "filler"
         filler.unlink(missing_ok=True)
-        if free is not None:
-            filler.write_bytes(b"x" * (shutil.disk_usage(lake).free - free))
+        if free_bytes is not None:
+            filler.write_bytes(b"x" * (shutil.disk_usage(lake).free - free_bytes))
 
-    yield leave
+    yield set_free_bytes
     subprocess.run(["umount", "-l", lake], check=True)
 
 
-def test_a_full_disk_loses_nothing(undisturbed, submit, tmp_path, small_disk):
-    bulk = Bulk(tmp_path, submit).drop()
+def test_a_full_disk_loses_nothing(uninterrupted_reports, submit, tmp_path, small_disk):
+    backfill = Backfill(tmp_path, submit).fill_inbox()
     small_disk(100_000)
     with pytest.raises(
         AirflowFailException, match=r"bytes are needed, .* are free; free disk space"
     ):
-        take_inventory(bulk.settings, "run", dry_run=False)
+        take_inventory(backfill.settings, "run", dry_run=False)
     small_disk(None)
-    take_inventory(bulk.settings, "run", dry_run=False)
+    take_inventory(backfill.settings, "run", dry_run=False)
     small_disk(300_000)
-    full = run_command(bulk.land())
-    assert full.returncode == 1, full.stdout
-    assert "the disk is full; free some space and run again, nothing is lost" in full.stdout
+    failed_run = run_command(backfill.land())
+    assert failed_run.returncode == 1, failed_run.stdout
+    assert "the disk is full; free some space and run again, nothing is lost" in failed_run.stdout
     small_disk(None)
-    assert bulk.to_the_end() == undisturbed
+    assert backfill.finish() == uninterrupted_reports

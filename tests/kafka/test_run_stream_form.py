@@ -1,6 +1,6 @@
-"""The examples of the course as the form of `run_stream` sends them: its flags, run by the job.
+"""Runs the course's examples with the flags that the form of `run_stream` gives to the job.
 
-That Airflow itself runs the form is in tests/whole.
+tests/whole tests that Airflow runs the form.
 """
 
 import json
@@ -42,45 +42,48 @@ EXAMPLES = {
 
 
 @pytest.fixture(scope="module")
-def sent(broker, tmp_path_factory):
-    """The broker's settings; its topics have the events and lines of the course."""
+def filled_topics(broker, tmp_path_factory):
+    """Send the course's events and lines; return the broker's settings and where each topic's begin."""
     ensure_topics(broker.kafka_servers, list_topics(broker), partitions=2, replication=1)
-    # Other tests may have sent to these topics: the examples begin behind that.
-    ends = {}
+    # Other tests may have sent to these topics: the examples begin after those messages.
+    starting_offsets = {}
     for topic in list_topics(broker):
-        found = end_offsets(broker.kafka_servers, topic)
-        ends[topic] = ",".join(f"{partition}:{found[partition]}" for partition in sorted(found))
-    made = list(generate_events(600, 1, campaigns=3))
+        end_by_partition = end_offsets(broker.kafka_servers, topic)
+        starting_offsets[topic] = ",".join(
+            f"{partition}:{end_by_partition[partition]}" for partition in sorted(end_by_partition)
+        )
+    events = list(generate_events(600, 1, campaigns=3))
     publish_messages(
-        encode_events(made, "rows", 20, 0.1, 1), broker.kafka_servers, broker.clickstream_topic
+        encode_events(events, "rows", 20, 0.1, 1), broker.kafka_servers, broker.clickstream_topic
     )
     publish_messages(encode_events(generate_events(600, 1), "batches", 20, 0, 1), broker.kafka_servers,
-            broker.clickstream_batches_topic)  # fmt: skip
+                     broker.clickstream_batches_topic)  # fmt: skip
     produce_lines(generate_lines(2000, 1, date(2026, 1, 15)), "log", servers=broker.kafka_servers,
-            topic=broker.access_log_topic, ledgers=tmp_path_factory.mktemp("form") / "ledger")  # fmt: skip
-    return broker, ends
+                  topic=broker.access_log_topic,
+                  ledgers=tmp_path_factory.mktemp("form") / "ledger")  # fmt: skip
+    return broker, starting_offsets
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs_from_its_form_and_tells_its_totals(sent, job, example):
-    settings, ends = sent
-    conf, says, told = EXAMPLES[example]
+def test_an_example_runs_from_its_form_and_reports_its_totals(filled_topics, job, example):
+    settings, starting_offsets = filled_topics
+    conf, expected_output, expected_totals = EXAMPLES[example]
     form = {name: param.value for name, param in PARAMS.items()} | conf
     if "{port}" in form["source"]:
         port = find_free_port(22900)
         form["source"] = form["source"].format(port=port)
         lines = [b"the tide comes in", b"the tide goes out"]
-        serving = {
+        thread_options = {
             "target": serve_lines,
             "args": (lines, "127.0.0.1", port),
             "kwargs": {"keep_open": True},
         }
-        threading.Thread(daemon=True, **serving).start()
+        threading.Thread(daemon=True, **thread_options).start()
     else:
-        form["starting_offsets"] = ends[form["source"].removeprefix("kafka:")]
+        form["starting_offsets"] = starting_offsets[form["source"].removeprefix("kafka:")]
     run_id = f"a {example}"
-    code, said = job(form["job"], *build_flags(settings, form, run_id))
-    assert code == 0, said
-    assert says in said
+    code, output = job(form["job"], *build_flags(settings, form, run_id))
+    assert code == 0, output
+    assert expected_output in output
     manifest = json.loads(run_manifest_path(settings, DAG_ID, run_id).read_text())
-    assert (manifest | manifest.get("totals", {})).items() >= told.items(), manifest
+    assert (manifest | manifest.get("totals", {})).items() >= expected_totals.items(), manifest

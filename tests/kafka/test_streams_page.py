@@ -1,4 +1,4 @@
-"""docs/streams.md: its commands are run as they stand there, and print what stands there."""
+"""Runs the commands of docs/streams.md and checks that they print the output shown on the page."""
 
 import os
 import re
@@ -18,20 +18,20 @@ from tests.conftest import eventually, kill_process_tree, matrix_cases
 
 PAGE = (PROJECT / "docs" / "streams.md").read_text()
 EXAMPLES = {
-    found[1]: found[0] for found in re.findall(r"(## (\d)\. .*?)(?=\n## )", PAGE, re.DOTALL)
+    match[1]: match[0] for match in re.findall(r"(## (\d)\. .*?)(?=\n## )", PAGE, re.DOTALL)
 }
 BLOCKS = re.compile(r"^```(sh|text)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-# Examples whose jobs run as processes, as a person starts them: with a socket, and with Kafka's jars
-# and servers found by the launcher. The jobs of the others run in the tests' own Spark session, with
-# the flags of the page: ten seconds less for each.
-AS_PROCESSES = "12"
-JOB = re.compile(r"^\./tidemark run ((?:.*\\\n)*.*)", re.MULTILINE)
+# The jobs of these examples run as processes, like a user starts them: one with a socket, and one for
+# which the launcher finds Kafka's jars and servers. The other jobs run in the tests' Spark session with
+# the flags of the page, which saves ten seconds each.
+EXAMPLES_AS_PROCESSES = "12"
+JOB_COMMAND = re.compile(r"^\./tidemark run ((?:.*\\\n)*.*)", re.MULTILINE)
 
 
-def plain(line: str) -> str:
-    """A line without what differs from run to run: seconds, rates, and batches as time allows."""
+def normalise(line: str) -> str:
+    """Remove what differs from run to run: seconds, rates and numbers of batches."""
     line = re.sub(r"(; [\d,]+ a second)?; \d+ s, until", "; until", line)
     line = re.sub(
         r" in \d+ batch(es)?; until --run-seconds had passed",
@@ -42,68 +42,68 @@ def plain(line: str) -> str:
     return re.sub(r" +", " ", line).strip()
 
 
-def empty_topics(servers: str, names: list[str]) -> None:
-    """Topics as a new broker has them: other tests may have sent to them."""
+def recreate_topics(servers: str, names: list[str]) -> None:
+    """Recreate the topics, because other tests may have sent to them."""
     admin = KafkaAdminClient(bootstrap_servers=servers)
 
-    def there() -> set[str]:
+    def list_existing() -> set[str]:
         return set(admin.list_topics()) & set(names)
 
-    if there():
-        admin.delete_topics(sorted(there()))
-        eventually(lambda: not there(), 30, "the topics to be gone")
+    if list_existing():
+        admin.delete_topics(sorted(list_existing()))
+        eventually(lambda: not list_existing(), 30, "the topics to be gone")
     admin.close()
     ensure_topics(servers, names, partitions=2, replication=1)
 
 
 @pytest.fixture
-def example(broker, jars, job, tmp_path):
-    """Runs the commands of an example, on the tests' broker and in a folder that goes; gives their output."""
+def run_example(broker, jars, job, tmp_path):
+    """Run the commands of an example on the tests' broker, in a temporary folder; return their output."""
     port = find_free_port(9990)
     env = {"TIDEMARK_KAFKA_SERVERS": broker.kafka_servers, "TIDEMARK_HOME": str(tmp_path)}
-    empty_topics(broker.kafka_servers, list_topics(load_settings()))
+    recreate_topics(broker.kafka_servers, list_topics(load_settings()))
     (tmp_path / "jars").symlink_to(jars)
 
-    def as_shell(block: str) -> str:
-        done = subprocess.Popen(
+    def run_in_shell(block: str) -> str:
+        process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", block], cwd=PROJECT, env=os.environ | env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
-            out, _ = done.communicate(timeout=180)
+            out, _ = process.communicate(timeout=180)
         finally:
-            kill_process_tree(done.pid)
-        assert done.returncode == 0, out[-3000:]
+            kill_process_tree(process.pid)
+        assert process.returncode == 0, out[-3000:]
         return out
 
-    def in_session(command: str) -> str:
+    def run_in_session(command: str) -> str:
         name, *flags = shlex.split(command.replace("\\\n", ""))
         code, out = job(name, *add_settings_flags(load_settings(env), name, flags))
         assert code == (1 if "every event that was read is bad" in out else 0), out[-3000:]
         return out
 
-    def run(number: str, block: str) -> str:
+    def run_blocks(number: str, block: str) -> str:
         block = re.sub(r"(?<=[ :])var/", f"{tmp_path}/", block).replace("9999", str(port))
-        if number in AS_PROCESSES:
-            return as_shell(block)
+        if number in EXAMPLES_AS_PROCESSES:
+            return run_in_shell(block)
         out, end = "", 0
-        for found in JOB.finditer(block):
-            out += as_shell(block[end : found.start()]) + in_session(found[1])
-            end = found.end()
-        return out + as_shell(block[end:])
+        for command in JOB_COMMAND.finditer(block):
+            out += run_in_shell(block[end : command.start()]) + run_in_session(command[1])
+            end = command.end()
+        return out + run_in_shell(block[end:])
 
-    return run
+    return run_blocks
 
 
 @pytest.mark.parametrize("numbers", ["12", *matrix_cases("123456")])
-def test_the_examples_print_what_the_page_says(example, numbers):
-    """In their order: the later ones read what the earlier have sent."""
+def test_the_examples_print_the_output_shown_on_the_page(run_example, numbers):
+    """Runs the examples in order, because later ones read what earlier ones sent."""
     for number in numbers:
         blocks = BLOCKS.findall(EXAMPLES[number])
-        printed = example(number, "".join(text for kind, text in blocks if kind == "sh"))
-        lines = [plain(line) for line in printed.splitlines()]
+        printed = run_example(number, "".join(text for kind, text in blocks if kind == "sh"))
+        lines = [normalise(line) for line in printed.splitlines()]
         expected = [
-            plain(line) for kind, text in blocks if kind == "text" for line in text.splitlines()
+            normalise(line) for kind, text in blocks if kind == "text" for line in text.splitlines()
         ]
         assert expected
         for line in expected:
@@ -112,6 +112,6 @@ def test_the_examples_print_what_the_page_says(example, numbers):
             )
 
 
-def test_there_are_six_examples():
+def test_the_page_has_six_examples():
     assert sorted(EXAMPLES) == list("123456")
     assert Path(PROJECT / "docs" / "benchmarks.md").is_file()

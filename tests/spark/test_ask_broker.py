@@ -1,11 +1,11 @@
-"""Which answers of Kafka's client are for good, and which another attempt may mend."""
+"""Which errors of Kafka's client are permanent, and which can be retried."""
 
 import pytest
 
 from include.errors import InvalidInput, RetryLater
 from spark_jobs.streaming.topics import describe_topic
 
-NOBODY = {
+NO_BROKER = {
     "bootstrap.servers": "127.0.0.1:1",
     "request.timeout.ms": "500",
     "default.api.timeout.ms": "1000",
@@ -23,13 +23,13 @@ SCRAM = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-512
     ],
     ids=["protocol", "truststore", "no user", "user"],
 )
-def test_a_login_that_cannot_be_used_is_refused_for_good(spark, login):
+def test_an_unusable_kafka_login_is_a_permanent_error(spark, login):
     with pytest.raises(InvalidInput, match=r"(?s)offsets of topic clicks: .*names the right file"):
-        describe_topic(spark, NOBODY | login, "clicks")
+        describe_topic(spark, NO_BROKER | login, "clicks")
 
 
-def test_a_broker_that_does_not_answer_may_be_asked_again(spark):
+def test_a_broker_that_does_not_answer_can_be_retried(spark):
     with pytest.raises(
         RetryLater, match="the broker at 127.0.0.1:1 did not give the offsets of topic clicks"
     ):
-        describe_topic(spark, NOBODY, "clicks")
+        describe_topic(spark, NO_BROKER, "clicks")

@@ -1,4 +1,4 @@
-"""Every log format on the lines of its own documentation, and against another parser."""
+"""Every log format, tested on the lines of its documentation and against another parser."""
 
 import gzip
 import json
@@ -31,8 +31,8 @@ LB = "app/my-loadbalancer/50dc6c495c0c9188"
 
 @pytest.fixture
 def parse(spark):
-    def parsed(*lines, log_format="", w3c=None):
-        """Rows of the lines, or of (line, file), in order, each as a dict without its nulls."""
+    def parse_to_dicts(*lines, log_format="", w3c=None):
+        """Parse lines, or (line, file) pairs; return one dict per line, in order, without nulls."""
         raw = [
             (n, *((line, None) if isinstance(line, str) else line)) for n, line in enumerate(lines)
         ]
@@ -46,10 +46,10 @@ def parse(spark):
             ).collect()
         ]
 
-    return parsed
+    return parse_to_dicts
 
 
-def at(text):
+def epoch(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
@@ -62,7 +62,7 @@ ALB_LINES = {
         '"-" "10.0.0.1:80" "200" "-" "-"',
         {"host": "192.168.131.39", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 200, "content_size": 366, "user_agent": "curl/7.46.0", "seconds_taken": 0.001,
-         "vhost": "www.example.com:80", "at": at("2018-07-02T22:23:00.186641")},
+         "vhost": "www.example.com:80", "at": epoch("2018-07-02T22:23:00.186641")},
     ),
     "https": (
         f'https 2018-07-02T22:23:00.186641Z {LB} 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 '
@@ -72,7 +72,7 @@ ALB_LINES = {
         '2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-" TID_123456',
         {"host": "192.168.131.39", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 200, "content_size": 57, "user_agent": "curl/7.46.0", "seconds_taken": 0.171,
-         "vhost": "www.example.com:443", "at": at("2018-07-02T22:23:00.186641"),
+         "vhost": "www.example.com:443", "at": epoch("2018-07-02T22:23:00.186641"),
          "tls_version": "TLSv1.2"},
     ),
     "HTTP/2": (
@@ -82,7 +82,7 @@ ALB_LINES = {
         '"redirect" "https://example.com:80/" "-" "10.0.0.66:9000" "200" "-" "-"',
         {"host": "10.0.1.252", "method": "GET", "endpoint": "/", "protocol": "HTTP/2.0",
          "status": 200, "content_size": 257, "user_agent": "curl/7.46.0", "seconds_taken": 0.002,
-         "vhost": "10.0.2.105:773", "at": at("2018-07-02T22:23:00.186641"),
+         "vhost": "10.0.2.105:773", "at": epoch("2018-07-02T22:23:00.186641"),
          "tls_version": "TLSv1.2"},
     ),
     "secured WebSocket": (
@@ -92,7 +92,7 @@ ALB_LINES = {
         '"forward" "-" "-" "10.0.0.171:8010" "101" "-" "-"',
         {"host": "10.0.0.140", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 101, "content_size": 786, "seconds_taken": 0.001, "vhost": "10.0.0.30:443",
-         "at": at("2018-07-02T22:23:00.186641"),
+         "at": epoch("2018-07-02T22:23:00.186641"),
          "tls_version": "TLSv1.2"},
     ),
     "Lambda that failed": (
@@ -102,20 +102,20 @@ ALB_LINES = {
         '"-" "LambdaInvalidResponse" "-" "-" "-" "-"',
         {"host": "192.168.131.39", "method": "GET", "endpoint": "/", "protocol": "HTTP/1.1",
          "status": 502, "content_size": 366, "user_agent": "curl/7.46.0", "seconds_taken": 0.001,
-         "vhost": "www.example.com:80", "at": at("2018-11-30T22:23:00.186641")},
+         "vhost": "www.example.com:80", "at": epoch("2018-11-30T22:23:00.186641")},
     ),
     "nothing reached, IPv6, a query": (
         f'https 2018-07-02T22:23:00.186641Z {LB} [2001:db8::7]:2817 - -1 -1 -1 503 - 0 0 '
         '"POST https://a.example:443/x/y?z=1&q=%22 HTTP/1.1" "a \\"b\\" c" - - - "-" "-" "-"',
         {"host": "2001:db8::7", "method": "POST", "endpoint": "/x/y", "query": "z=1&q=%22",
          "protocol": "HTTP/1.1", "status": 503, "content_size": 0, "user_agent": 'a \\"b\\" c',
-         "vhost": "a.example:443", "at": at("2018-07-02T22:23:00.186641")},
+         "vhost": "a.example:443", "at": epoch("2018-07-02T22:23:00.186641")},
     ),
     "no request at all": (
         f'http 2018-07-02T22:23:00.186641Z {LB} 10.0.0.9:1 - -1 -1 -1 400 - 0 272 '
         '"- http://www.example.com:80- " "-" - - - "-" "-" "-"',
         {"host": "10.0.0.9", "endpoint": "- http://www.example.com:80- ", "status": 400,
-         "content_size": 272, "at": at("2018-07-02T22:23:00.186641")},
+         "content_size": 272, "at": epoch("2018-07-02T22:23:00.186641")},
     ),
 }  # fmt: skip
 # caddyserver.com/docs/logging, on one line as Caddy writes it.
@@ -133,10 +133,10 @@ CADDY = {
 CADDY_ROW = {
     "host": "127.0.0.1", "method": "GET", "endpoint": "/", "protocol": "HTTP/2.0", "status": 200,
     "content_size": 10900, "user_agent": "curl/7.82.0", "vhost": "localhost",
-    "seconds_taken": 0.000929675, "at": at("2022-03-09T21:30:01.524102"),
+    "seconds_taken": 0.000929675, "at": epoch("2022-03-09T21:30:01.524102"),
     "mime_type": "text/html", "tls_version": "TLSv1.3",  # 772 is 0x0304: RFC 8446, 4.1.2
 }  # fmt: skip
-# What nginx writes with `log_format … escape=json`, by the names of its variables.
+# nginx with `log_format … escape=json`; the keys are its variables.
 NGINX = {
     "time_local": "17/May/2015:10:05:03 +0200", "remote_addr": "2001:db8::9", "remote_user": "",
     "request": 'GET /a"b\\c?x=1 HTTP/1.1', "status": "404", "body_bytes_sent": "0",
@@ -147,55 +147,55 @@ NGINX_ROW = {
     "host": "2001:db8::9", "method": "GET", "endpoint": '/a"b\\c', "query": "x=1",
     "protocol": "HTTP/1.1", "status": 404, "content_size": 0, "seconds_taken": 0.012,
     "referrer": "https://example.org/\u00e4", "user_agent": "x\ty", "vhost": "example.org",
-    "at": at("2015-05-17T08:05:03"),
+    "at": epoch("2015-05-17T08:05:03"),
 }  # fmt: skip
 
 
-def without(entry, *names):
+def drop_keys(entry, *names):
     return {key: value for key, value in entry.items() if key not in names}
 
 
 JSON_LINES = {
     "Caddy": (CADDY, CADDY_ROW),
     "Caddy, time on the wall": (CADDY | {"ts": "2022/03/09 21:30:01.524"},
-                                CADDY_ROW | {"at": at("2022-03-09T21:30:01.524")}),
+                                CADDY_ROW | {"at": epoch("2022-03-09T21:30:01.524")}),
     "Caddy behind a proxy": (CADDY | {"request": CADDY["request"] | {"client_ip": "192.0.2.7"}},
                              CADDY_ROW | {"host": "192.0.2.7"}),
     "nginx": (NGINX, NGINX_ROW),
-    "nginx, ISO time": (without(NGINX, "time_local") | {"time_iso8601": "2015-05-17T10:05:03+02:00"},
+    "nginx, ISO time": (drop_keys(NGINX, "time_local") | {"time_iso8601": "2015-05-17T10:05:03+02:00"},
                         NGINX_ROW),
-    "nginx, msec": (without(NGINX, "time_local") | {"msec": "1431849903.250"},
-                    NGINX_ROW | {"at": at("2015-05-17T08:05:03.25")}),
+    "nginx, msec": (drop_keys(NGINX, "time_local") | {"msec": "1431849903.250"},
+                    NGINX_ROW | {"at": epoch("2015-05-17T08:05:03.25")}),
     "nginx, the request in parts": (
-        without(NGINX, "request") | {"request_method": "PUT", "request_uri": "/a?b",
-                                     "server_protocol": "HTTP/2.0"},
+        drop_keys(NGINX, "request") | {"request_method": "PUT", "request_uri": "/a?b",
+                                       "server_protocol": "HTTP/2.0"},
         NGINX_ROW | {"method": "PUT", "endpoint": "/a", "query": "b", "protocol": "HTTP/2.0"}),
     "nginx, the query apart": (
-        without(NGINX, "request") | {"request_method": "GET", "uri": "/a b", "args": "c=d"},
-        without(NGINX_ROW, "protocol") | {"endpoint": "/a b", "query": "c=d"}),
+        drop_keys(NGINX, "request") | {"request_method": "GET", "uri": "/a b", "args": "c=d"},
+        drop_keys(NGINX_ROW, "protocol") | {"endpoint": "/a b", "query": "c=d"}),
     "numbers as numbers": (NGINX | {"status": 404, "request_time": 0.012, "body_bytes_sent": 0},
                            NGINX_ROW),
 }  # fmt: skip
 
 
-def test_an_alb_line_gives_what_its_documentation_says(parse):
+def test_documented_alb_lines_give_the_documented_fields(parse):
     rows = parse(*[line for line, _ in ALB_LINES.values()])
     for name, row in zip(ALB_LINES, rows, strict=True):
         assert row == pytest.approx(ALB_LINES[name][1] | {"log_format": "alb"}), name
 
 
-def test_a_json_line_gives_what_its_server_means(parse):
+def test_json_lines_of_caddy_and_nginx_give_every_field(parse):
     rows = parse(*[json.dumps(entry, ensure_ascii=False) for entry, _ in JSON_LINES.values()])
     for name, row in zip(JSON_LINES, rows, strict=True):
         assert row == pytest.approx(JSON_LINES[name][1] | {"log_format": "json"}), name
 
 
-BAD_JSON = {
+BAD_JSON_LINES = {
     '{"a":1}{"a":2}': "no_match",
     json.dumps(NGINX) + json.dumps(NGINX): "no_match",
     json.dumps(NGINX)[:-1]: "no_match",
-    json.dumps(without(NGINX, "status")): "no_match",
-    json.dumps(without(NGINX, "remote_addr")): "no_match",
+    json.dumps(drop_keys(NGINX, "status")): "no_match",
+    json.dumps(drop_keys(NGINX, "remote_addr")): "no_match",
     json.dumps(NGINX | {"time_local": ""}): "no_match",
     json.dumps(NGINX | {"time_local": "30/Feb/2015:10:05:03 +0200"}): "bad_time",
     json.dumps(NGINX | {"time_local": "soon"}): "bad_time",
@@ -208,23 +208,23 @@ BAD_JSON = {
 }
 
 
-def test_a_json_line_that_lacks_something_is_bad_and_stops_nothing(parse):
-    rows = parse(*BAD_JSON)
-    assert [row["bad_reason"] for row in rows] == list(BAD_JSON.values())
-    assert [row["raw"] for row in rows] == list(BAD_JSON)
+def test_an_incomplete_json_line_is_bad_and_keeps_its_text(parse):
+    rows = parse(*BAD_JSON_LINES)
+    assert [row["bad_reason"] for row in rows] == list(BAD_JSON_LINES.values())
+    assert [row["raw"] for row in rows] == list(BAD_JSON_LINES)
 
 
-# learn.microsoft.com, IIS 6.0 (milliseconds), and the draft's own (seconds, quoted strings).
-IIS = normalise_w3c_fields(
+# IIS 6.0 of learn.microsoft.com (milliseconds), and the W3C draft (seconds, quoted strings).
+IIS_FIELDS = normalise_w3c_fields(
     "date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs-version "
     "cs(User-Agent) cs(Referer) cs-host sc-status sc-substatus sc-win32-status sc-bytes time-taken", ""
 )  # fmt: skip
-DRAFT = normalise_w3c_fields(
+DRAFT_FIELDS = normalise_w3c_fields(
     "date time c-ip cs-method cs-uri sc-status bytes time-taken cs(User-Agent)", ""
 )
-W3C = {w3c_id(IIS): IIS, w3c_id(DRAFT): DRAFT}
+W3C_FIELDS = {w3c_id(IIS_FIELDS): IIS_FIELDS, w3c_id(DRAFT_FIELDS): DRAFT_FIELDS}
 W3C_LINES = {
-    "IIS": (IIS,
+    "IIS": (IIS_FIELDS,
         "2002-05-02 17:42:15 172.30.255.255 GET /images/picture.jpg a=1&b 80 CORP\\jane 172.22.255.255 "
         "HTTP/1.1 Mozilla/4.0+(compatible;MSIE+5.5;+Windows+2000+Server) http://www.example.com/a "
         "www.example.com 200 0 0 5120 1250",
@@ -232,40 +232,40 @@ W3C_LINES = {
          "endpoint": "/images/picture.jpg", "protocol": "HTTP/1.1", "status": 200,
          "content_size": 5120, "referrer": "http://www.example.com/a", "vhost": "www.example.com",
          "user_agent": "Mozilla/4.0 (compatible;MSIE 5.5; Windows 2000 Server)",
-         "seconds_taken": 1.25, "at": at("2002-05-02T17:42:15")}),
-    "IIS, nothing but dashes": (IIS,
+         "seconds_taken": 1.25, "at": epoch("2002-05-02T17:42:15")}),
+    "IIS, nothing but dashes": (IIS_FIELDS,
         "2002-05-02 17:42:15 172.30.255.255 GET / - 80 - 172.22.255.255 - - - - 404 0 2 - 0",
         {"host": "172.22.255.255", "method": "GET", "endpoint": "/", "status": 404,
-         "seconds_taken": 0.0, "at": at("2002-05-02T17:42:15")}),
-    "the draft": (DRAFT,
+         "seconds_taken": 0.0, "at": epoch("2002-05-02T17:42:15")}),
+    "the draft": (DRAFT_FIELDS,
         '1996-01-12 00:34:23.5 192.0.2.1 GET /foo/bar.html?a 200 7 0.25 "Mozilla ""x"" + y"',
         {"host": "192.0.2.1", "method": "GET", "endpoint": "/foo/bar.html", "query": "a",
          "status": 200, "content_size": 7, "seconds_taken": 0.25,
-         "user_agent": 'Mozilla ""x"" + y', "at": at("1996-01-12T00:34:23.5")}),
-    "the draft, no seconds": (DRAFT,
+         "user_agent": 'Mozilla ""x"" + y', "at": epoch("1996-01-12T00:34:23.5")}),
+    "the draft, no seconds": (DRAFT_FIELDS,
         "1996-01-12 00:34 192.0.2.1 GET /foo 200 7 3 x",
         {"host": "192.0.2.1", "method": "GET", "endpoint": "/foo", "status": 200,
-         "content_size": 7, "seconds_taken": 3.0, "user_agent": "x", "at": at("1996-01-12T00:34:00")}),
+         "content_size": 7, "seconds_taken": 3.0, "user_agent": "x", "at": epoch("1996-01-12T00:34:00")}),
 }  # fmt: skip
 
 
-def file_of(fields):
+def build_w3c_file_name(fields):
     return f"file:/ready/0123-u_ex.{w3c_id(fields)}.log.gz"
 
 
-def test_a_w3c_line_is_read_by_the_fields_of_its_file_and_in_no_other_way(parse):
-    files = [(line, file_of(fields)) for fields, line, _ in W3C_LINES.values()]
+def test_a_w3c_line_is_parsed_only_by_the_fields_of_its_file(parse):
+    files = [(line, build_w3c_file_name(fields)) for fields, line, _ in W3C_LINES.values()]
     bad = [build_line(), "2002-02-30 17:42:15 x GET / - 80 - h - - - - 404 0 2 - 0"]
-    *rows, other, no_such_day, elsewhere = parse(
+    *rows, combined_line, impossible_day, line_of_other_file = parse(
         *files,
-        *[(line, file_of(IIS)) for line in bad],
+        *[(line, build_w3c_file_name(IIS_FIELDS)) for line in bad],
         (build_line(), "file:/ready/a.log"),
-        w3c=W3C,
+        w3c=W3C_FIELDS,
     )
     for name, row in zip(W3C_LINES, rows, strict=True):
         assert row == pytest.approx(W3C_LINES[name][2] | {"log_format": "w3c"}), name
-    assert (other["bad_reason"], no_such_day["bad_reason"]) == ("no_match", "bad_time")
-    assert elsewhere["log_format"] == "combined"
+    assert (combined_line["bad_reason"], impossible_day["bad_reason"]) == ("no_match", "bad_time")
+    assert line_of_other_file["log_format"] == "combined"
 
 
 LOG_FORMATS = {
@@ -294,37 +294,37 @@ LOG_FORMATS = {
 
 
 @pytest.mark.parametrize("name", LOG_FORMATS)
-def test_a_logformat_reads_as_another_parser_reads_it(parse, name):
-    text, line = LOG_FORMATS[name]
-    (row,) = parse(line, log_format=text)
-    bare = NICKNAMES.get(text, text).replace('\\"', '"')
-    entry = LogParser(bare).parse(line)
+def test_a_custom_log_format_gives_the_same_fields_as_apachelogs(parse, name):
+    log_format, line = LOG_FORMATS[name]
+    (row,) = parse(line, log_format=log_format)
+    apache_format = NICKNAMES.get(log_format, log_format).replace('\\"', '"')
+    entry = LogParser(apache_format).parse(line)
     assert row.pop("log_format") == "log_format"
 
-    def first(*names):
-        found = [getattr(entry, name, None) for name in names]
-        return next((value for value in found if value is not None), None)
+    def get_first_field(*names):
+        values = [getattr(entry, name, None) for name in names]
+        return next((value for value in values if value is not None), None)
 
     headers = getattr(entry, "headers_in", {})
-    request = first("request_line") or (
+    request = get_first_field("request_line") or (
         f"{entry.request_method} {entry.request_uri}{entry.request_query} {entry.request_protocol}"
     )
     target = row["endpoint"] + (f"?{row['query']}" if "query" in row else "")
     fraction = getattr(entry, "request_time_fields", {}).get("msec_frac", 0) / 1000
     assert f"{row['method']} {target} {row['protocol']}" == request
-    assert row["host"] == first("remote_host", "remote_address")
-    assert row.get("user") == first("remote_user")
-    assert row["status"] == first("final_status", "status")
-    assert row.get("content_size") == first("bytes_sent", "bytes_out")
+    assert row["host"] == get_first_field("remote_host", "remote_address")
+    assert row.get("user") == get_first_field("remote_user")
+    assert row["status"] == get_first_field("final_status", "status")
+    assert row.get("content_size") == get_first_field("bytes_sent", "bytes_out")
     assert row["at"] == pytest.approx(entry.request_time.timestamp() + fraction)
     assert row.get("referrer") == headers.get("Referer")
     assert row.get("user_agent") == headers.get("User-Agent")
     for unit, attribute in ((1e6, "microseconds"), (1e3, "milliseconds")):
-        if (taken := first(f"request_duration_{attribute}")) is not None:
-            assert row["seconds_taken"] == pytest.approx(taken / unit)
+        if (duration := get_first_field(f"request_duration_{attribute}")) is not None:
+            assert row["seconds_taken"] == pytest.approx(duration / unit)
 
 
-def test_a_logformat_is_tried_first_and_other_lines_are_read_as_ever(parse):
+def test_a_custom_log_format_is_tried_before_the_known_formats(parse):
     rows = parse(
         "192.0.2.7 200 [17/May/2015:10:05:03 +0000]", build_line(), build_common_line(), json.dumps(NGINX),
         ALB_LINES["http"][0], "junk", log_format="%h %>s %t",
@@ -334,9 +334,9 @@ def test_a_logformat_is_tried_first_and_other_lines_are_read_as_ever(parse):
     ]  # fmt: skip
 
 
-def test_the_inbox_sees_the_fields_that_spark_sees(spark):
-    mixed = compile_log_format("combined")
-    odd = [
+def test_the_inbox_and_spark_extract_the_same_fields(spark):
+    combined = compile_log_format("combined")
+    odd_characters = [
         "\u00a0",
         "\u0085",
         "\u2028",
@@ -351,33 +351,37 @@ def test_the_inbox_sees_the_fields_that_spark_sees(spark):
     lines = [line for line, _ in ALB_LINES.values()] + [line for _, line, _ in W3C_LINES.values()]
     lines += [line for _, line in LOG_FORMATS.values()] + [build_common_line(), ""]
     lines += [build_line(**{name: f"a{c}b", "user_agent": f"{c}z{c}"})
-              for c in odd for name in ("host", "user", "request", "referrer")]  # fmt: skip
+              for c in odd_characters for name in ("host", "user", "request", "referrer")]  # fmt: skip
     lines += [
         f"{line}{c}"
-        for c in odd
+        for c in odd_characters
         for line in (build_line(), build_common_line(), lines[0], lines[8])
     ]
     lines += [build_line(status=f"20{c}") for c in "\u0663\uff10"]
-    formats = [APACHE, ALB, compile_w3c(IIS), compile_w3c(DRAFT), mixed]
+    formats = [APACHE, ALB, compile_w3c(IIS_FIELDS), compile_w3c(DRAFT_FIELDS), combined]
     frame = spark.createDataFrame(list(enumerate(lines)), "n INT, line STRING").orderBy("n")
-    rows = frame.select(*[extract_fields(F.col("line"), one) for one in formats]).collect()
+    rows = frame.select(
+        *[extract_fields(F.col("line"), log_format) for log_format in formats]
+    ).collect()
     for line, row in zip(lines, rows, strict=True):
-        for one, found in zip(formats, row, strict=True):
-            read = one.parse(line)
-            assert found == (None if read is None else list(read.values())), (line, one.pattern)
+        for log_format, spark_fields in zip(formats, row, strict=True):
+            inbox_fields = log_format.parse(line)
+            assert spark_fields == (
+                None if inbox_fields is None else list(inbox_fields.values())
+            ), (line, log_format.pattern)
 
 
 @pytest.mark.matrix
-def test_a_hostile_line_costs_no_more_than_its_length_in_spark(parse):
+def test_hostile_lines_are_parsed_in_linear_time(parse):
     alb, w3c = ALB_LINES["http"][0].partition("GET")[0], W3C_LINES["IIS"][1][:45]
     lines = []
     for piece in ['\\"', '"', "a", "\\", '" ', " ", "{", "[", ":80 ", '{"a":']:
-        many = piece * (400_000 // len(piece))
-        lines += [build_line(user=many), build_line(user_agent=many), alb + many, "{" + many,
-                  '{"request":"' + many, (w3c + many, file_of(IIS))]  # fmt: skip
+        text = piece * (400_000 // len(piece))
+        lines += [build_line(user=text), build_line(user_agent=text), alb + text, "{" + text,
+                  '{"request":"' + text, (w3c + text, build_w3c_file_name(IIS_FIELDS))]  # fmt: skip
     started = time.monotonic()
-    assert len(parse(*lines, log_format="vhost_combined", w3c=W3C)) == len(lines)
-    # Some seconds; one pattern that goes quadratic on one line takes an hour.
+    assert len(parse(*lines, log_format="vhost_combined", w3c=W3C_FIELDS)) == len(lines)
+    # This takes seconds. A pattern that is quadratic on one line takes an hour.
     assert time.monotonic() - started < 120
 
 
@@ -408,19 +412,22 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
         (inbox / name).write_bytes(data)
         os.utime(inbox / name, (time.time() - 86400,) * 2)
     log_format = "%{%F %T %z}t|%h|%>s|%r"
-    found = take_new_files(inbox, ready, log_format)
-    assert found.taken.keys() == files.keys() - {"notes.txt"}
-    assert found.quarantined["notes.txt"].partition("three lines:")[2].partition(";")[0] == (
+    inbox_result = take_new_files(inbox, ready, log_format)
+    assert inbox_result.taken.keys() == files.keys() - {"notes.txt"}
+    assert inbox_result.quarantined["notes.txt"].partition("three lines:")[2].partition(";")[0] == (
         "\n  Dear diary,\n  it rained.\n  Again."
     )
-    code, said = job(
+    code, output = job(
         "land_access_log", "--source", f"text:{ready}", "--sink", f"parquet:{landing / 'data'}",
         "--manifest", tmp_path / "run.json", "--log-format", log_format,
         "--w3c-fields", w3c_fields_path(ready),
     )  # fmt: skip
-    assert code == 0, said
-    told = json.loads((tmp_path / "run.json").read_text())
-    assert (told["read"], told["bad"]) == (sum(r["lines"] for r in read_taken_files(ready)), 1)
+    assert code == 0, output
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    assert (manifest["read"], manifest["bad"]) == (
+        sum(r["lines"] for r in read_taken_files(ready)),
+        1,
+    )
     landed = spark.read.parquet(str(landing / "data"))
     by_format = {
         row.log_format: row["count"] for row in landed.groupBy("log_format").count().collect()
@@ -429,13 +436,13 @@ def test_files_of_any_format_are_landed_in_one_run(spark, tmp_path, job):
         "combined": 2, "common": 1, "vhost_combined": 1, "json": 2, "alb": 1, "w3c": 6,
         "log_format": 1, None: 1,
     }  # fmt: skip
-    taken = (
+    iis_rows = (
         landed.where("log_format = 'w3c' AND endpoint = '/b'").orderBy("seconds_taken").collect()
     )
-    assert [row.seconds_taken for row in taken] == [None, 1.5, 1.5]
+    assert [row.seconds_taken for row in iis_rows] == [None, 1.5, 1.5]
 
 
-def test_the_job_refuses_a_logformat_with_a_sentence(tmp_path, job):
+def test_the_job_refuses_an_invalid_log_format(tmp_path, job):
     (tmp_path / "in").mkdir()
     flags = [
         "--source",
@@ -444,8 +451,8 @@ def test_the_job_refuses_a_logformat_with_a_sentence(tmp_path, job):
         f"parquet:{tmp_path / 'data'}",
         "--check",
     ]
-    code, said = job("land_access_log", *flags, "--log-format", "%h %t")
-    assert (code, said) == (
+    code, output = job("land_access_log", *flags, "--log-format", "%h %t")
+    assert (code, output) == (
         2, "land_access_log: --log-format '%h %t': LogFormat: it has no status (%>s); let the server "
         "log it, too",
     )  # fmt: skip
@@ -454,12 +461,12 @@ def test_the_job_refuses_a_logformat_with_a_sentence(tmp_path, job):
         "",
     )
     (tmp_path / "w3c.json").write_text('{"w3c-00000000": "date time"}')
-    code, said = job("land_access_log", *flags, "--w3c-fields", tmp_path / "w3c.json")
+    code, output = job("land_access_log", *flags, "--w3c-fields", tmp_path / "w3c.json")
     assert code == 2
-    assert "expected W3C fields by their id" in said
+    assert "expected W3C fields by their id" in output
 
 
-def test_server_errors_are_found_in_every_format_that_says_itself(spark):
+def test_server_errors_are_found_in_every_detected_format(spark):
     errors = [
         build_line(status="503"), f"a:80 {build_common_line(status='500')}",
         json.dumps(NGINX | {"status": "502"}),

@@ -1,4 +1,4 @@
-"""A landing that is made smaller: the rows that stay are the same, at any moment and after a kill."""
+"""Maintaining a landing keeps the remaining rows the same, at every moment and after a kill."""
 
 import json
 import os
@@ -35,63 +35,66 @@ def data(tmp_path):
 
 @pytest.fixture
 def land(job, tmp_path, data):
-    """Land files 1 by 1, a batch each: `numbers` name them and say what is in them."""
+    """Land the numbered files, one batch each. A file's number decides its lines."""
 
-    def landed(numbers, run="run"):
+    def land_files(file_numbers, run="run"):
         inbox = tmp_path / "inbox"
         inbox.mkdir(exist_ok=True)
-        for n in numbers:
+        for n in file_numbers:
             times = [
                 (FIRST + timedelta(day)).strftime(f"%d/%b/%Y:{(n + day) % 24:02}:00:00 +0000")
                 for day in ((0, 1, 2) if n < LAST_OF_FIRST_DAY else (1, 2, 3))
             ]
             lines = [build_line(time=time, request=f"GET /{n} HTTP/1.1") for time in times]
-            part = inbox / f".{n}.log"
-            part.write_text("\n".join([*lines, lines[0], f"bad {n} [{times[1]}]", f"junk {n}"]))
-            part.rename(inbox / f"{n}.log")
+            hidden_file = inbox / f".{n}.log"
+            hidden_file.write_text(
+                "\n".join([*lines, lines[0], f"bad {n} [{times[1]}]", f"junk {n}"])
+            )
+            hidden_file.rename(inbox / f"{n}.log")
             os.utime(inbox / f"{n}.log", (1_700_000_000 + n, 1_700_000_000 + n))
-        code, said = job("land_access_log", "--source", f"text:{inbox}", "--sink", f"parquet:{data}",
-                         "--run-id", run, "--max-files-per-trigger", 1,
-                         "--manifest", tmp_path / f"{run}.json")  # fmt: skip
-        assert code == 0, said
+        code, output = job("land_access_log", "--source", f"text:{inbox}", "--sink", f"parquet:{data}",
+                           "--run-id", run, "--max-files-per-trigger", 1,
+                           "--manifest", tmp_path / f"{run}.json")  # fmt: skip
+        assert code == 0, output
         return json.loads((tmp_path / f"{run}.json").read_text())
 
-    return landed
+    return land_files
 
 
 @pytest.fixture
 def maintain(job, tmp_path, data):
-    def maintained(*flags, run="keep", dry_run="false", code=0):
-        found, said = job("maintain_landing", "--source", f"parquet:{data}", "--run-id", run,
-                          "--dry-run", dry_run, "--manifest", tmp_path / "keep.json", *flags)  # fmt: skip
-        assert found == code, said
-        return json.loads((tmp_path / "keep.json").read_text()) if not code else said
+    def run_job(*flags, run="keep", dry_run="false", code=0):
+        exit_code, output = job("maintain_landing", "--source", f"parquet:{data}", "--run-id", run,
+                                "--dry-run", dry_run, "--manifest", tmp_path / "keep.json",
+                                *flags)  # fmt: skip
+        assert exit_code == code, output
+        return json.loads((tmp_path / "keep.json").read_text()) if not code else output
 
-    return maintained
+    return run_job
 
 
 @pytest.fixture
-def rows(spark, data):
-    """All that a plain reader finds, as a multiset, without days that were to go."""
+def read_rows(spark, data):
+    """Read the rows as any Parquet reader does; return them as a multiset, without the excluded days."""
 
-    def read(*without):
-        found = spark.read.parquet(str(data)).select(
+    def read(*excluded_days):
+        frame = spark.read.parquet(str(data)).select(
             *[column.split()[0] for column in ACCESS_LOG_DDL.split(",")]
         )
-        return Counter(repr(r) for r in found.collect() if str(r.event_date) not in without)
+        return Counter(repr(r) for r in frame.collect() if str(r.event_date) not in excluded_days)
 
     return read
 
 
 @pytest.fixture
-def compacted_every_third(spark):
-    """The sink's log, which Spark compacts at every tenth batch: a test need not land so many."""
+def compact_every_third_batch(spark):
+    """Let Spark compact the sink's log at every third batch instead of every tenth."""
     spark.conf.set("spark.sql.streaming.fileSink.log.compactInterval", 3)
     yield
     spark.conf.unset("spark.sql.streaming.fileSink.log.compactInterval")
 
 
-def tree(folder):
+def list_file_stats(folder):
     return {
         str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -99,105 +102,107 @@ def tree(folder):
     }
 
 
-def data_files(data):
+def list_data_files(data):
     return sorted(data.glob("event_date=*/part-*"))
 
 
 @pytest.mark.matrix
-def test_small_files_are_merged_and_landing_goes_on_across_the_compactions_of_the_log(
-    spark, tmp_path, data, land, maintain, rows, compacted_every_third
+def test_small_files_are_merged_and_landing_continues_across_log_compactions(
+    spark, tmp_path, data, land, maintain, read_rows, compact_every_third_batch
 ):
     land(range(6))
-    before, files = rows(), data_files(data)
+    before, files = read_rows(), list_data_files(data)
     assert (data / "_spark_metadata" / "5.compact").is_file()
-    told = maintain()
-    assert rows() == before
+    manifest = maintain()
+    assert read_rows() == before
     assert Counter(repr(r) for r in read_landing(spark, data, ACCESS_LOG_DDL).collect()) == before
-    assert len(data_files(data)) < len(files) / 3
-    assert data_files(data) == sorted(
+    assert len(list_data_files(data)) < len(files) / 3
+    assert list_data_files(data) == sorted(
         f.path for listed in sink_log.list_landed_files(data).values() for f in listed
     ), "nothing lies there that is not read"
-    merged = {each["day"]: each for each in told["merged"]}
+    merged = {each["day"]: each for each in manifest["merged"]}
     assert (merged[DAYS[0]]["before"]["files"], merged[DAYS[0]]["after"]["files"]) == (5, 1)
-    of_a_day = [path for path in data_files(data) if DAYS[0] in path.parent.name]
-    largest = max(of_a_day, key=lambda path: path.stat().st_size)
+    first_day_files = [path for path in list_data_files(data) if DAYS[0] in path.parent.name]
+    largest = max(first_day_files, key=lambda path: path.stat().st_size)
     times = [row.timestamp for row in spark.read.parquet(str(largest)).collect()]
     assert times == sorted(times)
     assert len(times) == 10
-    for first in (6, 8, 10):  # over 8.compact and 11.compact, merged between
-        told = land(range(first, first + 2), f"run{first}")
-        assert (told["read"], told["bad"]) == (12, 4)
+    for first in (6, 8, 10):  # past 8.compact and 11.compact, with a merge between
+        manifest = land(range(first, first + 2), f"run{first}")
+        assert (manifest["read"], manifest["bad"]) == (12, 4)
         if first == 8:
             maintain(run=f"keep{first}")
     compacts = {path.name for path in (data / "_spark_metadata").glob("*.compact")}
     assert compacts >= {"5.compact", "8.compact", "11.compact"}
-    assert sum(rows().values()) == 12 * 6
-    assert {name: rows()[name] for name in before} == before
+    assert sum(read_rows().values()) == 12 * 6
+    assert {name: read_rows()[name] for name in before} == before
     assert land((), "nothing new")["read"] == 0
 
 
-def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path, data, land, maintain):
+def test_a_dry_run_lists_what_would_be_removed_and_changes_nothing(tmp_path, data, land, maintain):
     land(range(3))
     (data / f"event_date={DAYS[1]}" / "part-killed.parquet").write_bytes(b"half")
-    before = tree(data.parent)
-    told = maintain("--remove-days", DAYS[0], dry_run="true")
-    assert tree(data.parent) == before
-    assert told["dry_run"]
-    assert told["removed"][DAYS[0]]["files"] == 3
-    assert (told["removed"][DAYS[0]]["good"], told["removed"][DAYS[0]]["bad"]) == (6, 0)
-    assert told["leftovers"] == {"files": 1, "bytes": 4}
+    before = list_file_stats(data.parent)
+    manifest = maintain("--remove-days", DAYS[0], dry_run="true")
+    assert list_file_stats(data.parent) == before
+    assert manifest["dry_run"]
+    assert manifest["removed"][DAYS[0]]["files"] == 3
+    assert (manifest["removed"][DAYS[0]]["good"], manifest["removed"][DAYS[0]]["bad"]) == (6, 0)
+    assert manifest["leftovers"] == {"files": 1, "bytes": 4}
 
 
-def test_days_that_go_leave_the_others_as_they_are(
-    tmp_path, data, land, maintain, rows, compacted_every_third
+def test_removing_days_leaves_the_other_days_unchanged(
+    tmp_path, data, land, maintain, read_rows, compact_every_third_batch
 ):
     land(range(6))
-    kept = rows(DAYS[0])
-    replayed = data.parent / "replayed" / "run-1"
+    remaining_rows = read_rows(DAYS[0])
+    reparsed = data.parent / "replayed" / "run-1"
     for day in DAYS[:2]:
-        (replayed / f"event_date={day}").mkdir(parents=True)
-        (replayed / f"event_date={day}" / "part-0.parquet").write_bytes(b"rows")
-    said = maintain("--remove-days", DAYS[0], dry_run="true")
-    told = maintain("--remove-days", DAYS[0])
-    assert told["removed"] == said["removed"]
-    assert told["removed"][DAYS[0]]["good"] == 2 * LAST_OF_FIRST_DAY
-    assert rows() == kept
+        (reparsed / f"event_date={day}").mkdir(parents=True)
+        (reparsed / f"event_date={day}" / "part-0.parquet").write_bytes(b"rows")
+    dry_run = maintain("--remove-days", DAYS[0], dry_run="true")
+    manifest = maintain("--remove-days", DAYS[0])
+    assert manifest["removed"] == dry_run["removed"]
+    assert manifest["removed"][DAYS[0]]["good"] == 2 * LAST_OF_FIRST_DAY
+    assert read_rows() == remaining_rows
     assert not (data / f"event_date={DAYS[0]}").exists()
-    assert [path.name for path in replayed.iterdir()] == [f"event_date={DAYS[1]}"]
-    assert told["replayed"] == {f"replayed/run-1/event_date={DAYS[0]}": {"files": 1, "bytes": 4}}
+    assert [path.name for path in reparsed.iterdir()] == [f"event_date={DAYS[1]}"]
+    assert manifest["replayed"] == {
+        f"replayed/run-1/event_date={DAYS[0]}": {"files": 1, "bytes": 4}
+    }
     assert maintain("--remove-days", DAYS[0], run="again")["removed"] == {}
     land([6], "next")
-    assert sum(rows().values()) == sum(kept.values()) + 6
+    assert sum(read_rows().values()) == sum(remaining_rows.values()) + 6
 
 
-def test_lines_without_a_day_go_by_the_day_they_were_landed_on(data, land, maintain, rows):
+def test_undated_lines_are_removed_by_the_date_they_were_landed(data, land, maintain, read_rows):
     land(range(3))
     tomorrow = (date.today() + timedelta(2)).isoformat()
     assert maintain("--undated-before", FIRST.isoformat())["removed"] == {}
-    told = maintain("--undated-before", tomorrow, run="later")
-    ((name, counts),) = told["removed"].items()
+    manifest = maintain("--undated-before", tomorrow, run="later")
+    ((name, counts),) = manifest["removed"].items()
     assert name.startswith("undated, landed on ")
     assert (counts["good"], counts["bad"]) == (0, 3)
-    assert sum(rows().values()) == 3 * 5
+    assert sum(read_rows().values()) == 3 * 5
 
 
-def test_a_day_that_got_lines_after_it_was_chosen_stays(data, land, maintain, rows):
+def test_a_day_that_got_lines_after_it_was_chosen_is_kept(data, land, maintain, read_rows):
     land(range(3))
-    before = rows()
-    told = maintain("--remove-days", DAYS[0], "--through-batch", 1)
-    assert told["stay"] == {DAYS[0]: "lines came after the days were chosen"}
-    assert told["removed"] == {}
-    assert rows() == before
+    before = read_rows()
+    manifest = maintain("--remove-days", DAYS[0], "--through-batch", 1)
+    assert manifest["stay"] == {DAYS[0]: "lines came after the days were chosen"}
+    assert manifest["removed"] == {}
+    assert read_rows() == before
 
 
-def test_all_days_at_once_are_refused(land, maintain, rows):
+def test_removing_all_days_at_once_is_refused(land, maintain, read_rows):
     land(range(2))
-    before = rows()
+    before = read_rows()
     assert "would remove all its days" in maintain("--remove-days", ",".join(DAYS), code=2)
-    assert rows() == before
+    assert read_rows() == before
 
 
-def test_a_landing_that_was_moved_or_is_held_or_not_counted_is_left_alone(
+def test_an_unrecorded_locked_or_incomplete_landing_is_refused(
     tmp_path, data, land, maintain, monkeypatch
 ):
     land(range(2))
@@ -210,20 +215,20 @@ def test_a_landing_that_was_moved_or_is_held_or_not_counted_is_left_alone(
 
     with folder_lock(data.parent, "land_access_log", "night"):
         assert "is being written by land_access_log, run night" in maintain(code=os.EX_TEMPFAIL)
-    gone = data_files(data)[0]
-    gone.rename(tmp_path / "away")
+    data_file = list_data_files(data)[0]
+    data_file.rename(tmp_path / "away")
     assert "which does not exist" in maintain("--remove-days", DAYS[0], code=2)
-    (tmp_path / "away").rename(gone)
+    (tmp_path / "away").rename(data_file)
     (data / "_spark_metadata" / "0").unlink()
     assert "lacks batch 0" in maintain(code=2)
 
 
-def test_nothing_landed_is_nothing_to_do(tmp_path, data, maintain):
+def test_maintaining_a_landing_that_does_not_exist_creates_nothing(tmp_path, data, maintain):
     maintain()
     assert not data.parent.exists()
 
 
-def test_a_folder_without_a_log_is_left_alone(data, maintain):
+def test_a_folder_without_a_sink_log_is_left_unchanged(data, maintain):
     plain = data / f"event_date={DAYS[0]}" / "part-0.parquet"
     plain.parent.mkdir(parents=True)
     plain.write_bytes(b"rows of somebody else")
@@ -231,40 +236,43 @@ def test_a_folder_without_a_log_is_left_alone(data, maintain):
     assert plain.is_file()
 
 
-def test_a_day_that_was_removed_is_not_summarised_from_what_is_left(
+def test_a_removed_day_is_not_summarised_from_lines_that_land_later(
     tmp_path, data, land, maintain, job
 ):
     land(range(2))
     maintain("--remove-days", DAYS[0])
     land([2], "late")
-    code, said = job("summarise_access_log", "--source", f"parquet:{data}", "--source-kind", "files",
-                     "--sink", f"summary:{tmp_path / 'summary'}", "--days", DAYS[0])  # fmt: skip
+    code, output = job("summarise_access_log", "--source", f"parquet:{data}", "--source-kind", "files",
+                       "--sink", f"summary:{tmp_path / 'summary'}", "--days", DAYS[0])  # fmt: skip
     assert code == 2
-    assert f"{DAYS[0]} was removed from" in said
+    assert f"{DAYS[0]} was removed from" in output
 
 
-CHANGES = ("replace", "unlink", "rmdir")
+PATH_CHANGES = ("replace", "unlink", "rmdir")
 
 
-def killed_at(count, action):
-    """Run `action` in a child that SIGKILLs itself before its change number `count` of the disk."""
+def run_and_kill_at_change(count, action):
+    """Run `action` in a child process that kills itself before its disk change number `count`.
+
+    Returns whether it was killed.
+    """
     child = os.fork()
     if child == 0:
-        left = [count]
+        changes_left = [count]
 
-        def counted(change):
-            def call(*arguments, **named):
-                left[0] -= 1
-                if left[0] < 0:
+        def count_changes(change):
+            def call(*arguments, **keywords):
+                changes_left[0] -= 1
+                if changes_left[0] < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return change(*arguments, **named)
+                return change(*arguments, **keywords)
 
             return call
 
-        for name in CHANGES:
-            setattr(Path, name, counted(getattr(Path, name)))
-        shutil.rmtree = counted(shutil.rmtree)
-        maintain_landing.append_record = counted(maintain_landing.append_record)
+        for name in PATH_CHANGES:
+            setattr(Path, name, count_changes(getattr(Path, name)))
+        shutil.rmtree = count_changes(shutil.rmtree)
+        maintain_landing.append_record = count_changes(maintain_landing.append_record)
         try:
             action()
         finally:
@@ -274,44 +282,47 @@ def killed_at(count, action):
 
 
 @pytest.mark.fault
-def test_killed_at_any_change_the_rows_are_the_same_and_the_next_run_goes_on(
-    tmp_path, data, land, maintain, rows, monkeypatch
+def test_a_kill_at_any_disk_change_loses_no_rows_and_the_next_run_finishes(
+    tmp_path, data, land, maintain, read_rows, monkeypatch
 ):
     land(range(12))
-    kept, whole = rows(DAYS[0]), maintain("--remove-days", DAYS[0], dry_run="true")["removed"]
-    copy, kills = tmp_path / "copy", []
+    remaining_rows, expected_removal = (
+        read_rows(DAYS[0]),
+        maintain("--remove-days", DAYS[0], dry_run="true")["removed"],
+    )
+    copy, was_killed = tmp_path / "copy", []
     shutil.copytree(data.parent, copy)
-    carry_out = maintain_landing.apply_changes
+    apply_changes = maintain_landing.apply_changes
 
-    def in_a_child(*arguments):
-        kills.append(killed_at(count, lambda: carry_out(*arguments)))
+    def apply_in_child(*arguments):
+        was_killed.append(run_and_kill_at_change(count, lambda: apply_changes(*arguments)))
         raise InvalidInput("killed")
 
     for count in (0, 2, 4, 6, 7, 8, 10, 12, 30, 500):
         run = f"keep{count}"
-        monkeypatch.setattr(maintain_landing, "carry_out", in_a_child)
+        monkeypatch.setattr(maintain_landing, "apply_changes", apply_in_child)
         assert "killed" in maintain("--remove-days", DAYS[0], run=run, code=2)
-        assert rows(DAYS[0]) == kept, count
-        monkeypatch.setattr(maintain_landing, "carry_out", carry_out)
-        told = maintain("--remove-days", DAYS[0], run=run)
-        assert rows() == kept, count
-        if kills[-1]:
-            assert told["removed"] == whole, count
+        assert read_rows(DAYS[0]) == remaining_rows, count
+        monkeypatch.setattr(maintain_landing, "apply_changes", apply_changes)
+        manifest = maintain("--remove-days", DAYS[0], run=run)
+        assert read_rows() == remaining_rows, count
+        if was_killed[-1]:
+            assert manifest["removed"] == expected_removal, count
         listed = [f.path for files in sink_log.list_landed_files(data).values() for f in files]
-        assert data_files(data) == sorted(listed), count
+        assert list_data_files(data) == sorted(listed), count
         shutil.rmtree(data.parent)
         shutil.copytree(copy, data.parent)
-    assert kills[0]
-    assert not kills[-1]
+    assert was_killed[0]
+    assert not was_killed[-1]
 
 
 @pytest.mark.fault
-def test_the_whole_process_killed_while_it_merges_changes_nothing(
-    tmp_path, data, land, maintain, rows, submit
+def test_killing_the_process_while_it_merges_changes_nothing(
+    tmp_path, data, land, maintain, read_rows, submit
 ):
     land(range(12))
-    before = rows()
-    # An empty flag must come through spark-submit as one, as a DAG may give it.
+    before = read_rows()
+    # A DAG may pass an empty value, which must survive spark-submit.
     command = submit("maintain_landing", "--source", f"parquet:{data}", "--dry-run", "false",
                      "--run-id", "")  # fmt: skip
     with (tmp_path / "out").open("w") as out:
@@ -327,9 +338,9 @@ def test_the_whole_process_killed_while_it_merges_changes_nothing(
         assert process.poll() is None, (tmp_path / "out").read_text()
     finally:
         kill_process_tree(process.pid)
-    assert rows() == before
+    assert read_rows() == before
     assert maintain()["merged"]
-    assert rows() == before
+    assert read_rows() == before
     assert not merging.exists()
     done = run_command(command)
     assert done.returncode == 0, done.stderr
@@ -337,21 +348,21 @@ def test_the_whole_process_killed_while_it_merges_changes_nothing(
 
 
 @pytest.mark.matrix
-def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
+def test_a_concurrent_reader_gets_all_rows_of_the_kept_days_or_an_error(
     spark, data, land, maintain
 ):
-    """A reader that listed the files before and opens them after they are gone fails; none is wrong."""
+    """A reader that listed files before they were removed fails, but never returns wrong rows."""
     land(range(4))
-    files, counts, failed, end = set(), set(), set(), threading.Event()
+    files, counts, errors, stop = set(), set(), set(), threading.Event()
 
     def read():
-        while not end.is_set():
+        while not stop.is_set():
             try:
-                found = spark.read.schema(ACCESS_LOG_DDL).parquet(str(data))
-                files.add(len(found.inputFiles()))
-                counts.add(found.where(f"event_date = '{DAYS[1]}'").count())
-            except Exception as gone:
-                failed.add("does not exist" in str(gone) or str(gone))
+                frame = spark.read.schema(ACCESS_LOG_DDL).parquet(str(data))
+                files.add(len(frame.inputFiles()))
+                counts.add(frame.where(f"event_date = '{DAYS[1]}'").count())
+            except Exception as error:
+                errors.add("does not exist" in str(error) or str(error))
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -361,24 +372,24 @@ def test_who_reads_meanwhile_has_all_rows_of_the_days_that_stay_or_an_error(
         maintain("--remove-days", DAYS[0])
         eventually(lambda: files - before, 60, "a read after")
     finally:
-        end.set()
+        stop.set()
         reader.join()
     assert counts == {8}
-    assert failed <= {True}
+    assert errors <= {True}
 
 
 @pytest.mark.matrix
-def test_lines_without_a_day_stay_on_the_day_that_is_the_first_to_stay(data, land, maintain, rows):
+def test_undated_lines_landed_on_the_cutoff_date_are_kept(data, land, maintain, read_rows):
     land(range(2))
     later = (date.today() + timedelta(2)).isoformat()
     (name,) = maintain("--undated-before", later, dry_run="true")["removed"]
-    before = rows()
+    before = read_rows()
     assert maintain("--undated-before", name.rpartition(" ")[2])["removed"] == {}
-    assert rows() == before
+    assert read_rows() == before
 
 
 def write_rows(spark, folder, name, rows):
-    """A Parquet file of rows of (host, user, bad_reason), as one that was landed."""
+    """Write (host, user, bad_reason) rows to a Parquet file like a landed one; return its path."""
     frame = spark.createDataFrame(rows, "host STRING, user STRING, bad_reason STRING")
     frame = frame.withColumn("timestamp", F.timestamp_seconds(F.lit(1)))
     frame.coalesce(1).write.parquet(str(folder / name))
@@ -389,7 +400,7 @@ def write_rows(spark, folder, name, rows):
 ROWS = [("a", "b", None), ("c", None, None), ("d", "e", "no_match")]
 
 
-def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
+def test_the_fingerprint_of_a_file_ignores_the_order_of_its_rows(spark, tmp_path):
     files = {
         name: write_rows(spark, tmp_path, name, rows)
         for name, rows in {
@@ -401,24 +412,27 @@ def test_a_files_fingerprint_is_that_of_its_rows_in_any_order(spark, tmp_path):
         }.items()
     }
     schema = maintain_landing.read_merged_schema(spark, list(files.values()))
-    found = maintain_landing.compute_fingerprints(spark, schema, list(files.values()))
-    hashes = {name: found[file]["hash"] for name, file in files.items()}
+    fingerprints = maintain_landing.compute_fingerprints(spark, schema, list(files.values()))
+    hashes = {name: fingerprints[file]["hash"] for name, file in files.items()}
     assert hashes["reversed"] == hashes["as_they_are"]
     assert len(set(hashes.values())) == len(files) - 1
-    assert {(each["files"], each["good"], each["bad"]) for each in found.values()} == {(1, 2, 1)}
+    assert {
+        (fingerprint["files"], fingerprint["good"], fingerprint["bad"])
+        for fingerprint in fingerprints.values()
+    } == {(1, 2, 1)}
 
 
-def test_files_that_would_be_merged_into_other_rows_are_refused(spark, tmp_path):
+def test_a_merge_that_would_change_rows_is_refused(spark, tmp_path):
     files = [write_rows(spark, tmp_path, name, ROWS) for name in ("one", "two")]
     schema = maintain_landing.read_merged_schema(spark, files)
-    found = maintain_landing.compute_fingerprints(spark, schema, files)
+    fingerprints = maintain_landing.compute_fingerprints(spark, schema, files)
     group = maintain_landing.FileGroup("files", DAYS[0], target_file_count=1)
     group.files = [LandedFile(file, file.stat().st_size, 0) for file in files]
-    before = {name: 2 * found[files[0]][name] for name in found[files[0]]}
-    group.counts_before = before
+    counts_before = {name: 2 * fingerprints[files[0]][name] for name in fingerprints[files[0]]}
+    group.counts_before = counts_before
     maintain_landing.merge_files(spark, schema, tmp_path / "merged", [group])
     assert len(group.merged_files) == 1
     for name in ("good", "bad", "hash"):
-        group.counts_before = before | {name: before[name] + 1}
+        group.counts_before = counts_before | {name: counts_before[name] + 1}
         with pytest.raises(InvalidInput, match="merged, its rows would be .* Nothing was changed"):
             maintain_landing.merge_files(spark, schema, tmp_path / "merged", [group])

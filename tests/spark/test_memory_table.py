@@ -1,11 +1,11 @@
-"""What --select may be: one SELECT on the table of the memory sink, decided before the query starts."""
+"""`--select` takes one SELECT on the memory sink's table. It is checked before the query starts."""
 
 import pytest
 
 from include.errors import InvalidInput
-from spark_jobs.streaming.memory_table import check_select
+from spark_jobs.streaming.select_check import check_select
 
-FINE = [
+ACCEPTED = [
     "SELECT 1",
     "SELECT * FROM counts",
     "select status, count from COUNTS where status >= 400 order by count desc limit 5;",
@@ -37,8 +37,8 @@ FINE = [
 ]
 
 
-# What is tried, and a word of the answer: what was found.
-ATTACKS = [
+# (statement, the cause that the error names)
+REFUSED = [
     ("SELECT * FROM text.`/etc/passwd`", "found text.`/etc/passwd`"),
     ("SELECT * FROM csv.`s3a://bucket/x`", "found csv.`s3a://bucket/x`"),
     ("SELECT * FROM counts JOIN text.`/etc/passwd`", "found text.`/etc/passwd`"),
@@ -95,66 +95,72 @@ def columns(spark):
     return spark.createDataFrame([], "status INT, count BIGINT, word STRING, at TIMESTAMP").schema
 
 
-@pytest.mark.parametrize("select", FINE)
+@pytest.mark.parametrize("select", ACCEPTED)
 def test_one_select_on_the_table_is_accepted(spark, columns, select):
     check_select(spark, select, "counts", columns)
     assert not spark.catalog.tableExists("counts"), "the table it was analysed on is gone"
 
 
-@pytest.mark.parametrize(("select", "found"), ATTACKS, ids=[select for select, _ in ATTACKS])
-def test_anything_else_is_refused_and_says_what_was_found(spark, columns, select, found):
-    with pytest.raises(InvalidInput) as refused:
+@pytest.mark.parametrize(("select", "cause"), REFUSED, ids=[select for select, _ in REFUSED])
+def test_any_other_statement_is_refused_and_the_error_names_the_cause(
+    spark, columns, select, cause
+):
+    with pytest.raises(InvalidInput) as error:
         check_select(spark, select, "counts", columns)
-    said = str(refused.value)
-    assert "expected one SELECT that reads only the table counts" in said
-    assert found in said
-    assert "\n" not in said
+    message = str(error.value)
+    assert "expected one SELECT that reads only the table counts" in message
+    assert cause in message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("select", "says"),
+    ("select", "expected"),
     [("SELECT stauts FROM counts", "`stauts`"), ("SELECT other.count FROM counts", "`other`"),
      ("SELECT count(*), status FROM counts", "status"), ("SELECT upper() FROM counts", "upper")],
 )  # fmt: skip
-def test_a_wrong_column_is_told_with_the_columns_that_are_there(spark, columns, select, says):
-    with pytest.raises(InvalidInput) as refused:
+def test_an_invalid_select_is_refused_with_the_columns_of_the_table(
+    spark, columns, select, expected
+):
+    with pytest.raises(InvalidInput) as error:
         check_select(spark, select, "counts", columns)
-    assert says in str(refused.value)
-    assert "the table counts has the columns status, count, word, at" in str(refused.value)
+    assert expected in str(error.value)
+    assert "the table counts has the columns status, count, word, at" in str(error.value)
     assert not spark.catalog.tableExists("counts")
 
 
 @pytest.mark.parametrize(
-    ("select", "says"),
+    ("select", "expected"),
     [("SELECT * FROM text.`/etc/passwd`",
       "--select: expected one SELECT that reads only the table words; found text.`/etc/passwd`"),
      ("SELECT wrod FROM words", "the table words has the columns word, count")],
 )  # fmt: skip
-def test_a_job_refuses_its_select_before_anything_starts(spark, job, tmp_path, select, says):
+def test_a_job_refuses_an_invalid_select_before_anything_starts(
+    spark, job, tmp_path, select, expected
+):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("a b a\n")
-    code, said = job(
+    code, output = job(
         "word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "memory:words", "--trigger",
         "available-now", "--checkpoint", tmp_path / "c", "--select", select,
     )  # fmt: skip
-    assert (code, says in said) == (2, True), said
-    assert '"batch"' not in said
+    assert (code, expected in output) == (2, True), output
+    assert '"batch"' not in output
     assert not (tmp_path / "c").exists()
     assert not spark.catalog.tableExists("words")
 
 
-def test_a_job_shows_its_select_at_the_end(job, tmp_path):
+def test_a_job_prints_the_result_of_its_select_at_the_end(job, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.txt").write_text("a b a\n")
-    code, said = job(
+    code, output = job(
         "word_count", "--source", f"text:{tmp_path / 'in'}", "--sink", "memory:shown", "--trigger",
         "available-now", "--select", "SELECT word FROM shown WHERE count > 1",
     )  # fmt: skip
-    assert code == 0, said
-    assert "|a   |" in said
+    assert code == 0, output
+    assert "|a   |" in output
 
 
-def test_no_job_reads_a_file_by_its_path_in_sql(spark, job, tmp_path):
+def test_sql_cannot_read_a_file_by_its_path(spark, job, tmp_path):
     from pyspark.errors import AnalysisException
 
     from spark_jobs.streaming import session

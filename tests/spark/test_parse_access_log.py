@@ -1,4 +1,4 @@
-"""The parser against lines as servers write them, and against another parser."""
+"""The parser, tested on lines as servers write them and against another parser."""
 
 import random
 import re
@@ -32,8 +32,8 @@ from tests.builders import build_common_line, build_line
 
 @pytest.fixture
 def parse(spark):
-    def parsed(*lines):
-        """Rows of the lines, in order, each as a dict without its nulls."""
+    def parse_to_dicts(*lines):
+        """Parse lines; return one dict per line, in order, without nulls."""
         raw = [
             (n, line.encode() if isinstance(line, str) else line) for n, line in enumerate(lines)
         ]
@@ -45,27 +45,27 @@ def parse(spark):
             for row in rows.drop("n").collect()
         ]
 
-    return parsed
+    return parse_to_dicts
 
 
-def test_the_short_way_through_a_plain_line_finds_what_the_pattern_finds(spark):
-    """Lines with something changed at random, by both ways: another format first skips the short one."""
-    chance = random.Random(8)
+def test_the_fast_path_for_plain_lines_gives_the_same_rows_as_the_pattern(spark):
+    """Randomly changed lines, parsed both ways. A custom log format disables the fast path."""
+    rng = random.Random(8)
     pieces = ['"', "\\", '\\"', " ", "  ", "-", '""', '" "', "[", "]", "\t", "?", "é", "\r", "a:80 ",
               " - ", "HTTP/1.1", "\x01", "\u2028", '" 200 5 "', "17/May/2015", "0000", "404"]  # fmt: skip
     lines = []
     for _ in range(4000):
-        line = build_line(user=chance.choice(["-", "frank"]), size=chance.choice(["-", "0", "512"]))
-        for _ in range(chance.randrange(3)):
-            at = chance.randrange(len(line) + 1)
-            line = line[:at] + chance.choice(pieces) + line[at + chance.randrange(3) :]
+        line = build_line(user=rng.choice(["-", "frank"]), size=rng.choice(["-", "0", "512"]))
+        for _ in range(rng.randrange(3)):
+            position = rng.randrange(len(line) + 1)
+            line = line[:position] + rng.choice(pieces) + line[position + rng.randrange(3) :]
         lines.append((line,))
     texts = spark.createDataFrame(lines, "line STRING")
-    short, long = (
+    fast, slow = (
         parse_lines(texts, log_format).collect() for log_format in ("", "%a never %u %t %>s")
     )
-    assert short == long
-    assert sum(row.bad_reason is None for row in short) > 1500
+    assert fast == slow
+    assert sum(row.bad_reason is None for row in fast) > 1500
 
 
 def test_a_combined_line_gives_every_field(parse):
@@ -85,21 +85,21 @@ def test_a_combined_line_gives_every_field(parse):
     }  # fmt: skip
 
 
-def test_common_and_combined_lines_are_told_apart_one_by_one(parse):
+def test_common_and_combined_lines_can_be_mixed(parse):
     common, combined = parse(build_common_line(), build_line())
     assert (common["log_format"], combined["log_format"]) == ("common", "combined")
     assert "user_agent" not in common
 
 
-def test_a_time_is_an_instant_whatever_its_offset(parse):
-    utc = {"+0000": "10:05:03", "-0400": "14:05:03", "+0530": "04:35:03", "-0330": "13:35:03",
-           "+1400": "20:05:03", "-1200": "22:05:03", "+0545": "04:20:03"}  # fmt: skip
-    rows = parse(*[build_line(time=f"17/May/2015:10:05:03 {zone}") for zone in utc])
+def test_times_with_any_zone_offset_are_converted_to_utc(parse):
+    utc_by_offset = {"+0000": "10:05:03", "-0400": "14:05:03", "+0530": "04:35:03", "-0330": "13:35:03",
+                     "+1400": "20:05:03", "-1200": "22:05:03", "+0545": "04:20:03"}  # fmt: skip
+    rows = parse(*[build_line(time=f"17/May/2015:10:05:03 {offset}") for offset in utc_by_offset])
     instants = [datetime.fromtimestamp(row["seconds"], UTC) for row in rows]
-    assert [f"{instant:%H:%M:%S}" for instant in instants] == list(utc.values())
+    assert [f"{instant:%H:%M:%S}" for instant in instants] == list(utc_by_offset.values())
 
 
-ODD_BUT_READABLE = {
+ODD_GOOD_LINES = {
     "size is a dash": (build_line(size="-"), {"status": 200}),
     "status is a dash": (build_line(status="-", size="-"), {"method": "GET"}),
     "IPv6": (build_line(host="2001:db8::1"), {"host": "2001:db8::1"}),
@@ -167,23 +167,23 @@ ODD_BUT_READABLE = {
 }  # fmt: skip
 
 
-def test_an_odd_but_readable_line_is_good_and_has_nulls_where_it_has_nothing(parse):
-    rows = parse(*[line for line, _ in ODD_BUT_READABLE.values()])
+def test_odd_but_readable_lines_are_good_and_missing_fields_are_null(parse):
+    rows = parse(*[line for line, _ in ODD_GOOD_LINES.values()])
     wrong = {}
-    for (name, (_, expected)), row in zip(ODD_BUT_READABLE.items(), rows, strict=True):
+    for (name, (_, expected)), row in zip(ODD_GOOD_LINES.items(), rows, strict=True):
         if "bad_reason" in row or not expected.items() <= row.items():
             wrong[name] = row
     assert wrong == {}
-    nothing = dict(zip(ODD_BUT_READABLE, rows, strict=True))
-    assert "content_size" not in nothing["size is a dash"]
-    assert "status" not in nothing["status is a dash"]
-    assert not {"method", "endpoint", "protocol"} & set(nothing["empty request"])
-    assert not {"method", "protocol"} & set(nothing["TLS handshake"])
-    assert "protocol" not in nothing["HTTP/0.9"]
-    assert "user_agent" not in nothing["ends in the referrer"]
+    rows_by_name = dict(zip(ODD_GOOD_LINES, rows, strict=True))
+    assert "content_size" not in rows_by_name["size is a dash"]
+    assert "status" not in rows_by_name["status is a dash"]
+    assert not {"method", "endpoint", "protocol"} & set(rows_by_name["empty request"])
+    assert not {"method", "protocol"} & set(rows_by_name["TLS handshake"])
+    assert "protocol" not in rows_by_name["HTTP/0.9"]
+    assert "user_agent" not in rows_by_name["ends in the referrer"]
 
 
-BAD = {
+BAD_LINES = {
     "": "empty",
     " \t ": "empty",
     "\r": "empty",
@@ -205,16 +205,17 @@ BAD = {
 }
 
 
-def test_a_bad_line_says_why_and_keeps_its_text(parse):
-    rows = parse(*BAD)
-    assert [row["bad_reason"] for row in rows] == list(BAD.values())
-    assert set(BAD.values()) == set(BAD_REASONS) - {"far_future"}  # which needs an arrival
-    for line, row in zip(BAD, rows, strict=True):
+def test_a_bad_line_has_a_reason_and_keeps_its_text(parse):
+    rows = parse(*BAD_LINES)
+    assert [row["bad_reason"] for row in rows] == list(BAD_LINES.values())
+    # far_future needs an arrival time.
+    assert set(BAD_LINES.values()) == set(BAD_REASONS) - {"far_future"}
+    for line, row in zip(BAD_LINES, rows, strict=True):
         assert row["raw"] == line[:MAX_RAW_CHARACTERS]
         assert set(row) <= {"bad_reason", "raw", "timestamp", "seconds"}
 
 
-def test_a_bad_line_that_shows_its_time_belongs_to_that_day(spark):
+def test_a_bad_line_with_a_readable_time_belongs_to_that_day(spark):
     line = 'who knows [17/May/2015:23:30:00 +0000] "half a li'
     lines = spark.createDataFrame([(line,)], "line STRING")
     lines = lines.selectExpr("line", "null line_id", "null topic", "null partition", "null offset",
@@ -223,12 +224,12 @@ def test_a_bad_line_that_shows_its_time_belongs_to_that_day(spark):
     assert (str(row.event_date), row.bad_reason) == ("2015-05-18", "no_match")
 
 
-def test_bytes_of_a_bad_line_that_are_no_text_are_kept_as_apache_writes_them(parse):
+def test_a_bad_line_that_is_not_utf8_is_escaped_like_apache_does(parse):
     (row,) = parse(b"junk \xff\xc3\xa4\xfe end")
     assert row["raw"] == "junk \\xff\\xc3\\xa4\\xfe end"
 
 
-def test_a_visitor_cannot_write_a_status_into_the_log(parse):
+def test_a_request_cannot_forge_the_status_or_the_user_agent(parse):
     forged = 'GET /x\\" 200 99 \\"-\\" \\"ua HTTP/1.1'
     (row,) = parse(build_line(request=forged, status="404", user_agent="curl"))
     assert (row["status"], row["user_agent"]) == (404, "curl")
@@ -236,22 +237,22 @@ def test_a_visitor_cannot_write_a_status_into_the_log(parse):
 
 
 @pytest.mark.matrix
-def test_a_line_of_a_megabyte_stops_nothing_and_costs_no_more_than_its_length(parse):
+def test_lines_of_a_megabyte_are_parsed_in_linear_time(parse):
     pieces = ['\\"', '"', "a", "\\\\", '" ', " ", "[", " [", "\\x00", "\r", "]", '] "', "- "]
     lines = []
     for piece in pieces:
-        many = piece * (900_000 // len(piece))
-        lines += [build_line(request=f"GET /{many} HTTP/1.1"), build_line(user_agent=many),
-                  build_line(referrer=many), build_line(user=many), many, f"a b {many}x"]  # fmt: skip
+        text = piece * (900_000 // len(piece))
+        lines += [build_line(request=f"GET /{text} HTTP/1.1"), build_line(user_agent=text),
+                  build_line(referrer=text), build_line(user=text), text, f"a b {text}x"]  # fmt: skip
     started = time.monotonic()
     rows = parse(*lines, build_line())
     assert len(rows) == len(lines) + 1
     assert rows[-1]["status"] == 200
-    # 70 MB take a few seconds; one pattern that goes quadratic on one line takes hours.
+    # 70 MB take a few seconds. A pattern that is quadratic on one line takes hours.
     assert time.monotonic() - started < 120
 
 
-def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
+def test_messages_of_one_or_many_lines_give_the_same_line_ids(spark):
     text = b"a\nbb\xff\n\xc3\xa4\xc3\xa4cc\n\nd"
     ddl = "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT"
     whole = [(b"log:100", text, "t", 0, 0)]
@@ -260,14 +261,14 @@ def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
         single.append((f"log:{start}".encode(), line, "t", 0, n))
         start += len(line) + 1
 
-    def ids(messages):
+    def read_ids(messages):
         rows = explode_kafka_lines(spark.createDataFrame(messages, ddl))
         return [
             tuple(r) for r in rows.select("line_id", F.hex("line")).orderBy("line_id").collect()
         ]
 
-    assert ids(whole) == ids(single)
-    assert [found[0] for found in ids(whole)] == [
+    assert read_ids(whole) == read_ids(single)
+    assert [row[0] for row in read_ids(whole)] == [
         "log:100",
         "log:102",
         "log:106",
@@ -276,7 +277,7 @@ def test_messages_of_one_or_many_lines_give_the_same_ids(spark):
     ]
 
 
-def test_every_line_of_a_message_comes_out_as_it_went_in_empty_ones_too(spark):
+def test_every_line_of_a_message_is_restored_even_an_empty_one(spark):
     messages, expected = [], []
     for texts in chain.from_iterable(
         product([b"", b"a", b"\xff\r"], repeat=n) for n in (1, 2, 3, 4)
@@ -296,7 +297,7 @@ def test_every_line_of_a_message_comes_out_as_it_went_in_empty_ones_too(spark):
     assert sorted((row.line_id, bytes(row.line)) for row in rows.collect()) == sorted(expected)
 
 
-def test_a_message_may_be_of_anybody(spark):
+def test_messages_of_any_producer_are_split_into_lines(spark):
     messages = [(None, b"no key", "t", 0, 0), (b"web1", b"constant key", "t", 0, 1),
                 (b"a:b:7", b"x\n", "t", 1, 2), (None, None, "t", 1, 3), (b"k:9", b"", "t", 1, 4),
                 (b"\xff:1", b"one\r\ntwo\r\n", "t", 1, 5)]  # fmt: skip
@@ -312,55 +313,60 @@ def test_a_message_may_be_of_anybody(spark):
     ]  # fmt: skip
 
 
-ARRIVED = datetime(2015, 5, 17, 12, 0, 0, tzinfo=UTC)
-MESSAGE = (
+ARRIVED_AT = datetime(2015, 5, 17, 12, 0, 0, tzinfo=UTC)
+MESSAGE_DDL = (
     "key BINARY, value BINARY, topic STRING, partition INT, offset BIGINT, timestamp TIMESTAMP"
 )
 
 
-def test_a_heartbeat_is_no_line_for_any_job(spark):
-    beat = (b"log:heartbeat", None, "t", 0, 1, ARRIVED)
-    # A line under such a key, and a message without a value under another, are what they are.
-    others = [(b"log:heartbeat", b"a", "t", 0, 2, ARRIVED), (b"log:7", None, "t", 0, 3, ARRIVED)]
-    messages = spark.createDataFrame([beat, *others], MESSAGE)
+def test_no_job_takes_a_heartbeat_for_a_line(spark):
+    beat = (b"log:heartbeat", None, "t", 0, 1, ARRIVED_AT)
+    # A heartbeat's key with a value, and another key without a value, are ordinary messages.
+    others = [
+        (b"log:heartbeat", b"a", "t", 0, 2, ARRIVED_AT),
+        (b"log:7", None, "t", 0, 3, ARRIVED_AT),
+    ]
+    messages = spark.createDataFrame([beat, *others], MESSAGE_DDL)
     assert sorted(row.offset for row in explode_kafka_lines(messages).collect()) == [2, 3]
     assert only_server_errors(select_messages(messages, "kafka")).collect() == []
-    words = count_words(split_words(messages.select(F.col("value").cast("string"))))
-    assert [row.word for row in words.collect()] == ["a"]
+    word_counts = count_words(split_words(messages.select(F.col("value").cast("string"))))
+    assert [row.word for row in word_counts.collect()] == ["a"]
 
 
-def test_a_heartbeat_is_landed_with_its_time_and_nothing_else(spark):
-    beat = (b"log:heartbeat", None, "t", 1, 5, ARRIVED)
-    rows = lines_with_arrival(spark.createDataFrame([beat], MESSAGE), "kafka")
+def test_a_heartbeat_is_landed_with_only_its_time_and_position(spark):
+    beat = (b"log:heartbeat", None, "t", 1, 5, ARRIVED_AT)
+    rows = lines_with_arrival(spark.createDataFrame([beat], MESSAGE_DDL), "kafka")
     (row,) = select_landed_lines(rows, "Asia/Tokyo").collect()
-    found = {name: value for name, value in row.asDict().items() if value is not None}
-    assert found.pop("timestamp").astimezone(UTC) == ARRIVED
-    assert found == {"log_format": "heartbeat", "topic": "t", "partition": 1, "offset": 5,
-                     "event_date": date(2015, 5, 17)}  # fmt: skip
+    fields = {name: value for name, value in row.asDict().items() if value is not None}
+    assert fields.pop("timestamp").astimezone(UTC) == ARRIVED_AT
+    assert fields == {"log_format": "heartbeat", "topic": "t", "partition": 1, "offset": 5,
+                      "event_date": date(2015, 5, 17)}  # fmt: skip
 
 
-def test_a_time_far_ahead_of_the_arrival_is_bad_and_of_no_day(spark):
+def test_a_line_dated_far_after_its_arrival_is_bad_and_undated(spark):
     times = [
         "18/May/2015:11:59:59 +0000",
         "18/May/2015:12:00:01 +0000",
         "01/Jan/2099:00:00:00 +0000",
     ]
     lines = [build_line(time=time) for time in times] + ["junk [01/Jan/2099:00:00:00 +0000]"]
-    messages = [(f"log:{n}".encode(), line.encode(), "t", 0, n, ARRIVED)
+    messages = [(f"log:{n}".encode(), line.encode(), "t", 0, n, ARRIVED_AT)
                 for n, line in enumerate(lines)]  # fmt: skip
-    rows = lines_with_arrival(spark.createDataFrame(messages, MESSAGE), "kafka")
-    found = select_landed_lines(rows, "UTC").orderBy("offset").collect()
-    assert [row.bad_reason for row in found] == [None, "far_future", "far_future", "no_match"]
-    assert [str(row.event_date) for row in found] == ["2015-05-18", "None", "None", "None"]
-    assert [row.raw for row in found] == [None, *lines[1:]], "nothing of it is lost"
-    assert [row.host for row in found] == ["192.0.2.7", None, None, None]
-    further = select_landed_lines(rows, "UTC", future_hours=48).orderBy("offset").collect()
-    assert [row.bad_reason for row in further] == [None, None, "far_future", "no_match"]
-    untold = rows.withColumn("arrived", F.lit(None).cast("timestamp"))
-    assert select_landed_lines(untold, "UTC").where("bad_reason = 'far_future'").count() == 0
+    rows = lines_with_arrival(spark.createDataFrame(messages, MESSAGE_DDL), "kafka")
+    landed = select_landed_lines(rows, "UTC").orderBy("offset").collect()
+    assert [row.bad_reason for row in landed] == [None, "far_future", "far_future", "no_match"]
+    assert [str(row.event_date) for row in landed] == ["2015-05-18", "None", "None", "None"]
+    assert [row.raw for row in landed] == [None, *lines[1:]], "nothing of it is lost"
+    assert [row.host for row in landed] == ["192.0.2.7", None, None, None]
+    with_later_limit = select_landed_lines(rows, "UTC", future_hours=48).orderBy("offset").collect()
+    assert [row.bad_reason for row in with_later_limit] == [None, None, "far_future", "no_match"]
+    without_arrival = rows.withColumn("arrived", F.lit(None).cast("timestamp"))
+    assert (
+        select_landed_lines(without_arrival, "UTC").where("bad_reason = 'far_future'").count() == 0
+    )
 
 
-def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
+def test_landed_rows_have_the_columns_and_types_of_the_contract(spark, tmp_path):
     (tmp_path / "a.log").write_text(build_line() + "\n")
     landed = select_landed_lines(explode_lines(spark.read.text(str(tmp_path)), "text"), "UTC")
     contract = spark.createDataFrame([], ACCESS_LOG_DDL).schema
@@ -368,7 +374,7 @@ def test_landed_rows_are_as_the_contract_says(spark, tmp_path):
     assert landed.first().file.endswith("a.log")
 
 
-def test_a_day_begins_at_midnight_of_the_reports_time_zone(spark, tmp_path):
+def test_a_day_begins_at_midnight_in_the_time_zone_of_the_report(spark, tmp_path):
     (tmp_path / "a.log").write_text(build_line(time="17/May/2015:23:30:00 +0000") + "\n")
     lines = explode_lines(spark.read.text(str(tmp_path)), "text")
     days = [str(select_landed_lines(lines, zone).first().event_date)
@@ -376,7 +382,7 @@ def test_a_day_begins_at_midnight_of_the_reports_time_zone(spark, tmp_path):
     assert days == ["2015-05-17", "2015-05-18", "2015-05-17"]
 
 
-def test_the_courses_tasks_two_and_three(spark):
+def test_unsuccessful_requests_are_filtered_and_statuses_counted(spark):
     requests = spark.createDataFrame([(200,), (200,), (404,), (None,), (206,)], "status INT")
     assert sorted(str(r.status) for r in filter_unsuccessful(requests).collect()) == [
         "206", "404", "None",
@@ -388,7 +394,7 @@ def test_the_courses_tasks_two_and_three(spark):
 @pytest.mark.parametrize(
     ("name", "formats"), [("apache_combined", COMBINED), ("nasa_common", COMMON)]
 )
-def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, formats):
+def test_real_logs_give_the_same_fields_as_apachelogs(spark, shared, name, formats):
     path, parser = shared / "data" / f"{name}.log", LogParser(formats)
     lines = explode_lines(spark.read.option("lineSep", "\n").text(str(path)), "text").withColumn(
         "n", F.monotonically_increasing_id()
@@ -403,23 +409,23 @@ def test_real_logs_read_as_another_parser_reads_them(spark, shared, name, format
         except InvalidEntryError:
             unread += 1
             continue
-        assert as_ours(row) == as_theirs(entry), text
+        assert get_tidemark_fields(row) == get_apachelogs_fields(entry), text
     assert unread == {"apache_combined": 1, "nasa_common": 0}[name]
 
 
-def as_ours(row):
+def get_tidemark_fields(row):
     target = row.endpoint if row.query is None else f"{row.endpoint}?{row.query}"
     request = " ".join(part for part in (row.method, target, row.protocol) if part)
     return (row.host, row.user, row["at"], request, row.status, row.content_size,
-            with_bytes(row.referrer), with_bytes(row.user_agent))  # fmt: skip
+            decode_escaped_bytes(row.referrer), decode_escaped_bytes(row.user_agent))  # fmt: skip
 
 
-def with_bytes(text):
-    r"""The other parser turns Apache's `\xhh` into the byte; we leave it as it is written."""
-    return text and re.sub(r"\\x([0-9a-f]{2})", lambda found: chr(int(found[1], 16)), text)
+def decode_escaped_bytes(text):
+    r"""Decode Apache's `\xhh`, which apachelogs decodes and Tidemark leaves as it is written."""
+    return text and re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), text)
 
 
-def as_theirs(entry):
+def get_apachelogs_fields(entry):
     headers = getattr(entry, "headers_in", {})
     return (
         entry.remote_host, entry.remote_user, int(entry.request_time.timestamp()),
@@ -428,10 +434,10 @@ def as_theirs(entry):
     )  # fmt: skip
 
 
-plain = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"\\[]'),
-                min_size=1, max_size=30).filter(lambda text: text != "-")  # fmt: skip
-words = st.lists(plain, min_size=1, max_size=4).map(" ".join)
-quoted = st.text(st.sampled_from('ab/?=;() .-"\\'), min_size=1, max_size=40).filter(
+plain_texts = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"\\[]'),
+                      min_size=1, max_size=30).filter(lambda text: text != "-")  # fmt: skip
+user_names = st.lists(plain_texts, min_size=1, max_size=4).map(" ".join)
+user_agents = st.text(st.sampled_from('ab/?=;() .-"\\'), min_size=1, max_size=40).filter(
     lambda text: text not in ("-", "") and text.strip() == text
 )
 moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
@@ -441,14 +447,14 @@ moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
 
 @st.composite
 def entries(draw):
-    """A request as a server knows it, and the line that Apache writes of it."""
-    agent, user, moment = draw(quoted), draw(words), draw(moments)
+    """A request, and the line that Apache writes for it."""
+    agent, user, moment = draw(user_agents), draw(user_names), draw(moments)
     offset = draw(st.integers(-14 * 4, 14 * 4)) * 15
     zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
     escaped = agent.replace("\\", "\\\\").replace('"', '\\"')
     month = "JanFebMarAprMayJunJulAugSepOctNovDec"[moment.month * 3 - 3 :][:3]
     line = build_line(
-        host=draw(plain), user=user, request=f"GET /{draw(plain)} HTTP/1.1",
+        host=draw(plain_texts), user=user, request=f"GET /{draw(plain_texts)} HTTP/1.1",
         time=f"{moment:%d}/{month}/{moment.year}:{moment:%H:%M:%S} {zone}",
         status=str(draw(st.integers(100, 999))), size=str(draw(st.integers(0, 2**62))),
         user_agent=escaped,
@@ -458,7 +464,7 @@ def entries(draw):
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(entries(), min_size=100, max_size=200))
-def test_what_apache_writes_is_read_back(spark, requests):
+def test_lines_that_apache_writes_are_read_back(spark, requests):
     frame = spark.createDataFrame(
         list(enumerate(line for line, *_ in requests)), "n INT, line STRING"
     )
@@ -470,7 +476,7 @@ def test_what_apache_writes_is_read_back(spark, requests):
 
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.binary(max_size=200), min_size=200, max_size=400))
-def test_any_bytes_are_read_into_one_row_good_or_bad(spark, lines):
+def test_any_bytes_give_one_row_good_or_bad(spark, lines):
     frame = spark.createDataFrame([(line,) for line in lines], "bytes BINARY")
     rows = parse_lines(frame.select(F.col("bytes").cast("string").alias("line"))).collect()
     assert len(rows) == len(lines)
@@ -479,8 +485,8 @@ def test_any_bytes_are_read_into_one_row_good_or_bad(spark, lines):
         assert row.bad_reason in {None, *BAD_REASONS}
 
 
-def test_lines_of_a_message_have_their_starts_however_many_they_are(spark):
-    """Starts are made by 25 lines: one less, as many, and one more."""
+def test_line_ids_are_right_for_any_number_of_lines_in_a_message(spark):
+    """Offsets are computed in chunks of 25 lines: tests one less, as many, and one more."""
     messages, expected = [], []
     for count in (1, 24, 25, 26, 49, 50, 51, 76):
         texts = [b"x" * (n % 7) for n in range(count)]
@@ -499,7 +505,7 @@ def test_lines_of_a_message_have_their_starts_however_many_they_are(spark):
     assert sorted(tuple(row) for row in rows) == sorted(expected)
 
 
-def test_parsed_lines_have_the_columns_of_the_contract_once(spark):
+def test_parsed_lines_have_each_column_of_the_contract_once(spark):
     lines = spark.createDataFrame([(build_line(), "f", 7)], "line STRING, file STRING, n INT")
     contract = [column.split()[0] for column in ACCESS_LOG_DDL.split(",")]
     own = ("event_date", "line_id", "topic", "partition", "offset", "file")

@@ -52,7 +52,7 @@ def project(tmp_path_factory):
     assert follow("Add a dataset", copy) == [
         "include/settings.py", "include/contracts.py", "include/datasets.py",
         "include/datasets.py", "spark_jobs/transforms/weather.py", "spark_jobs/land_weather.py",
-        "include/orchestration/stream_form.py",
+        "include/orchestration/stream_form.py", "include/orchestration/spark_conf.py",
     ]  # fmt: skip
     return copy
 
@@ -66,7 +66,8 @@ def run(project, jars, tmp_path_factory):
     def call(*arguments):
         done = run_command(
             [sys.executable, *map(str, arguments)], project=project,
-            env_changes={"TIDEMARK_HOME": str(home), "TIDEMARK_WEATHER_TOPIC": "storms"},
+            env_changes={"TIDEMARK_HOME": str(home), "TIDEMARK_WEATHER_TOPIC": "storms",
+                         "TIDEMARK_TIME_ZONE": "Europe/Paris"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
@@ -113,7 +114,7 @@ def test_the_dataset_is_landed_and_listed(run, tmp_path):
     sink = run.home / "lake" / "landing" / "weather" / "kafka" / "data"
     printed = run(
         "-m", "include.orchestration.launcher", "run", "land_weather", "--source",
-        f"text:{tmp_path / 'in'}", "--sink", f"parquet:{sink}", "--time-zone", "Europe/Paris",
+        f"text:{tmp_path / 'in'}", "--sink", f"parquet:{sink}",
     )  # fmt: skip
     assert "land_weather: read 3 observations = 2 good + 1 bad, in 1 batch; days: " in printed
     assert "2026-01-15, 2026-01-16" in printed

@@ -1,4 +1,4 @@
-"""A lake that was moved to another folder is read there, and goes on."""
+"""A lake that was moved to another folder can be read there, and landing continues."""
 
 import json
 
@@ -11,69 +11,72 @@ from tests.builders import build_line
 
 
 @pytest.fixture
-def run(job):
-    """Lands what is ready and summarises the day, in the lake of `home`; gives the summary."""
+def land_and_summarise(job):
+    """Land the ready files in the lake of `home` and summarise the day.
 
-    def ran(home, run_id):
+    Returns the number of lines read and the summary.
+    """
+
+    def run_jobs(home, run_id):
         lake = home / "lake"
         (lake / "ready" / "access_log").mkdir(parents=True, exist_ok=True)
         data = f"parquet:{lake}/landing/access_log/files/data"
-        told = home / f"{run_id}.json"
+        manifest = home / f"{run_id}.json"
         for name, flags in {
             "land_access_log": ["--source", f"text:{lake}/ready/access_log", "--sink", data,
-                                "--run-id", run_id, "--manifest", told],
+                                "--run-id", run_id, "--manifest", manifest],
             "summarise_access_log": ["--source", data, "--source-kind", "files", "--days", "2015-05-17",
                                      "--sink", f"summary:{lake}/summary/access_log"],
         }.items():  # fmt: skip
-            code, said = job(name, *flags)
-            assert code == 0, said
+            code, output = job(name, *flags)
+            assert code == 0, output
         summary = json.loads((lake / "summary/access_log/2015-05-17/summary.json").read_text())
-        return json.loads(told.read_text())["read"], summary
+        return json.loads(manifest.read_text())["read"], summary
 
-    return ran
+    return run_jobs
 
 
-def write(home, name, *lines):
+def write_ready_file(home, name, *lines):
     folder = home / "lake" / "ready" / "access_log"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("".join(f"{line}\n" for line in lines))
 
 
-def test_a_moved_lake_is_told_its_new_place_and_lands_nothing_twice(tmp_path, run, job):
+def test_a_relocated_lake_lands_nothing_twice(tmp_path, land_and_summarise, job):
     old, new = tmp_path / "old", tmp_path / "new place"
-    write(old, "a.log", build_line(), build_line(host="192.0.2.8"), "junk")
-    assert run(old, "first")[0] == 3
+    write_ready_file(old, "a.log", build_line(), build_line(host="192.0.2.8"), "junk")
+    assert land_and_summarise(old, "first")[0] == 3
     old.rename(new)
-    write(new, "b.log", build_line(host="192.0.2.9"))
+    write_ready_file(new, "b.log", build_line(host="192.0.2.9"))
     settings = load_settings({"TIDEMARK_HOME": str(new)})
     data = f"parquet:{new}/lake/landing/access_log/files/data"
-    code, said = job(
+    code, output = job(
         "land_access_log", "--source", f"text:{new}/lake/ready/access_log", "--sink", data
     )
     assert code == 2, "before it is told, the landing is another query's"
-    assert "belongs to another query" in said
+    assert "belongs to another query" in output
     assert relocate_lake(old, settings) >= 4
     assert relocate_lake(old, settings) == 0
-    read, summary = run(new, "second")
+    read, summary = land_and_summarise(new, "second")
     assert read == 1, "what was landed is not landed again"
     assert (summary["requests"], summary["visitors"]) == (3, 3)
     assert summary["provenance"]["landing"].startswith(f"{new}/lake/")
 
 
 @pytest.mark.matrix
-def test_to_a_folder_inside_the_old_one_and_back(tmp_path, run):
+def test_a_lake_can_move_to_a_folder_inside_the_old_one(tmp_path, land_and_summarise):
     old, new = tmp_path / "var", tmp_path / "var" / "deeper"
-    write(old, "a.log", build_line())
-    run(old, "first")
+    write_ready_file(old, "a.log", build_line())
+    land_and_summarise(old, "first")
     new.mkdir()
     (old / "lake").rename(new / "lake")
     settings = load_settings({"TIDEMARK_HOME": str(new)})
     assert relocate_lake(old, settings) >= 4
     assert relocate_lake(old, settings) == 0
-    assert run(new, "second")[0] == 0
+    assert land_and_summarise(new, "second")[0] == 0
 
 
-def test_what_cannot_be_meant_is_refused(tmp_path):
+def test_relocating_refuses_a_missing_lake_two_lakes_and_a_relative_path(tmp_path):
     settings = load_settings({"TIDEMARK_HOME": str(tmp_path / "new")})
     with pytest.raises(SetupError, match="there is no lake in"):
         relocate_lake(tmp_path / "old", settings)

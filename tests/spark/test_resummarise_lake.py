@@ -1,4 +1,4 @@
-"""`make resummarise` makes days of another schema version anew, and leaves the others alone."""
+"""`make resummarise` rebuilds days with another schema version and leaves the others unchanged."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.builders import build_line
 DAYS = ["2015-05-17", "2015-05-18"]
 
 
-def test_days_of_another_version_are_made_anew_from_what_is_landed(job, jars, tmp_path):
+def test_days_with_another_schema_version_are_rebuilt_from_landed_data(job, jars, tmp_path):
     settings = load_settings({"TIDEMARK_HOME": str(tmp_path)})
     (tmp_path / "jars").symlink_to(jars)
     (tmp_path / "in").mkdir()
@@ -36,11 +36,13 @@ def test_days_of_another_version_are_made_anew_from_what_is_landed(job, jars, tm
         return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True)
 
     before = [read_report(day) for day in DAYS]
-    old = summaries / DAYS[0] / "summary.json"
-    old.write_text(json.dumps({"schema_version": 2, "source": "files", "people": {"requests": 2}}))
-    done = resummarise()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 day" in done.stdout
+    old_summary = summaries / DAYS[0] / "summary.json"
+    old_summary.write_text(
+        json.dumps({"schema_version": 2, "source": "files", "people": {"requests": 2}})
+    )
+    result = resummarise()
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "1 day" in result.stdout
     after = [read_report(day) for day in DAYS]
     assert after[1] == before[1]
     assert after[0].pop("provenance")["run"] != before[0].pop("provenance")["run"]

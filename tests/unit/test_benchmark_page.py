@@ -1,4 +1,4 @@
-"""docs/benchmarks.md says what was measured: fits, shares and verdicts."""
+"""The generated sections of docs/benchmarks.md: linear fits, shares and verdicts."""
 
 import pytest
 
@@ -10,9 +10,9 @@ SIZES = [100_000, 1_000_000]
 PARTS = {"land gz": (10, 4), "look at the file": (0, 1), "land text": (10, 5), "summarise": (8, 20),
          "report": (1, 0), "night from text": (19, 26), "land Kafka": (12, 1), "GoAccess": (0, 60),
          "DuckDB": (1, 2)}  # fmt: skip
-WARM = {"raw copy": 1.0, "seven regexp_extract": 9.0, "landed row": 3.0}
-SENT = {"bare kafka-python": 10_000, "bare librdkafka": 100_000, "row by row": 8_000,
-        "500 lines a message": 50_000, "two processes, 500 lines a message": 90_000}  # fmt: skip
+PARSE_SECONDS = {"raw copy": 1.0, "seven regexp_extract": 9.0, "landed row": 3.0}
+PRODUCER_RATES = {"bare kafka-python": 10_000, "bare librdkafka": 100_000, "row by row": 8_000,
+                  "500 lines a message": 50_000, "two processes, 500 lines a message": 90_000}  # fmt: skip
 
 
 @pytest.fixture
@@ -20,23 +20,23 @@ def page():
     return speed_section(MACHINE | {
         "sizes": SIZES,
         "rows": [
-            {"what": what, "lines": n, "seconds": fixed + million * n / 1e6, "mib": 900}
-            for n in SIZES for what, (fixed, million) in PARTS.items()
+            {"what": name, "lines": lines, "seconds": fixed + per_million * lines / 1e6, "mib": 900}
+            for lines in SIZES for name, (fixed, per_million) in PARTS.items()
         ],
-        "parse": [{"what": what, "lines": n, "seconds": warm * n / 1e6, "mib": 700}
-                  for n in SIZES for what, warm in WARM.items()],
-        "producers": {what: {"lines": rate, "mib": 60} for what, rate in SENT.items()},
+        "parse": [{"what": name, "lines": lines, "seconds": per_million * lines / 1e6, "mib": 700}
+                  for lines in SIZES for name, per_million in PARSE_SECONDS.items()],
+        "producers": {name: {"lines": rate, "mib": 60} for name, rate in PRODUCER_RATES.items()},
         "night": {"lines": SIZES[0], "seconds": 50.0, "tasks": {"preflight": 1.0, "land": 20.0},
                   "steps": {"start of Spark": 3.0}, "idle_cpu": {"airflow": 0.25, "kafka": 0.01}},
     })  # fmt: skip
 
 
-def test_seconds_are_told_as_fixed_and_a_million_lines():
+def test_seconds_are_fitted_as_a_fixed_part_and_a_part_per_million_lines():
     assert fit_line({100_000: 5.2, 1_000_000: 7.0, 5_000_000: 15.0}) == pytest.approx((5.0, 2.0))
     assert fit_line({2_000: 5.2}) is None
 
 
-def test_each_part_has_its_seconds_its_fit_and_its_memory(page):
+def test_each_step_shows_its_seconds_its_fit_and_its_memory(page):
     assert "| land text | 10.5 | 15.0 | 10.0 | 5.0 | 900 |" in page
     assert "| landed row | 0.30 | 3.00 |" in page
     assert "| between tasks (scheduler) | 29.0 | 58% |" in page
@@ -57,16 +57,21 @@ def test_each_part_has_its_seconds_its_fit_and_its_memory(page):
         "| Import of all DAG files without Airflow, s: at most 1 | 1.50 | ✗ |",
     ],
 )
-def test_what_was_to_be_reached_has_its_figure_and_its_verdict(page, line):
+def test_each_target_shows_its_measured_value_and_a_verdict(page, line):
     assert line in page
 
 
-def test_what_a_second_worker_brings_is_told_whole_and_by_the_line():
+def test_the_speedup_of_two_workers_is_shown_with_and_without_fixed_time():
     rows = [
-        {"lines": n, "cores": cores, "land": 10 + n / 100 / cores, "summarise": 20.0 + n / cores}
-        for n in (1000, 10_000)
+        {
+            "lines": lines,
+            "cores": cores,
+            "land": 10 + lines / 100 / cores,
+            "summarise": 20.0 + lines / cores,
+        }
+        for lines in (1000, 10_000)
         for cores in (1, 2)
     ]
-    told = cluster_section(rows)
-    assert "land: 1.83 times as fast on two cores with 10,000 lines; 2.00 times without" in told
-    assert "| 10,000 | 2 | 60.0 | 5,020.0 |" in told
+    section = cluster_section(rows)
+    assert "land: 1.83 times as fast on two cores with 10,000 lines; 2.00 times without" in section
+    assert "| 10,000 | 2 | 60.0 | 5,020.0 |" in section

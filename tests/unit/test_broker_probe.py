@@ -1,4 +1,4 @@
-"""Whether a Kafka broker answers at the servers that a job was told of."""
+"""The broker probe of a job: does a Kafka broker answer at the given servers?"""
 
 import socket
 import struct
@@ -16,15 +16,15 @@ BROKER = struct.pack(">ii", 100, CORRELATION_ID)
 
 
 @contextmanager
-def answering(answer):
-    """A server that reads one request, gives `answer` and hangs up; its host and port."""
+def fake_server(reply):
+    """Run a server that sends `reply` to one request and closes; yield its HOST:PORT."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
             connection, _ = server.accept()
             with connection:
                 connection.recv(100)
-                connection.sendall(answer)
+                connection.sendall(reply)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -36,18 +36,18 @@ def check(*servers, login=""):
     check_servers(Namespace(servers=",".join(servers), kafka_login=login))
 
 
-def test_a_broker_that_answers_is_enough():
-    with answering(BROKER) as broker:
+def test_one_answering_broker_among_the_servers_is_enough():
+    with fake_server(BROKER) as broker:
         check("127.0.0.1:1", broker)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "reply",
     [b"", BROKER[:7], b"HTTP/1.1 400 Bad Request\r\n", struct.pack(">ii", 100, CORRELATION_ID + 1)],
 )
-def test_what_answers_otherwise_is_no_broker(answer):
+def test_a_server_that_does_not_speak_kafka_is_refused(reply):
     with (
-        answering(answer) as server,
+        fake_server(reply) as server,
         pytest.raises(
             RetryLater, match=rf"{server} \(accepts connections but is no Kafka broker\)"
         ),
@@ -55,14 +55,14 @@ def test_what_answers_otherwise_is_no_broker(answer):
         check(server)
 
 
-def test_with_a_login_a_server_that_is_there_is_enough():
-    """One that wants TLS answers no question before it."""
-    with answering(b"") as server:
+def test_with_a_login_an_accepted_connection_is_enough():
+    """A server that requires TLS does not answer a plain request."""
+    with fake_server(b"") as server:
         check(server, login="client.properties")
 
 
 @pytest.mark.parametrize("servers", ["127.0.0.1:1", "localhost", "", None])
-def test_where_nothing_answers_every_server_is_named_with_why(servers):
+def test_the_error_names_the_servers_that_do_not_answer(servers):
     with pytest.raises(
         RetryLater, match=rf"no Kafka broker answers at {servers or ''} \(.+\); start it"
     ):

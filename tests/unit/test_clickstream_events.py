@@ -1,3 +1,5 @@
+"""Clickstream events: generated, encoded, read from a file and served line by line."""
+
 import json
 import re
 import socket
@@ -26,53 +28,57 @@ def test_the_same_seed_makes_the_same_events_in_order_of_time():
     assert sum(event["Clicks"] for event in first) > 50
 
 
-def test_a_longer_run_begins_with_the_shorter_one():
+def test_a_longer_run_starts_with_the_events_of_a_shorter_one():
     assert list(generate_events(200, 1))[:50] == list(generate_events(50, 1))
 
 
-def test_row_by_row_counts_are_integers():
+def test_single_events_carry_integer_counts():
     (message,) = encode_rows(generate_events(1, 1))
     assert json.loads(message) == {"Clicks": 0, "Impressions": 3, "ts": 1715172068}
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
-def test_batch_by_batch_carries_the_same_events_with_counts_as_strings(size):
+def test_batches_carry_the_same_events_with_counts_as_strings(size):
     rows = [
         row
         for message in encode_batches(generate_events(50, 1), size)
         for row in json.loads(message)
     ]
     assert all(isinstance(row["Clicks"], str) and isinstance(row["ts"], int) for row in rows)
-    counts = [r | {"Clicks": int(r["Clicks"]), "Impressions": int(r["Impressions"])} for r in rows]
+    counts = [
+        row | {"Clicks": int(row["Clicks"]), "Impressions": int(row["Impressions"])} for row in rows
+    ]
     assert counts == list(generate_events(50, 1))
     assert len(list(encode_batches(generate_events(50, 1), size))) == -(-50 // size)
 
 
-def test_campaigns_and_ids_change_no_count():
+def test_campaigns_and_event_ids_do_not_change_the_counts():
     plain, named = list(generate_events(100, 1)), list(generate_events(100, 1, campaigns=3))
-    assert [{k: e[k] for k in ("Clicks", "Impressions", "ts")} for e in named] == plain
-    assert {e["campaign"] for e in named} == {"campaign-1", "campaign-2", "campaign-3"}
-    assert len({e["event_id"] for e in named}) == 100
+    assert [
+        {name: event[name] for name in ("Clicks", "Impressions", "ts")} for event in named
+    ] == plain
+    assert {event["campaign"] for event in named} == {"campaign-1", "campaign-2", "campaign-3"}
+    assert len({event["event_id"] for event in named}) == 100
 
 
-def test_faults_come_in_between_and_leave_the_events_as_they_are():
+def test_bad_messages_are_inserted_between_unchanged_events():
     plain = list(encode_rows(generate_events(200, 1)))
-    faulty = list(insert_bad_messages(plain, 0.2, 1))
-    assert faulty == list(insert_bad_messages(plain, 0.2, 1))
-    rest = [message for message in faulty if message not in plain]
-    assert 20 < len(rest) < 60
-    assert len(set(rest)) == 4
-    assert [message for message in faulty if message in plain] == plain
+    messages = list(insert_bad_messages(plain, 0.2, 1))
+    assert messages == list(insert_bad_messages(plain, 0.2, 1))
+    inserted = [message for message in messages if message not in plain]
+    assert 20 < len(inserted) < 60
+    assert len(set(inserted)) == 4
+    assert [message for message in messages if message in plain] == plain
 
 
-def test_a_file_of_events_is_replayed_as_it_is(tmp_path):
+def test_a_file_of_events_is_read_unchanged(tmp_path):
     path = tmp_path / "events.json"
     path.write_bytes(b"\n".join(encode_rows(generate_events(20, 1, campaigns=2))))
     assert list(read_events(path)) == list(generate_events(20, 1, campaigns=2))
 
 
 @pytest.mark.parametrize("line", [b"no json", b"[1]", b'{"Clicks": 1}', b"\xff", b"3", b""])
-def test_a_line_that_is_no_event_is_refused_by_its_number(tmp_path, line):
+def test_a_line_that_is_not_an_event_is_refused_with_its_number(tmp_path, line):
     path = tmp_path / "events.json"
     path.write_bytes(next(encode_rows(generate_events(1, 1))) + b"\n" + line + b"\n")
     with pytest.raises(
@@ -81,7 +87,7 @@ def test_a_line_that_is_no_event_is_refused_by_its_number(tmp_path, line):
         list(read_events(path))
 
 
-def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
+def test_a_missing_file_of_events_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot be read: No such file"):
         list(read_events(tmp_path / "none"))
 
@@ -90,7 +96,7 @@ def test_a_file_that_is_not_there_is_refused_by_name(tmp_path):
     ("text", "seconds"),
     [("1970-01-02T00:00:00Z", 86400), ("1970-01-02T01:00:00+01:00", 86400)],
 )
-def test_the_first_event_is_when_one_says(text, seconds):
+def test_the_start_time_is_parsed_and_needs_a_time_zone(text, seconds):
     assert parse_start(text) == seconds
     for wrong in ("", "soon", "2026-01-15T00:00:00"):
         with pytest.raises(ValueError, match="2024-05-08T12:41:08Z, or now"):
@@ -98,29 +104,29 @@ def test_the_first_event_is_when_one_says(text, seconds):
 
 
 def test_the_line_server_sends_every_line_to_the_first_reader_and_closes(capfd):
-    done = []
+    sent_counts = []
     server = threading.Thread(
-        target=lambda: done.append(serve_lines([b"a\n", b"b"], "127.0.0.1", 0))
+        target=lambda: sent_counts.append(serve_lines([b"a\n", b"b"], "127.0.0.1", 0))
     )
     server.start()
 
-    said = []
+    printed = []
 
-    def port():
-        said.append(capfd.readouterr().err)
-        return "".join(said).strip().rpartition(":")[2]
+    def read_port():
+        printed.append(capfd.readouterr().err)
+        return "".join(printed).strip().rpartition(":")[2]
 
     with socket.create_connection(
-        ("127.0.0.1", int(eventually(port, 5, "the server's port")))
-    ) as s:
-        assert s.makefile("rb").read() == b"a\nb\n"
+        ("127.0.0.1", int(eventually(read_port, 5, "the server's port")))
+    ) as client:
+        assert client.makefile("rb").read() == b"a\nb\n"
     server.join(5)
-    assert done == [2]
+    assert sent_counts == [2]
 
 
-def test_a_port_that_is_taken_is_an_error_and_not_a_wait():
+def test_a_port_in_use_is_an_error():
     with (
-        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(OSError, match="in use"),
     ):
-        serve_lines([b"a"], "127.0.0.1", taken.getsockname()[1])
+        serve_lines([b"a"], "127.0.0.1", server.getsockname()[1])

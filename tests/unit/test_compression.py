@@ -58,7 +58,7 @@ def test_the_producer_refuses_other_archives_and_binary_files(tmp_path, data, re
 
 
 @given(text=st.binary(max_size=200), suffix=st.sampled_from(sorted(COMPRESSORS)[1:]))
-def test_what_was_compressed_is_read_back(text, suffix):
+def test_compressed_data_is_detected_and_read_back(text, suffix):
     file = BytesIO(COMPRESSORS[suffix](text))
     assert detect_compression(file) == suffix
     assert open_uncompressed(file).read() == text

@@ -1,4 +1,4 @@
-"""Files of the lake are replaced as a whole, and a torn line of JSON costs no other."""
+"""Files of the lake are replaced atomically, and a torn JSON record loses only itself."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from include.lake.files import (
 from include.settings import PROJECT
 
 
-def test_a_file_is_replaced_with_its_folder_made(tmp_path):
+def test_replacing_a_file_creates_its_folder(tmp_path):
     path = tmp_path / "new" / "state.json"
     replace_file(path, "old")
     replace_file(path, b"new")
@@ -29,20 +29,20 @@ def test_a_file_is_replaced_with_its_folder_made(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["state.json"]
 
 
-def test_text_that_utf8_cannot_encode_becomes_an_escape_that_json_reads_back(tmp_path):
+def test_text_that_utf8_cannot_encode_is_escaped_so_that_json_reads_it(tmp_path):
     replace_file(tmp_path / "a", json.dumps("é\udc80", ensure_ascii=False))
     assert (tmp_path / "a").read_bytes() == b'"\xc3\xa9\\udc80"'
     assert json.loads((tmp_path / "a").read_text()) == "é\udc80"
 
 
-def test_permissions_hold_for_a_new_file_and_for_one_that_had_others(tmp_path):
+def test_a_replaced_file_gets_the_requested_permissions(tmp_path):
     path = tmp_path / "secret"
     path.touch(mode=0o644)
     replace_file(path, "password", permissions=0o600)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path):
+def test_an_error_leaves_the_old_file_and_no_other_file(tmp_path):
     path = tmp_path / "log"
     path.write_text("old")
 
@@ -66,14 +66,14 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
         "with open_replacement(Path(sys.argv[1])) as file:\n"
         "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=PROJECT, check=False)
-    assert done.returncode == -signal.SIGKILL
+    result = subprocess.run([sys.executable, "-c", code, str(path)], cwd=PROJECT, check=False)
+    assert result.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    left = [file.name for file in tmp_path.iterdir() if file.name != "log"]
-    assert [name[0] for name in left] == ["."], "what is left is hidden from readers"
+    leftovers = [file.name for file in tmp_path.iterdir() if file.name != "log"]
+    assert [name[0] for name in leftovers] == ["."], "what is left is hidden from readers"
 
 
-def test_what_is_no_regular_file_is_written_and_not_replaced(tmp_path):
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
@@ -84,7 +84,7 @@ def test_what_is_no_regular_file_is_written_and_not_replaced(tmp_path):
     assert Path("/dev/null").is_char_device()
 
 
-def test_of_several_files_none_is_replaced_before_all_are_written(tmp_path):
+def test_files_are_replaced_only_after_all_of_them_are_written(tmp_path):
     folder = tmp_path / "day"
     replace_files({"numbers.json": "1", "index.html": "old"}, folder)
     with pytest.raises(AttributeError):
@@ -99,7 +99,7 @@ def test_of_several_files_none_is_replaced_before_all_are_written(tmp_path):
     assert (folder / "index.html").read_text() == "new"
 
 
-def test_records_are_read_in_order_and_none_without_a_file(tmp_path):
+def test_records_are_read_in_order_and_a_missing_file_has_none(tmp_path):
     path = tmp_path / "new" / "records.jsonl"
     assert list(read_records(path)) == []
     for number in range(3):
@@ -108,27 +108,28 @@ def test_records_are_read_in_order_and_none_without_a_file(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
-@given(cut=st.integers(1, 60), others=st.integers(0, 3))
-def test_a_record_that_was_cut_off_anywhere_costs_only_itself(tmp_path_factory, cut, others):
+@given(cut_at=st.integers(1, 60), earlier_records=st.integers(0, 3))
+def test_a_record_torn_anywhere_loses_only_itself(tmp_path_factory, cut_at, earlier_records):
     path = tmp_path_factory.mktemp("torn") / "records.jsonl"
-    for number in range(others):
+    for number in range(earlier_records):
         append_record(path, {"n": number})
-    before = path.read_bytes() if others else b""
+    before = path.read_bytes() if earlier_records else b""
     torn = json.dumps({"n": "torn", "text": "é" * 10}).encode()
-    path.write_bytes(before + torn[: min(cut, len(torn) - 1)])
+    path.write_bytes(before + torn[: min(cut_at, len(torn) - 1)])
     append_record(path, {"n": "next"})
-    assert [record["n"] for record in read_records(path)] == [*range(others), "next"]
+    assert [record["n"] for record in read_records(path)] == [*range(earlier_records), "next"]
 
 
-def test_processes_that_append_at_once_lose_no_record(tmp_path):
+def test_concurrent_appends_lose_no_record(tmp_path):
     path = tmp_path / "records.jsonl"
     code = (
         "import sys; from pathlib import Path; from include.lake.files import append_record\n"
         "for n in range(100): append_record(Path(sys.argv[1]), {'who': sys.argv[2], 'n': n})"
     )
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(path), who], cwd=PROJECT) for who in "ab"
+        subprocess.Popen([sys.executable, "-c", code, str(path), writer_name], cwd=PROJECT)
+        for writer_name in "ab"
     ]
     assert [writer.wait(60) for writer in writers] == [0, 0]
-    found = [(record["who"], record["n"]) for record in read_records(path)]
-    assert sorted(found) == [(who, n) for who in "ab" for n in range(100)]
+    records = [(record["who"], record["n"]) for record in read_records(path)]
+    assert sorted(records) == [(writer_name, n) for writer_name in "ab" for n in range(100)]

@@ -1,4 +1,4 @@
-"""Endpoints, addresses, days and times are read in one way wherever a flag or a form has them."""
+"""Endpoints, addresses, days and times in flags and forms."""
 
 from datetime import UTC, datetime
 
@@ -26,13 +26,13 @@ from include.flag_values import (
         ("console", "console", ""),
     ],
 )
-def test_an_endpoint_is_split_at_its_first_colon_and_written_as_it_was(text, kind, name):
+def test_an_endpoint_is_split_at_its_first_colon_and_printed_unchanged(text, kind, name):
     assert parse_endpoint(text) == Endpoint(kind, name)
     assert str(parse_endpoint(text)) == text
 
 
 @pytest.mark.parametrize("text", ["parquet", "parquet:", "orc:/data", "", "/data"])
-def test_a_flag_for_one_kind_of_folder_names_itself_and_what_it_takes(text):
+def test_a_wrong_folder_endpoint_is_refused_with_the_accepted_form(text):
     assert parse_folder_endpoint("--sink", "parquet:/a:b", "parquet").name == "/a:b"
     with pytest.raises(InvalidInput, match=r"^--sink '.*' is not understood; use parquet:DIR$"):
         parse_folder_endpoint("--sink", text, "parquet")
@@ -42,7 +42,7 @@ def test_a_flag_for_one_kind_of_folder_names_itself_and_what_it_takes(text):
     "text",
     ["", "localhost", ":9092", "a:", "a:0", "a:65536", "a:-1", "a:x", "a:9 ", "a:٣", "a:1e3"],
 )
-def test_what_is_no_address_is_refused(text):
+def test_an_invalid_address_is_refused(text):
     with pytest.raises(ValueError, match="expected HOST:PORT"):
         parse_address(text)
 
@@ -52,17 +52,17 @@ def test_an_address_is_split_at_its_last_colon(host, port):
     assert parse_address(f"{host}:{port}") == (host, port)
 
 
-def test_days_are_sorted_and_named_once():
+def test_days_are_sorted_and_duplicates_removed():
     assert parse_days("--days", "2026-02-01, 2026-01-31,2026-02-01") == ["2026-01-31", "2026-02-01"]
 
 
 @pytest.mark.parametrize("text", ["", "2026-02-30", "2026-01-31,", "yesterday"])
-def test_a_wrong_day_is_named_with_its_flag(text):
+def test_an_invalid_day_is_refused_with_the_name_of_its_flag(text):
     with pytest.raises(InvalidInput, match=r"--days '.*': expected days such as"):
         parse_days("--days", text)
 
 
-def test_a_time_needs_its_zone():
+def test_a_time_needs_a_time_zone():
     assert parse_time("2026-01-15T00:00:00Z") == datetime(2026, 1, 15, tzinfo=UTC)
     assert parse_time("2026-01-15T01:00:00+01:00") == datetime(2026, 1, 15, tzinfo=UTC)
     assert parse_time("2026-01-15T00:00:00") is parse_time("noon") is None

@@ -12,8 +12,8 @@ OURS = {"dags", "producers", "spark_jobs", "include", "plugins", "tests"}
 MAY_IMPORT = {
     "include": {"include"},
     "producers": {
-        "producers", "include.contracts", "include.datasets", "include.flag_values",
-        "include.kafka_login", "include.lake.files", "include.settings",
+        "producers", "include.compression", "include.contracts", "include.datasets", "include.errors",
+        "include.flag_values", "include.kafka_login", "include.lake.files", "include.settings",
     },
     "spark_jobs": {
         "spark_jobs", "include.broker_probe", "include.contracts", "include.errors",
@@ -24,8 +24,8 @@ MAY_IMPORT = {
 }  # fmt: skip
 # A package imports only packages that come before it in this list.
 ORDER = [
-    "include.errors", "include.contracts", "include.flag_values", "include.broker_probe",
-    "include.settings", "include.datasets", "include.panels", "include.kafka_login",
+    "include.errors", "include.compression", "include.contracts", "include.flag_values",
+    "include.broker_probe", "include.settings", "include.datasets", "include.panels", "include.kafka_login",
     "include.log_formats", "include.lake", "include.inbox", "include.summary",
     "include.reporting", "include.orchestration", "include.local_stack",
     "include.generate_docs",

@@ -1,4 +1,4 @@
-"""`./tidemark`: which words run what, and which flags a job gets from the settings."""
+"""`./tidemark`: its commands, and the flags that a job gets from the settings."""
 
 import argparse
 import subprocess
@@ -13,25 +13,26 @@ from spark_jobs.streaming.access_log_flags import add_line_reader_flags
 KAFKA, FILES = "kafka:access-log", "text:/logs"
 
 
-@pytest.mark.parametrize(("flags", "added"), [
+@pytest.mark.parametrize(("flags", "is_added"), [
     (["--source", KAFKA], True), ([f"--source={KAFKA}"], True), (["--source", FILES, "--sink", KAFKA], True),
     (["--source", FILES], False), (["--source"], False), (["--filter", KAFKA], False),
 ])  # fmt: skip
-def test_a_job_that_reads_or_writes_kafka_is_told_of_its_servers(flags, added):
+def test_a_job_with_a_kafka_endpoint_gets_the_servers_of_the_settings(flags, is_added):
     settings = load_settings({"TIDEMARK_KAFKA_SERVERS": "one:9092"})
     assert (
-        add_settings_flags(settings, "word_count", flags) == flags + ["--servers=one:9092"] * added
+        add_settings_flags(settings, "word_count", flags)
+        == flags + ["--servers=one:9092"] * is_added
     )
 
 
-@pytest.mark.parametrize("own", [["--servers", "two:9092"], ["--servers=two:9092"]])
-def test_servers_that_one_gives_are_not_replaced(own):
+@pytest.mark.parametrize("given_flags", [["--servers", "two:9092"], ["--servers=two:9092"]])
+def test_given_servers_are_not_replaced(given_flags):
     settings = load_settings({"TIDEMARK_KAFKA_SERVERS": "one:9092"})
-    flags = ["--source", KAFKA, *own]
+    flags = ["--source", KAFKA, *given_flags]
     assert add_settings_flags(settings, "word_count", flags) == flags
 
 
-ADDRESSES = {
+READER_SETTINGS = {
     "TIDEMARK_ANONYMISE_ADDRESSES": "1",
     "TIDEMARK_DROP_QUERY_NAMES": "token",
     "TIDEMARK_TIME_ZONE": "Europe/Berlin",
@@ -39,41 +40,46 @@ ADDRESSES = {
 }
 
 
-def test_a_job_hides_and_reads_as_the_site_says():
-    flags = add_settings_flags(load_settings(ADDRESSES), "land_access_log", ["--source", FILES])
+def test_a_landing_job_gets_privacy_and_format_flags_from_the_settings():
+    flags = add_settings_flags(
+        load_settings(READER_SETTINGS), "land_access_log", ["--source", FILES]
+    )
     assert flags[2:] == [
         "--log-format=%h %t",
         "--anonymise=1",
         "--drop-query-names=token",
         "--time-zone=Europe/Berlin",
     ]
-    assert add_settings_flags(load_settings(ADDRESSES), "word_count", []) == []
-    own = ["--anonymise", "2", "--log-format=", "--drop-query-names=a", "--time-zone=UTC"]
-    assert add_settings_flags(load_settings(ADDRESSES), "land_access_log", own) == own
+    assert add_settings_flags(load_settings(READER_SETTINGS), "word_count", []) == []
+    given_flags = ["--anonymise", "2", "--log-format=", "--drop-query-names=a", "--time-zone=UTC"]
+    assert (
+        add_settings_flags(load_settings(READER_SETTINGS), "land_access_log", given_flags)
+        == given_flags
+    )
 
 
-def test_what_no_setting_changes_is_the_jobs_own_default():
-    """`./tidemark run` gives a job only what differs from the settings' defaults."""
+def test_default_settings_equal_the_defaults_of_the_job():
+    """`./tidemark run` passes only settings that differ from their defaults."""
     parser = argparse.ArgumentParser()
     add_line_reader_flags(parser)
-    told = build_line_flags(load_settings({}), "land_access_log")
-    del told["w3c_fields"]
-    assert told == {name: str(parser.get_default(name)) for name in told}
+    flags = build_line_flags(load_settings({}), "land_access_log")
+    del flags["w3c_fields"]
+    assert flags == {name: str(parser.get_default(name)) for name in flags}
 
 
-@pytest.mark.parametrize(("words", "says"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     (["run"], "run needs the name of a job"), (["run", "nothing"], "job 'nothing' is unknown"),
     (["run", "--verbose", "nothing"], "job 'nothing' is unknown"),
     (["produce", "nothing"], "'produce nothing' is unknown"), (["walk"], "'walk' is unknown"),
 ])  # fmt: skip
-def test_words_that_name_nothing_are_refused_with_what_they_are(words, says):
-    done = subprocess.run(
-        [PROJECT / "tidemark", *words], capture_output=True, text=True, timeout=60
+def test_an_unknown_command_or_job_is_refused_by_name(arguments, message):
+    result = subprocess.run(
+        [PROJECT / "tidemark", *arguments], capture_output=True, text=True, timeout=60
     )
-    assert done.returncode != 0
-    assert says in done.stderr
+    assert result.returncode != 0
+    assert message in result.stderr
 
 
-def test_each_job_is_listed_with_what_it_does():
+def test_every_job_is_listed_with_a_description():
     assert "land_access_log" in list_jobs()
     assert all(list_jobs().values())

@@ -1,4 +1,4 @@
-"""LogFormat strings and W3C fields, compiled: what is written is read back, what cannot be is refused."""
+"""LogFormat strings and W3C fields: what they write is read back, unusable ones are refused."""
 
 import re
 import time
@@ -24,7 +24,7 @@ from tests.builders import build_common_line, build_line
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("%h %>s", "it has no time; write %t"),
         ("%t %>s", "it has no host (%h or %a); let the server log it, too"),
@@ -39,12 +39,12 @@ from tests.builders import build_common_line, build_line
         ("", "it has no host"),
     ],
 )
-def test_a_logformat_that_says_too_little_is_refused_with_the_remedy(text, says):
-    with pytest.raises(ValueError, match=re.escape(says)):
+def test_an_unusable_logformat_is_refused_with_the_remedy(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         compile_log_format(text)
 
 
-def test_what_the_refusals_and_the_docs_name_is_there():
+def test_the_documented_nicknames_and_directives_compile():
     page = (PROJECT / "docs" / "formats.md").read_text()
     for text in NICKNAMES.values():
         assert compile_log_format(text).parse is not None
@@ -52,7 +52,7 @@ def test_what_the_refusals_and_the_docs_name_is_there():
         compile_log_format(f"%h %t %>s {directive}")
 
 
-def test_a_line_of_httpd_conf_is_taken_as_it_stands_there():
+def test_a_logformat_line_of_httpd_conf_is_accepted_unchanged():
     bare, quoted = '%h %t "%r" %>s', r'LogFormat "%h %t \"%r\" %>s\n" mine'
     assert compile_log_format(bare) == compile_log_format(quoted)
 
@@ -61,40 +61,44 @@ word = st.text(
     st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters='"\\|;\x85\xa0'),
     min_size=1,
 )
-free = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85"))
-moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
+free_text = st.text(
+    st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85")
+)
+times = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
     lambda moment: moment.replace(microsecond=0, tzinfo=UTC)
 )
-# Of each field: how a LogFormat writes it, and what it may hold.
-PARTS = {
+# Field -> its directive in a LogFormat, and a strategy for its values.
+FIELDS = {
     "host": ("%h", word), "user": ("%u", word), "status": ("%>s", st.integers(100, 599).map(str)),
     "content_size": ("%b", st.integers(0, 10**15).map(str) | st.just("-")),
-    "taken": ("%D", st.integers(0, 10**12).map(str)), "request": ('"%r"', free),
-    "referrer": ('"%{Referer}i"', free), "user_agent": ('"%{user-agent}i"', free),
-    "time": ("%t", moments), "nothing": ('"%{X-Anything}o"', free), "pid": ("[%P]", st.just("12")),
+    "taken": ("%D", st.integers(0, 10**12).map(str)), "request": ('"%r"', free_text),
+    "referrer": ('"%{Referer}i"', free_text), "user_agent": ('"%{user-agent}i"', free_text),
+    "time": ("%t", times), "nothing": ('"%{X-Anything}o"', free_text), "pid": ("[%P]", st.just("12")),
 }  # fmt: skip
 
 
-def escaped(text):
-    """As Apache escapes it; what is not printable stays as it is here."""
+def apache_escape(text):
+    """Escape as Apache does, except for characters that are not printable."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 @st.composite
-def written(draw):
-    """A LogFormat, the values of a request, and the line that Apache writes of it."""
-    names = draw(st.permutations(sorted(PARTS)))
-    between = draw(st.sampled_from([" ", " | ", "\t", "; "]))
-    values = {name: draw(PARTS[name][1]) for name in names}
-    shown = {name: escaped(value) if isinstance(value, str) else f"[{value:%d/%b/%Y:%H:%M:%S} +0000]"
-             for name, value in values.items()}  # fmt: skip
-    texts = [re.sub(r"%[^\s\"\]]+", lambda _, n=name: shown[n], PARTS[name][0]) for name in names]
-    return between.join(PARTS[name][0] for name in names), values, between.join(texts)
+def formats_with_lines(draw):
+    """A LogFormat, the values of a request, and the line that Apache writes for it."""
+    names = draw(st.permutations(sorted(FIELDS)))
+    separator = draw(st.sampled_from([" ", " | ", "\t", "; "]))
+    values = {name: draw(FIELDS[name][1]) for name in names}
+    rendered = {name: apache_escape(value) if isinstance(value, str) else f"[{value:%d/%b/%Y:%H:%M:%S} +0000]"
+                for name, value in values.items()}  # fmt: skip
+    texts = [
+        re.sub(r"%[^\s\"\]]+", lambda _, n=name: rendered[n], FIELDS[name][0]) for name in names
+    ]
+    return separator.join(FIELDS[name][0] for name in names), values, separator.join(texts)
 
 
 @settings(deadline=None)
-@given(written())
-def test_what_a_logformat_writes_is_read_back(case):
+@given(formats_with_lines())
+def test_the_values_that_a_logformat_writes_are_read_back(case):
     text, values, line = case
     fields = compile_log_format(text).parse(line)
     assert fields is not None, (text, line)
@@ -108,7 +112,7 @@ def test_what_a_logformat_writes_is_read_back(case):
         "referrer",
         "user_agent",
     ):
-        assert fields[name] == escaped(values[name]), (text, line)
+        assert fields[name] == apache_escape(values[name]), (text, line)
     assert build_instant(fields) == values["time"]
 
 
@@ -116,7 +120,7 @@ def test_what_a_logformat_writes_is_read_back(case):
 @given(st.text(max_size=60), st.text(max_size=300))
 @example("%h %t %>s", "192.0.2.7 [30/Feb/2015:10:05:03 +0000] 200")
 @example("%h %{sec}t %>s", "192.0.2.7 99999999999999999999 200")
-def test_any_string_is_compiled_or_refused_and_any_line_read_or_not(text, line):
+def test_no_format_and_no_line_raises_an_unexpected_error(text, line):
     with suppress(ValueError):
         compile_log_format(text).parse(line)
     detect_format(line)
@@ -132,23 +136,23 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_hostile_line_costs_no_more_than_its_length(name):
-    begin = {"w3c": "2015-05-17 10:05:03 h ", "alb": "http 2018-07-02T22:23:00.186641Z a 1.2.3.4:5 - "
-             '0 0 0 200 200 34 366 "'}.get(name, 'a:80 h - - [17/May/2015:10:05:03 +0000] "')  # fmt: skip
+def test_the_time_to_parse_a_hostile_line_is_linear_in_its_length(name):
+    prefix = {"w3c": "2015-05-17 10:05:03 h ", "alb": "http 2018-07-02T22:23:00.186641Z a 1.2.3.4:5 - "
+              '0 0 0 200 200 34 366 "'}.get(name, 'a:80 h - - [17/May/2015:10:05:03 +0000] "')  # fmt: skip
     pieces = ['\\"', '"', "a", "\\", '" ', " ", "[", " [", "]", "- ", ":80 ", '" 200 5', "\t", '""',
               "[17/May/2015:10:05:03 +0000] ", "|", "1", "a:"]  # fmt: skip
     started = time.monotonic()
     for piece in pieces:
-        many = piece * (300_000 // len(piece))
+        repeated = piece * (300_000 // len(piece))
         for line in (
-            many,
-            begin + many,
-            f"{begin}{many} x",
-            build_line(user_agent=many),
-            f"a b {many}x",
+            repeated,
+            prefix + repeated,
+            f"{prefix}{repeated} x",
+            build_line(user_agent=repeated),
+            f"a b {repeated}x",
         ):
             FORMATS[name].parse(line)
-    # All of it takes a second or two; one pattern that goes quadratic on one line takes an hour.
+    # All lines take a second or two; a quadratic pattern takes an hour for a single line.
     assert time.monotonic() - started < 60
 
 
@@ -164,25 +168,25 @@ def test_a_hostile_line_costs_no_more_than_its_length(name):
         ("date time c-ip sc-status time-taken", "Oracle-iPlanet", "1"),
     ],
 )
-def test_microsofts_time_taken_is_milliseconds_and_others_seconds(directive, software, unit):
+def test_time_taken_is_in_milliseconds_for_iis_and_in_seconds_otherwise(directive, software, unit):
     fields = compile_w3c(normalise_w3c_fields(directive, software)).parse("2015-05-17 10:05:03 h 200 1234 0"[
         : None if "win32" in directive else -2
     ])  # fmt: skip
     assert (fields["taken"], fields["unit"]) == ("1234", unit)
 
 
-def test_a_line_is_known_by_its_format():
+def test_the_format_and_time_of_a_line_are_detected():
     moment = datetime(2015, 5, 17, 10, 5, 3, tzinfo=UTC)
-    known = {
+    expected = {
         build_line(): "combined", build_common_line(): "common", f"a:80 {build_line()}": "vhost_combined",
         f"a:80 {build_common_line()}": "vhost_common",
         '{"time_iso8601":"2015-05-17T12:05:03+02:00","remote_addr":"h","status":200}': "json",
         '{"ts":1431857103,"request":{"remote_ip":"h"},"status":200}': "json",
         '{"ts":"1431857103000","request":{"remote_ip":"h"},"status":200}': "json",
-        "h 200 [17/May/2015:10:05:03 +0000]": "log-format",
+        "h 200 [17/May/2015:10:05:03 +0000]": "log_format",
     }  # fmt: skip
     given_format = compile_log_format("%h %>s %t")
-    for line, name in known.items():
+    for line, name in expected.items():
         assert detect_format(line, given_format) == (name, moment), line
     for line in ("", "junk", "{}", "{" * 100_000, '{"status":200}', "[1]"):
         assert detect_format(line, given_format) is None
@@ -198,6 +202,6 @@ def test_a_line_is_known_by_its_format():
     ("%p:%v %h %t \"%r\" %>s", "8443:www.example.org 192.0.2.1 {} \"GET / HTTP/1.1\" 200",
      "www.example.org"),
 ])  # fmt: skip
-def test_a_port_is_of_the_host_name_that_it_stands_behind(text, line, vhost):
+def test_a_port_belongs_to_the_virtual_host_only_directly_behind_it(text, line, vhost):
     fields = compile_log_format(text).parse(line.format("[17/May/2015:10:05:03 +0000]"))
     assert (fields["vhost"], fields["host"]) == (vhost, "192.0.2.1")

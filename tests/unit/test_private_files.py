@@ -1,4 +1,4 @@
-"""What lies below `var/` is its owner's only: what is made, and what an earlier version made."""
+"""Files below `var/` are private to their owner, also those of an earlier version."""
 
 import os
 import stat
@@ -16,17 +16,17 @@ from tests.conftest import list_files_open_to_others
 
 
 @pytest.fixture
-def usual_umask():
-    before = os.umask(0o022)
+def default_umask():
+    previous = os.umask(0o022)
     yield
-    os.umask(before)
+    os.umask(previous)
 
 
-def mode(path):
+def get_mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_an_earlier_version_left_open_is_closed_and_jars_stay(usual_umask, tmp_path):
+def test_files_open_to_others_become_private_and_jars_stay_as_they_are(default_umask, tmp_path):
     home, outside = tmp_path / "var", tmp_path / "outside"
     for folder in (home / "lake" / "landing", home / "jars" / "broker", home / "log", outside):
         folder.mkdir(parents=True)
@@ -39,14 +39,14 @@ def test_what_an_earlier_version_left_open_is_closed_and_jars_stay(usual_umask, 
     assert list_files_open_to_others(home)
     assert restrict_existing_files(home) == 7
     assert list_files_open_to_others(home) == []
-    assert mode(home) == mode(home / "lake" / "landing") == 0o700
-    assert (mode(home / "log" / "airflow.log"), mode(home / "run.sh")) == (0o600, 0o700)
-    assert mode(home / "jars" / "broker" / "kafka.jar") == 0o644
-    assert mode(outside) == 0o755, "links are not followed"
+    assert get_mode(home) == get_mode(home / "lake" / "landing") == 0o700
+    assert (get_mode(home / "log" / "airflow.log"), get_mode(home / "run.sh")) == (0o600, 0o700)
+    assert get_mode(home / "jars" / "broker" / "kafka.jar") == 0o644
+    assert get_mode(outside) == 0o755, "links are not followed"
     assert restrict_existing_files(home) == 0
 
 
-def test_a_service_and_what_it_writes_are_closed_whatever_the_umask_is(usual_umask, tmp_path):
+def test_a_service_and_the_files_it_writes_are_private_whatever_the_umask(default_umask, tmp_path):
     home = tmp_path / "var"
     service = Service("writer", home)
     service.start(["sh", "-c", "mkdir made; echo secret > made/file; echo said"], os.environ)
@@ -56,7 +56,7 @@ def test_a_service_and_what_it_writes_are_closed_whatever_the_umask_is(usual_uma
     assert list_files_open_to_others(home) == []
 
 
-def test_the_web_pages_password_is_chosen_by_us_once_and_is_the_owners_only(usual_umask, tmp_path):
+def test_the_airflow_password_is_generated_once_and_is_private(default_umask, tmp_path):
     settings = load_settings({"TIDEMARK_HOME": str(tmp_path / "var")})
     settings.home.mkdir(mode=0o700)
     airflow.make_password(settings)
@@ -76,24 +76,24 @@ def test_the_web_pages_password_is_chosen_by_us_once_and_is_the_owners_only(usua
         ["-m", "include.local_stack", "doctor"],
     ],
 )
-def test_a_command_makes_var_closed(usual_umask, tmp_path, command):
+def test_a_command_creates_a_private_var_folder(default_umask, tmp_path, command):
     home = tmp_path / "var"
     if "producers.access_log" in command:
         home.mkdir(mode=0o700)
     env = os.environ | {"TIDEMARK_HOME": str(home), "PYTHONPATH": str(PROJECT)}
-    words = [word.format(var=home) for word in command]
-    done = subprocess.run([sys.executable, *words], env=env, cwd=PROJECT, capture_output=True)
-    assert home.is_dir(), done.stderr
+    arguments = [argument.format(var=home) for argument in command]
+    result = subprocess.run([sys.executable, *arguments], env=env, cwd=PROJECT, capture_output=True)
+    assert home.is_dir(), result.stderr
     assert list_files_open_to_others(home) == []
 
 
-def test_doctor_says_that_the_folder_is_open_and_how_to_close_it(usual_umask, tmp_path):
+def test_the_doctor_names_an_open_folder_and_the_remedy(default_umask, tmp_path):
     home = tmp_path / "var"
     home.mkdir()
     settings = load_settings({"TIDEMARK_HOME": str(home)})
-    (open_one,) = [finding for finding in check_machine(settings) if finding.name == "Folder"]
-    assert "open to other users" in open_one.state
-    assert f"chmod 700 {home}" in open_one.remedy
+    (finding_before,) = [finding for finding in check_machine(settings) if finding.name == "Folder"]
+    assert "open to other users" in finding_before.state
+    assert f"chmod 700 {home}" in finding_before.remedy
     restrict_existing_files(home)
-    (closed,) = [finding for finding in check_machine(settings) if finding.name == "Folder"]
-    assert closed.remedy == ""
+    (finding_after,) = [finding for finding in check_machine(settings) if finding.name == "Folder"]
+    assert finding_after.remedy == ""

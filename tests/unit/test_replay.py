@@ -1,3 +1,5 @@
+"""Reading a log file line by line and sending it: bounded memory, batches and rate limit."""
+
 import bz2
 import gzip
 import os
@@ -12,17 +14,17 @@ from producers.access_log.produce import MAX_BATCH_BYTES, batch_lines, limit_rat
 TEXT = b"first line\nsecond \xff line\n\nlast"
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
-def test_a_log_reads_the_same_however_it_is_packed_and_named(tmp_path, pack):
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress])
+def test_a_log_reads_the_same_whatever_its_compression_and_name(tmp_path, compress):
     file = tmp_path / "log.of-any-name"
-    file.write_bytes(pack(TEXT))
+    file.write_bytes(compress(TEXT))
     assert list(read_lines(file)) == [
         Line(0, b"first line", 11), Line(11, b"second \xff line", 14), Line(25, b"", 1),
         Line(26, b"last", 4),
     ]  # fmt: skip
 
 
-def test_its_id_stays_when_it_is_packed_renamed_or_grows(tmp_path):
+def test_the_log_id_survives_compression_renaming_and_growth(tmp_path):
     plain, packed = tmp_path / "access.log", tmp_path / "access.log.1.gz"
     plain.write_bytes(TEXT)
     packed.write_bytes(gzip.compress(TEXT + b" is longer now\n"))
@@ -32,9 +34,9 @@ def test_its_id_stays_when_it_is_packed_renamed_or_grows(tmp_path):
     assert read_log_id(plain) != read_log_id(other)
 
 
-def test_a_line_too_long_is_cut_but_counted_whole_in_bounded_memory(tmp_path):
+def test_a_too_long_line_is_cut_but_has_its_full_size_in_bounded_memory(tmp_path):
     file = tmp_path / "log"
-    long = 60 * MAX_LINE_BYTES
+    size = 60 * MAX_LINE_BYTES
     with file.open("wb") as out:
         for _ in range(60):
             out.write(b"x" * MAX_LINE_BYTES)
@@ -43,31 +45,31 @@ def test_a_line_too_long_is_cut_but_counted_whole_in_bounded_memory(tmp_path):
     first, second = read_lines(file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (len(first.text), first.size) == (MAX_LINE_BYTES + 1, long + 1)
-    assert second == Line(long + 1, b"short", 6)
+    assert (len(first.text), first.size) == (MAX_LINE_BYTES + 1, size + 1)
+    assert second == Line(size + 1, b"short", 6)
     assert peak < 10 * MAX_LINE_BYTES
 
 
-def test_a_line_as_long_as_allowed_is_whole(tmp_path):
+def test_a_line_of_the_maximum_length_is_not_cut(tmp_path):
     file = tmp_path / "log"
     file.write_bytes(b"x" * MAX_LINE_BYTES + b"\ny\n")
     first, second = read_lines(file)
     assert (len(first.text), first.size, second.text) == (MAX_LINE_BYTES, MAX_LINE_BYTES + 1, b"y")
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
-def test_a_cut_off_archive_is_refused_before_its_first_line(tmp_path, pack):
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
+def test_a_truncated_archive_is_refused_before_its_first_line(tmp_path, compress):
     file = tmp_path / "log.packed"
-    file.write_bytes(pack(os.urandom(50_000))[:-200])
+    file.write_bytes(compress(os.urandom(50_000))[:-200])
     with pytest.raises(UnreadableLogFile, match="damaged.*No line was sent"):
         next(read_lines(file))
 
 
-def test_what_is_no_file_is_refused_by_name(tmp_path):
-    for path, says in [(tmp_path, "is a folder"), (tmp_path / "no", "there is no file")]:
-        with pytest.raises(UnreadableLogFile, match=says) as refused:
+def test_a_folder_or_missing_file_is_refused_by_name(tmp_path):
+    for path, message in [(tmp_path, "is a folder"), (tmp_path / "no", "there is no file")]:
+        with pytest.raises(UnreadableLogFile, match=message) as error:
             next(read_lines(path))
-        assert str(path) in str(refused.value)
+        assert str(path) in str(error.value)
 
 
 def test_an_empty_file_has_no_lines(tmp_path):
@@ -75,30 +77,32 @@ def test_an_empty_file_has_no_lines(tmp_path):
     assert list(read_lines(tmp_path / "log")) == []
 
 
-def test_batches_hold_as_many_lines_as_asked_for_and_no_more_bytes_than_fit():
+def test_batches_are_limited_in_lines_and_bytes():
     lines = [Line(n * 10, b"123456789", 10) for n in range(7)]
     assert [len(batch) for batch in batch_lines(lines, 3)] == [3, 3, 1]
-    heavy = [Line(0, b"x" * 500_000, 500_001), Line(500_001, b"y" * 500_000, 500_001)]
-    assert [len(batch) for batch in batch_lines(heavy, 100)] == [1, 1]
+    large_lines = [Line(0, b"x" * 500_000, 500_001), Line(500_001, b"y" * 500_000, 500_001)]
+    assert [len(batch) for batch in batch_lines(large_lines, 100)] == [1, 1]
     assert MAX_BATCH_BYTES < 1_048_576
 
 
-def test_a_line_that_was_cut_travels_alone():
-    cut = Line(10, b"x" * (MAX_LINE_BYTES + 1), 3_000_000)
-    lines = [Line(0, b"123456789", 10), cut, Line(3_000_010, b"y", 2)]
+def test_a_cut_line_is_a_batch_of_its_own():
+    cut_line = Line(10, b"x" * (MAX_LINE_BYTES + 1), 3_000_000)
+    lines = [Line(0, b"123456789", 10), cut_line, Line(3_000_010, b"y", 2)]
     assert [len(batch) for batch in batch_lines(lines, 100)] == [1, 1, 1]
 
 
-def test_a_rate_holds_lines_back(monkeypatch):
-    slept, now = [], [0.0]
+def test_a_rate_limit_delays_lines(monkeypatch):
+    pauses, now = [], [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr("time.sleep", lambda s: (slept.append(s), now.__setitem__(0, now[0] + s)))
+    monkeypatch.setattr(
+        "time.sleep", lambda seconds: (pauses.append(seconds), now.__setitem__(0, now[0] + seconds))
+    )
     assert len(list(limit_rate([Line(0, b"", 1)] * 11, rate=5))) == 11
-    assert sum(slept) == pytest.approx(2.0, abs=0.01)
+    assert sum(pauses) == pytest.approx(2.0, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["symbolic link", "hard link", "FIFO"])
-def test_strictly_only_a_regular_file_with_one_name_is_read(tmp_path, kind):
+def test_strict_mode_reads_only_a_regular_file_with_one_name(tmp_path, kind):
     secret, path = tmp_path / "secret", tmp_path / "inbox" / "access.log"
     secret.write_text("root:x:0:0\n")
     path.parent.mkdir()
@@ -110,6 +114,6 @@ def test_strictly_only_a_regular_file_with_one_name_is_read(tmp_path, kind):
     else:
         os.mkfifo(path)
     for read in (read_log_id, lambda file, strict: next(read_lines(file, strict=strict))):
-        with pytest.raises(UnreadableLogFile, match="not a regular file with one name") as refused:
+        with pytest.raises(UnreadableLogFile, match="not a regular file with one name") as error:
             read(path, strict=True)
-        assert "x:0:0" not in str(refused.value)
+        assert "x:0:0" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The page, its JSON and its CSVs, from a summary alone; log lines are hostile input."""
+"""Report pages, JSON and CSV files from a summary; text from log lines is hostile input."""
 
 import csv
 import json
@@ -28,6 +28,7 @@ from include.reporting.report import (
     write_range,
     write_report,
 )
+from tests.conftest import matrix_cases
 
 HOSTILE = [
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)",
@@ -36,28 +37,28 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-WITH_PARENT = ("status", "browsers", "operating_systems", "bots")
-WITH_METHOD = ("requests", "static_requests", "not_found")
+PANELS_WITH_PARENT = ("status", "browsers", "operating_systems", "bots")
+PANELS_WITH_METHOD = ("requests", "static_requests", "not_found")
 PANELS = ("day", *list_panel_keys())
 
 
-def a_row(panel, value="/a", hits=3, **changed):
+def build_panel_row(panel, value="/a", hits=3, **changed):
     row = {"value": value, "hits": hits, "visitors": 2, "bytes": 1536, "humans_hits": hits // 2,
            "humans_visitors": 1, "humans_bytes": 512}  # fmt: skip
-    if panel in WITH_PARENT:
+    if panel in PANELS_WITH_PARENT:
         row["parent"] = value
-    if panel in WITH_METHOD:
+    if panel in PANELS_WITH_METHOD:
         row |= {"method": value, "protocol": value}
     if panel == "not_found":
         row["referrer"] = value
     return row | changed
 
 
-def a_panel(rows):
+def build_panel(rows):
     return {"total": len(rows), "rows": rows}
 
 
-def a_summary(value="/a", **changed):
+def build_summary(value="/a", **changed):
     visits = {"visits": 2, "pages": 3, "bounced": 1, "seconds": 90.0, "seconds_median": 45.0}
     return {
         "schema_version": 3, "dataset": "access_log", "day": "2026-01-15", "time_zone": "UTC",
@@ -69,7 +70,7 @@ def a_summary(value="/a", **changed):
         "by_status": {"200": 2, "404": 1}, "by_hour": {f"{h:02}": h for h in range(24)},
         "distinct": {"visitors": "AA==", "humans": None},
         "visits": {"all": dict(visits), "humans": dict(visits)},
-        "panels": {name: a_panel([a_row(name, value)]) for name in PANELS},
+        "panels": {name: build_panel([build_panel_row(name, value)]) for name in PANELS},
         "bots": [{"host": value, "user_agent": value, "class": value, "name": value, "hits": 2,
                       "bytes": 7, "reasons": [value, "asked for /robots.txt"]}],
         "incidents": {
@@ -90,15 +91,15 @@ def a_summary(value="/a", **changed):
     } | changed  # fmt: skip
 
 
-def a_range(value="/a", **changed):
-    """What include/ranges.py adds up; here of two days, and one that is missing."""
-    summary = a_summary(value)
-    kept = ("lines", "requests", "unsuccessful", "visitors", "humans", "bytes", "by_status", "by_hour",
-            "bots", "incidents", "filter", "source", "time_zone")  # fmt: skip
-    visits = {name: {key: of[key] for key in of if key != "seconds_median"}
-              for name, of in summary["visits"].items()}  # fmt: skip
+def build_range(value="/a", **changed):
+    """The report of a range of three days, one of which is missing."""
+    summary = build_summary(value)
+    copied = ("lines", "requests", "unsuccessful", "visitors", "humans", "bytes", "by_status", "by_hour",
+              "bots", "incidents", "filter", "source", "time_zone")  # fmt: skip
+    visits = {name: {key: numbers[key] for key in numbers if key != "seconds_median"}
+              for name, numbers in summary["visits"].items()}  # fmt: skip
     totals = {"requests": 2, "visitors": 1, "unsuccessful": 1, "bytes": 700}
-    return {name: summary[name] for name in kept} | {
+    return {name: summary[name] for name in copied} | {
         "schema_version": 3, "dataset": "access_log", "from": "2026-01-14", "to": "2026-01-16",
         "days": 2, "missing": ["2026-01-16"],
         "distinct": {"visitors": 2, "humans": 1, "error": 0.026},
@@ -128,8 +129,8 @@ class Page(HTMLParser):
         self.texts.append(data)
 
 
-def test_a_report_is_a_page_its_numbers_and_a_csv_for_each_panel(tmp_path):
-    page = write_report(a_summary(), tmp_path)
+def test_a_report_has_a_page_a_json_file_and_a_csv_for_each_panel(tmp_path):
+    page = write_report(build_summary(), tmp_path)
     assert page == tmp_path / "2026-01-15" / "index.html"
     names = {file.name for file in page.parent.iterdir()}
     assert {"index.html", "report.json", "endpoints.csv", "unsuccessful_requests.csv"} <= names
@@ -137,61 +138,73 @@ def test_a_report_is_a_page_its_numbers_and_a_csv_for_each_panel(tmp_path):
     for name in ("schema_version", "day", "source", "lines", "requests", "unsuccessful", "visitors",
                  "bytes", "by_status", "by_hour", "panels", "provenance"):  # fmt: skip
         assert name in report
-    assert report["panels"]["hosts"] == [a_row("hosts")]
+    assert report["panels"]["hosts"] == [build_panel_row("hosts")]
     assert "distinct" not in report
     assert {f"{panel}.csv" for panel in PANELS} | {"bots.csv", "attacks.csv"} <= names
     assert list(tmp_path.glob(".*")) == []
 
 
-def pages(value, tmp_path):
-    """Every page that shows texts of a log: a day with a day before, and a range."""
-    before = a_summary("/before", day="2026-01-14")
+def write_pages(value, tmp_path):
+    """Write both kinds of pages that show text from a log: a day with a previous day, and a range."""
+    before = build_summary("/before", day="2026-01-14")
     earlier = {"2026-01-14": before}
-    day = write_report(a_summary(value), tmp_path / "days", earlier_summaries=earlier)
-    return [day, write_range(a_range(value), tmp_path / "ranges" / "2026-W03")]
+    day = write_report(build_summary(value), tmp_path / "days", earlier_summaries=earlier)
+    return [day, write_range(build_range(value), tmp_path / "ranges" / "2026-W03")]
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda text: repr(text[:20]))
-def test_nothing_from_a_log_becomes_markup(tmp_path, value):
-    for page, clean in zip(pages(value, tmp_path), pages("plain", tmp_path / "clean"), strict=True):
+def test_text_from_a_log_never_becomes_markup(tmp_path, value):
+    for page, harmless_file in zip(
+        write_pages(value, tmp_path), write_pages("plain", tmp_path / "clean"), strict=True
+    ):
         html = page.read_text(encoding="utf-8")
-        found, plain = Page(html), Page(clean.read_text())
-        assert found.tags == plain.tags
-        assert {name for name, _ in found.attributes} == {name for name, _ in plain.attributes}
-        assert [v for n, v in found.attributes if n == "href"] == [
-            v for n, v in plain.attributes if n == "href"
+        hostile, harmless = Page(html), Page(harmless_file.read_text())
+        assert hostile.tags == harmless.tags
+        assert {name for name, _ in hostile.attributes} == {name for name, _ in harmless.attributes}
+        assert [target for name, target in hostile.attributes if name == "href"] == [
+            target for name, target in harmless.attributes if name == "href"
         ]
-        assert "script" not in found.tags
-        assert not [name for name, _ in found.attributes if name.startswith("on")]
-        assert not any(value and "javascript:" in value for _, value in found.attributes)
+        assert "script" not in hostile.tags
+        assert not [name for name, _ in hostile.attributes if name.startswith("on")]
+        assert not any(value and "javascript:" in value for _, value in hostile.attributes)
         assert not set(html) & {"\0", "\x1b", "\u202e"}
 
 
-@pytest.mark.parametrize("character", ["x", '"', "\x1b", "\u202e", "\U0001f30a", "<"], ids=repr)
+@pytest.mark.parametrize(
+    "character", ["x", "\u202e", *matrix_cases('"', "\x1b", "\U0001f30a", "<")], ids=repr
+)
 def test_a_page_full_of_the_longest_rows_stays_small(tmp_path, character):
-    long = [f"{number}{character * 500}" for number in range(30)]
+    long_values = [f"{number}{character * 500}" for number in range(30)]
     timed = {"seconds_average": 1.234, "seconds_p95": 12.34, "seconds_max": 59.9}
-    full = {name: a_panel([a_row(name, value, 987_654_321_000, **timed) for value in long])
-            for name in PANELS}  # fmt: skip
-    short = {name: a_panel([a_row(name, str(n), 10**9, **timed) for n in range(30)])
-             for name in PANELS}  # fmt: skip
-    for page in pages(long[0], tmp_path):
+    long_panels = {
+        name: build_panel(
+            [build_panel_row(name, value, 987_654_321_000, **timed) for value in long_values]
+        )
+        for name in PANELS
+    }
+    short_panels = {
+        name: build_panel([build_panel_row(name, str(n), 10**9, **timed) for n in range(30)])
+        for name in PANELS
+    }
+    for page in write_pages(long_values[0], tmp_path):
         assert page.stat().st_size < 300_000
-    page = write_report(a_summary(long[0], panels=full), tmp_path)
+    page = write_report(build_summary(long_values[0], panels=long_panels), tmp_path)
     assert page.stat().st_size < 300_000
-    page = write_report(a_summary(panels=short), tmp_path)
+    page = write_report(build_summary(panels=short_panels), tmp_path)
     assert page.read_text().count("<tr><td") > 25 * 20
 
 
 @pytest.mark.parametrize("value", [text for text in HOSTILE if text[0] in "=+-@"])
-def test_no_cell_of_a_csv_is_a_formula(tmp_path, value):
-    for file in [file for page in pages(value, tmp_path) for file in page.parent.glob("*.csv")]:
+def test_no_csv_cell_is_a_formula(tmp_path, value):
+    for file in [
+        file for page in write_pages(value, tmp_path) for file in page.parent.glob("*.csv")
+    ]:
         for row in csv.reader(file.open()):
             assert not [cell for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path):
-    for file in pages("/a", tmp_path):
+def test_a_page_loads_nothing_and_runs_no_script(tmp_path):
+    for file in write_pages("/a", tmp_path):
         html = file.read_text()
         page = Page(html)
         assert not {"script", "link", "iframe", "object", "img", "form"} & set(page.tags)
@@ -201,16 +214,18 @@ def test_the_page_asks_for_nothing_and_runs_nothing(tmp_path):
         assert "default-src 'none'" in html
         ids = [value for name, value in page.attributes if name == "id"]
         assert len(ids) == len(set(ids))
-        inside = {link[1:] for link in links if link.startswith("#")}
-        assert len(inside) >= 7
-        assert inside <= set(ids)
+        anchors = {link[1:] for link in links if link.startswith("#")}
+        assert len(anchors) >= 7
+        assert anchors <= set(ids)
         for link in links:
             if link.endswith((".csv", ".json")):
                 assert (file.parent / link).is_file()
 
 
-def test_every_number_of_the_head_is_on_the_page(tmp_path):
-    summary = a_summary(requests=1234567, visitors=89012, bytes=2_747_282_740, unsuccessful=4321)
+def test_every_headline_number_is_on_the_page(tmp_path):
+    summary = build_summary(
+        requests=1234567, visitors=89012, bytes=2_747_282_740, unsuccessful=4321
+    )
     page = Page(write_report(summary, tmp_path).read_text())
     text = " ".join(
         [*page.texts, *(value or "" for name, value in page.attributes if name == "title")]
@@ -219,9 +234,9 @@ def test_every_number_of_the_head_is_on_the_page(tmp_path):
         assert number in text
 
 
-def an_empty_day(heartbeat, **changed):
-    panels = {name: {"total": 0, "rows": []} for name in a_summary()["panels"]}
-    return a_summary(
+def build_empty_day(heartbeat, **changed):
+    panels = {name: {"total": 0, "rows": []} for name in build_summary()["panels"]}
+    return build_summary(
         requests=0, visitors=0, unsuccessful=0, bytes=0, panels=panels, by_status={},
         by_hour={f"{h:02}": 0 for h in range(24)}, first_request=None, last_request=None,
         lines={"read": 0, "good": 0, "bad": 0, "duplicates": 0}, unsuccessful_requests=[], bad_lines=[],
@@ -230,61 +245,61 @@ def an_empty_day(heartbeat, **changed):
             name: {"visits": 0, "pages": 0, "bounced": 0, "seconds": 0, "seconds_median": None}
             for name in ("all", "humans")
         },
-        provenance=a_summary()["provenance"] | {"heartbeat": heartbeat, "lost": []}, **changed,
+        provenance=build_summary()["provenance"] | {"heartbeat": heartbeat, "lost": []}, **changed,
     )  # fmt: skip
 
 
-def gap(begin, end):
+def build_gap(begin, end):
     return {"from": f"2026-01-{begin}Z", "to": f"2026-01-{end}Z"}
 
 
 ALIVE = {"minutes": 1440, "of": 1440, "gaps": []}
-SILENT = {"minutes": 1000, "of": 1440, "gaps": [gap("15T03:10:00", "15T05:00:00"),
-                                                gap("15T22:00:00", "16T00:00:00")]}  # fmt: skip
+SILENT = {"minutes": 1000, "of": 1440, "gaps": [build_gap("15T03:10:00", "15T05:00:00"),
+                                                build_gap("15T22:00:00", "16T00:00:00")]}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("heartbeat", "says"),
+    ("heartbeat", "expected"),
     [(ALIVE, "The producer was alive: a heartbeat in 1,440 of 1,440 minutes."),
      (SILENT, "The producer was silent from 03:10 to 05:00 and from 22:00 to 24:00: a heartbeat in "
               "1,000 of 1,440 minutes."),
      (None, "No heartbeat came on this day: nothing is known about it.")],
 )  # fmt: skip
-def test_an_empty_day_says_so_and_whether_the_producer_was_alive(tmp_path, heartbeat, says):
-    page = write_report(an_empty_day(heartbeat), tmp_path).read_text()
+def test_an_empty_day_says_whether_the_producer_was_alive(tmp_path, heartbeat, expected):
+    page = write_report(build_empty_day(heartbeat), tmp_path).read_text()
     assert "No requests on this day." in page
     assert "Nothing for" not in page
     assert [
         link for link in re.findall('href="(#.+?)"', page) if f'id="{link[1:]}"' not in page
     ] == []
-    assert says in page
+    assert expected in page
 
 
-def test_a_report_does_not_depend_on_heartbeats_but_for_its_provenance(tmp_path):
-    def told(name, heartbeat):
-        page = write_report(an_empty_day(heartbeat), tmp_path / name)
+def test_heartbeats_change_only_the_provenance_of_a_report(tmp_path):
+    def report_without_provenance(name, heartbeat):
+        page = write_report(build_empty_day(heartbeat), tmp_path / name)
         report = json.loads((page.parent / "report.json").read_text())
         return {key: value for key, value in report.items() if key != "provenance"}
 
-    assert told("alive", ALIVE) == told("unknown", None)
+    assert report_without_provenance("alive", ALIVE) == report_without_provenance("unknown", None)
 
 
 @pytest.mark.parametrize(
-    ("heartbeat", "says"),
+    ("heartbeat", "expected"),
     [(ALIVE, "from 03:00 to 06:00: no request came, and the producer was alive"),
      (SILENT, "from 03:00 to 06:00: no request came, and the producer was silent from 03:10 to 05:00"),
      (None, "")],
 )  # fmt: skip
-def test_hours_without_a_request_are_explained_by_the_heartbeats(heartbeat, says):
+def test_silent_hours_are_explained_by_the_heartbeats(heartbeat, expected):
     hours = {f"{h:02}": 0 if 3 <= h < 6 else 5 for h in range(24)}
-    provenance = a_summary()["provenance"] | {"heartbeat": heartbeat}
-    assert describe_silence(a_summary(by_hour=hours, provenance=provenance)) == says
+    provenance = build_summary()["provenance"] | {"heartbeat": heartbeat}
+    assert describe_silence(build_summary(by_hour=hours, provenance=provenance)) == expected
 
 
-def test_the_times_of_a_silence_are_the_sites_and_a_double_hour_is_told_apart():
-    beats = {"minutes": 1400, "of": 1500, "gaps": [
+def test_silence_has_site_times_with_offsets_in_a_repeated_hour():
+    heartbeat = {"minutes": 1400, "of": 1500, "gaps": [
         {"from": "2026-10-25T00:30:00Z", "to": "2026-10-25T01:30:00Z"}]}  # fmt: skip
-    day = an_empty_day(beats, day="2026-10-25", time_zone="Europe/Paris")
+    day = build_empty_day(heartbeat, day="2026-10-25", time_zone="Europe/Paris")
     assert "silent from 02:30+0200 to 02:30+0100: a heartbeat in 1,400 of" in describe_heartbeat(
         day
     )
@@ -294,31 +309,37 @@ def test_the_times_of_a_silence_are_the_sites_and_a_double_hour_is_told_apart():
 
 def test_every_check_is_on_the_page(tmp_path):
     checks = [{"name": "volume", "level": "ok", "value": 0, "message": "3 requests & more"}]
-    page = write_report(a_summary(), tmp_path, checks).read_text()
+    page = write_report(build_summary(), tmp_path, checks).read_text()
     assert "volume, ok: 3 requests &amp; more" in page
 
 
-def test_a_report_is_replaced_whole_and_the_same_summary_gives_the_same_bytes(tmp_path):
-    first = {f.name: f.read_bytes() for f in write_report(a_summary(), tmp_path).parent.iterdir()}
-    second = {f.name: f.read_bytes() for f in write_report(a_summary(), tmp_path).parent.iterdir()}
+def test_the_same_summary_gives_the_same_bytes_and_a_new_one_replaces_them(tmp_path):
+    first = {
+        file.name: file.read_bytes()
+        for file in write_report(build_summary(), tmp_path).parent.iterdir()
+    }
+    second = {
+        file.name: file.read_bytes()
+        for file in write_report(build_summary(), tmp_path).parent.iterdir()
+    }
     assert first == second
-    changed = write_report(a_summary(requests=4), tmp_path)
+    changed = write_report(build_summary(requests=4), tmp_path)
     assert json.loads((changed.parent / "report.json").read_text())["requests"] == 4
 
 
 def test_the_index_lists_the_days_newest_first(tmp_path):
     for day in ("2026-01-14", "2026-01-15"):
-        write_report(a_summary(day=day), tmp_path)
+        write_report(build_summary(day=day), tmp_path)
     page = Page(write_index(tmp_path).read_text())
     links = [value for name, value in page.attributes if name == "href"]
     assert links == ["2026-01-15/index.html", "2026-01-14/index.html"]
 
 
-def test_the_index_has_links_to_ranges_and_days_of_an_older_version(tmp_path):
-    write_report(a_summary(), tmp_path)
+def test_the_index_links_ranges_and_reports_of_an_older_version(tmp_path):
+    write_report(build_summary(), tmp_path)
     for folder in ("2026-W03", "2026-01", "2026", "2026-01-14_2026-01-16"):
-        write_range(a_range(), tmp_path / folder)
-    old = {name: value for name, value in a_summary(day="2026-01-13").items()
+        write_range(build_range(), tmp_path / folder)
+    old = {name: value for name, value in build_summary(day="2026-01-13").items()
            if name in ("day", "visitors", "requests", "bytes", "lines", "by_hour", "by_status")}  # fmt: skip
     (tmp_path / "2026-01-13").mkdir()
     (tmp_path / "2026-01-13" / "report.json").write_text(json.dumps(old))
@@ -330,24 +351,24 @@ def test_the_index_has_links_to_ranges_and_days_of_an_older_version(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         (None, "there is no summary .*; run analyse_access_log"),
         ("{", "is damaged .*; run analyse_access_log"),
         ('{"schema_version": 99}', "schema_version 99, expected .*; run `make resummarise`"),
     ],
 )
-def test_a_summary_that_cannot_be_reported_is_named_with_the_remedy(tmp_path, text, says):
+def test_an_unusable_summary_is_named_with_the_remedy(tmp_path, text, message):
     path = tmp_path / "summary.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UnusableSummary, match=says) as refused:
+    with pytest.raises(UnusableSummary, match=message) as error:
         read_summary(path)
-    assert str(path) in str(refused.value)
+    assert str(path) in str(error.value)
 
 
 def test_every_number_of_the_summary_is_in_the_report():
-    summary = a_summary()
+    summary = build_summary()
     report = build_report(summary)
     assert report["panel_rows"]["hosts"] == 1
     changed = ("panels", "distinct", "incidents")
@@ -356,35 +377,37 @@ def test_every_number_of_the_summary_is_in_the_report():
     assert report["before"] is report["usual"] is report["incidents"]["new_not_found"] is None
 
 
-def a_day(day, requests=3, **changed):
-    """A summary with so many requests, all of them found."""
-    return a_summary(day=day, requests=requests, by_status={"200": requests}, **changed)
+def build_day(day, requests=3, **changed):
+    """A summary with this number of requests, all of them successful."""
+    return build_summary(day=day, requests=requests, by_status={"200": requests}, **changed)
 
 
-def test_a_day_is_compared_with_the_day_before_and_its_weekday(tmp_path):
-    earlier = {day: a_day(day, requests) for day, requests in {
+def test_a_day_is_compared_with_the_previous_day_and_its_weekday(tmp_path):
+    earlier = {day: build_day(day, requests) for day, requests in {
         "2026-01-14": 2, "2026-01-08": 10, "2026-01-01": 20, "2025-12-18": 60, "2025-12-11": 999,
     }.items()}  # fmt: skip
-    page = write_report(a_summary(), tmp_path, earlier_summaries=earlier)
+    page = write_report(build_summary(), tmp_path, earlier_summaries=earlier)
     report = json.loads((page.parent / "report.json").read_text())
     assert report["before"].items() >= {"day": "2026-01-14", "requests": 2, "visitors": 2}.items()
     assert report["usual"].items() >= {"days": 3, "requests": 20}.items()
     text = " ".join(" ".join(Page(page.read_text()).texts).split())
     assert "50 % more requests" in text
     assert "median of 3 Thursdays" in text
-    only_one = {"2026-01-08": earlier["2026-01-08"]}
-    page = write_report(a_summary(), tmp_path, earlier_summaries=only_one)
+    one_weekday = {"2026-01-08": earlier["2026-01-08"]}
+    page = write_report(build_summary(), tmp_path, earlier_summaries=one_weekday)
     assert json.loads((page.parent / "report.json").read_text())["usual"] is None
 
 
-def test_a_broken_link_is_new_if_it_was_not_missing_the_day_before():
+def test_a_broken_link_is_new_if_the_previous_day_does_not_list_it():
     old, new = (
-        a_row("not_found", "/old"),
-        a_row("not_found", "/new", method="GET", referrer="/from"),
+        build_panel_row("not_found", "/old"),
+        build_panel_row("not_found", "/new", method="GET", referrer="/from"),
     )
-    also = new | {"method": "HEAD", "hits": 1, "referrer": None}
-    day = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old, new, also])})
-    before = a_summary(panels=a_summary()["panels"] | {"not_found": a_panel([old])})
+    new_by_head = new | {"method": "HEAD", "hits": 1, "referrer": None}
+    day = build_summary(
+        panels=build_summary()["panels"] | {"not_found": build_panel([old, new, new_by_head])}
+    )
+    before = build_summary(panels=build_summary()["panels"] | {"not_found": build_panel([old])})
     report = build_report(day, before)
     assert report["incidents"]["new_not_found"] == [
         {"value": "/new", "hits": 4, "referrer": "/from"}
@@ -393,11 +416,13 @@ def test_a_broken_link_is_new_if_it_was_not_missing_the_day_before():
     assert page.index('id="new_not_found"') < page.index("linked from <bdi>/from")
 
 
-def test_the_slowest_endpoints_have_hits_enough_to_tell():
-    rows = [a_row("endpoints", name, hits, seconds_average=1, seconds_p95=p95, seconds_max=9)
+def test_the_slowest_endpoints_need_a_minimum_of_hits():
+    rows = [build_panel_row("endpoints", name, hits, seconds_average=1, seconds_p95=p95, seconds_max=9)
             for name, hits, p95 in (("/slow", 10, 3.21), ("/few", 9, 8), ("/fast", 99, 0.012))]  # fmt: skip
-    untimed = a_row("endpoints", "/untimed", 50, seconds_p95=None)
-    day = a_summary(panels=a_summary()["panels"] | {"endpoints": a_panel([*rows, untimed])})
+    untimed = build_panel_row("endpoints", "/untimed", 50, seconds_p95=None)
+    day = build_summary(
+        panels=build_summary()["panels"] | {"endpoints": build_panel([*rows, untimed])}
+    )
     report = build_report(day)
     assert [row["value"] for row in report["incidents"]["slowest"]] == ["/slow", "/fast"]
     page = render_day(report | {"checks": []})
@@ -405,22 +430,29 @@ def test_the_slowest_endpoints_have_hits_enough_to_tell():
     assert "12 ms" in page
 
 
-def test_what_changed_most_is_told_by_its_difference():
-    def of(**hits):
-        return a_panel([a_row("requests", name, count) for name, count in hits.items()])
+def test_the_largest_changes_are_listed_by_their_difference():
+    def build_requests(**hits):
+        return build_panel(
+            [build_panel_row("requests", name, count) for name, count in hits.items()]
+        )
 
-    day, before = (a_summary(panels=a_summary()["panels"] | {"requests": panel})
-                   for panel in (of(up=90, same=500, new=7), of(up=30, same=500, gone=20)))  # fmt: skip
+    day, before = (
+        build_summary(panels=build_summary()["panels"] | {"requests": panel})
+        for panel in (
+            build_requests(up=90, same=500, new=7),
+            build_requests(up=30, same=500, gone=20),
+        )
+    )
     moved = build_report(day, before)["moved"]["requests"]
     assert [(row["value"], row["hits"], row["before"]) for row in moved] == [
         ("up", 90, 30), ("gone", 0, 20), ("new", 7, 0)]  # fmt: skip
 
 
-def test_columns_and_words_that_say_nothing_are_left_out():
-    rows = [a_row("requests", "/a", 9, method="GET", protocol="HTTP/1.1"),
-            a_row("requests", "/b", 1, method="POST", protocol="HTTP/2")]  # fmt: skip
-    panels = a_summary()["panels"] | {"requests": a_panel(rows), "cities": a_panel([])}
-    page = render_day(build_report(a_summary(panels=panels)) | {"checks": []})
+def test_empty_panels_empty_columns_and_common_values_are_left_out():
+    rows = [build_panel_row("requests", "/a", 9, method="GET", protocol="HTTP/1.1"),
+            build_panel_row("requests", "/b", 1, method="POST", protocol="HTTP/2")]  # fmt: skip
+    panels = build_summary()["panels"] | {"requests": build_panel(rows), "cities": build_panel([])}
+    page = render_day(build_report(build_summary(panels=panels)) | {"checks": []})
     section = page[page.index('id="requests"') : page.index('id="endpoints"')]
     words = " ".join(Page(section).texts).split()
     assert "POST" in words
@@ -430,19 +462,19 @@ def test_columns_and_words_that_say_nothing_are_left_out():
     assert 'id="cities"' not in page
 
 
-def test_panels_with_parents_have_their_sums():
-    rows = [a_row("status", code, hits, parent=f"{code[0]}xx")
+def test_parent_rows_have_the_sum_of_their_children():
+    rows = [build_panel_row("status", code, hits, parent=f"{code[0]}xx")
             for code, hits in (("200", 5), ("404", 4), ("403", 3))]  # fmt: skip
-    panels = a_summary()["panels"] | {"status": a_panel(rows)}
-    page = render_day(build_report(a_summary(panels=panels)) | {"checks": []})
+    panels = build_summary()["panels"] | {"status": build_panel(rows)}
+    page = render_day(build_report(build_summary(panels=panels)) | {"checks": []})
     section = page[page.index('id="status"') : page.index('id="methods"')]
     words = " ".join(Page(section).texts).split()
     assert words[words.index("4xx") :][:4] == ["4xx", "client", "error", "7"]
     assert words.index("4xx") < words.index("2xx") < words.index("200")
 
 
-def test_every_panel_of_the_contract_is_on_the_page_with_both_numbers(tmp_path):
-    page = write_report(a_summary(), tmp_path).read_text()
+def test_every_panel_is_on_the_page_with_all_hits_and_those_of_humans(tmp_path):
+    page = write_report(build_summary(), tmp_path).read_text()
     shown = [panel.key for _, panels in list_sections().values() for panel in panels]
     assert sorted([*shown, "day", "hours"]) == sorted(PANELS)
     for name in shown:
@@ -452,8 +484,8 @@ def test_every_panel_of_the_contract_is_on_the_page_with_both_numbers(tmp_path):
         assert f'href="{name}.csv"' in section
 
 
-def test_a_range_says_its_name_its_missing_days_and_how_sure_it_is(tmp_path):
-    page = write_range(a_range(), tmp_path / "2026-01-14_2026-01-16")
+def test_a_range_page_shows_its_title_missing_days_and_error(tmp_path):
+    page = write_range(build_range(), tmp_path / "2026-01-14_2026-01-16")
     text = " ".join(" ".join(Page(page.read_text()).texts).split())
     assert "14 to 16 January 2026" in text
     assert "1 of 3 days have no report" in text
@@ -461,40 +493,40 @@ def test_a_range_says_its_name_its_missing_days_and_how_sure_it_is(tmp_path):
     assert "± 2.6 %" in text
     assert "Compared with 2026-01-11 to 2026-01-13: 3 of those days have a report, here 2." in text
     assert "50 % more requests" in text
-    assert json.loads((page.parent / "report.json").read_text()) == a_range()
+    assert json.loads((page.parent / "report.json").read_text()) == build_range()
     assert (page.parent / "by_day.csv").read_text().startswith("requests,visitors")
     links = [value for name, value in Page(page.read_text()).attributes if name == "href"]
     assert "../2026-01-15/index.html" in links
     assert "../2026-01-16/index.html" not in links
 
 
-def test_a_range_of_nothing_and_one_without_a_range_before_are_pages_too():
-    empty = an_empty_day(None)
-    nothing = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "humans",
-                                              "by_status", "by_hour", "incidents", "lines")}  # fmt: skip
-    page = render_range(a_range(**nothing, by_day=[], before=None, panels={}, panel_rows={}, bots=[],
-                                days=0, missing=["2026-01-14"]))  # fmt: skip
+def test_an_empty_range_without_a_previous_range_has_a_page():
+    empty = build_empty_day(None)
+    totals = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "humans",
+                                             "by_status", "by_hour", "incidents", "lines")}  # fmt: skip
+    page = render_range(build_range(**totals, by_day=[], before=None, panels={}, panel_rows={}, bots=[],
+                                    days=0, missing=["2026-01-14"]))  # fmt: skip
     assert "No requests in these days." in page
     assert "nothing to compare with" in page
 
 
-def test_a_choice_of_requests_is_named_and_a_page_of_humans_has_no_switch():
-    some = {"path": "/<b>", "host": None, "status": None, "humans_only": True}
-    page = render_day(build_report(a_summary(filter=some)) | {"checks": []})
+def test_a_filter_is_described_and_a_humans_only_page_has_no_switch():
+    request_filter = {"path": "/<b>", "host": None, "status": None, "humans_only": True}
+    page = render_day(build_report(build_summary(filter=request_filter)) | {"checks": []})
     assert "Only requests by humans, with path <bdi>/&lt;b&gt;</bdi>." in page
     assert 'id="humans"' not in page
-    assert 'id="humans"' in render_day(build_report(a_summary()) | {"checks": []})
+    assert 'id="humans"' in render_day(build_report(build_summary()) | {"checks": []})
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "name"),
+    ("first", "last", "title"),
     [("2026-01-12", "2026-01-18", "Week 3 of 2026"), ("2024-02-01", "2024-02-29", "February 2024"),
      ("2025-01-01", "2025-12-31", "2025"), ("2026-01-14", "2026-01-16", "14 to 16 January 2026"),
      ("2026-01-30", "2026-02-02", "30 January to 2 February 2026"),
      ("2025-12-30", "2026-01-02", "30 December 2025 to 2 January 2026")],
 )  # fmt: skip
-def test_a_range_is_called_as_a_person_would(first, last, name):
-    assert format_period(date.fromisoformat(first), date.fromisoformat(last)) == name
+def test_a_range_has_a_readable_title(first, last, title):
+    assert format_period(date.fromisoformat(first), date.fromisoformat(last)) == title
 
 
 @pytest.mark.parametrize(
@@ -504,60 +536,64 @@ def test_a_range_is_called_as_a_person_would(first, last, name):
      ("2015-05-17_2015-05-20", "Other ranges", "17 to 20 May 2015"),
      ("2015-13", "Other ranges", "2015-13"), ("2015-05-99_x", "Other ranges", "2015-05-99_x")],
 )  # fmt: skip
-def test_the_folder_of_a_range_tells_its_title(folder, kind, title):
+def test_the_title_of_a_range_follows_from_its_folder(folder, kind, title):
     assert describe_range_folder(folder) == (kind, title)
 
 
-def test_times_are_those_of_the_sites_clock():
+def test_times_are_shown_in_the_site_time_zone():
     assert format_local_time("2026-07-01T22:30:00Z", "Europe/Paris") == "00:30"
     assert format_local_time("2026-07-01T22:30:00Z", "UTC", "%-d %b %H:%M") == "1 Jul 22:30"
 
 
-def headings(html):
+def list_heading_levels(html):
     return [int(tag[1]) for tag in Page(html).tags if re.fullmatch("h[1-6]", tag)]
 
 
-def test_a_screen_reader_finds_its_way(tmp_path):
-    for file in pages("/a", tmp_path):
+def test_a_screen_reader_can_navigate_the_pages(tmp_path):
+    for file in write_pages("/a", tmp_path):
         html = file.read_text()
         page = Page(html)
-        levels = headings(html)
+        levels = list_heading_levels(html)
         assert levels[0] == 1
         assert levels.count(1) == 1
         assert all(after <= before + 1 for before, after in pairwise(levels))
         assert {"main", "nav", "header", "footer", "fieldset", "legend"} <= set(page.tags)
         assert ("lang", "en") in page.attributes
-        charts_ = re.findall(r"<svg [^>]*>", html)
-        assert charts_
-        assert all('role="img" aria-label="' in chart for chart in charts_)
+        chart_tags = re.findall(r"<svg [^>]*>", html)
+        assert chart_tags
+        assert all('role="img" aria-label="' in tag for tag in chart_tags)
         inputs = re.findall(r'<input [^>]*id="(\w+)"', html)
         assert inputs == ["everyone", "humans"]
         assert all(f'<label for="{name}">' in html for name in inputs)
         assert html.count("<table") == html.count("<thead")
 
 
-def colours(css, scheme):
-    """The variables of one scheme; the dark ones change those of the light one."""
+def read_colours(css, scheme):
+    """The CSS variables of a colour scheme; dark overrides some of light."""
     light, dark = re.findall(r":root \{ (?:color-scheme: light dark; )?(--paper[^}]*)\}", css)[:2]
-    found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", light))
-    return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", dark)) if scheme == "dark" else {})
+    variables = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", light))
+    return variables | (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", dark)) if scheme == "dark" else {}
+    )
 
 
 def luminance(colour):
     digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
     parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
-    """4.5 for text, 3 for what a chart is made of (WCAG 2.2, 1.4.3 and 1.4.11)."""
-    found = colours(get_environment().globals["style"], scheme)
+def test_texts_and_charts_have_the_contrast_that_wcag_requires(scheme):
+    """4.5 for text, 3 for the graphics of a chart (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    palette = read_colours(get_environment().globals["style"], scheme)
     texts = [
-        (text, ground)
+        (text, background)
         for text in ("ink", "soft", "tide", "bad", "warn")
-        for ground in ("paper", "card")
+        for background in ("paper", "card")
     ]
     texts += [
         ("ink", "wash"),
@@ -566,16 +602,18 @@ def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
         ("soft", "mist"),
         ("card", "tide"),
     ]
-    drawn = [("tide", "card"), ("pale", "card"), ("warn", "card")]
+    graphics = [("tide", "card"), ("pale", "card"), ("warn", "card")]
     assert (
-        found["paper"]
-        != colours(get_environment().globals["style"], "dark" if scheme == "light" else "")["paper"]
+        palette["paper"]
+        != read_colours(get_environment().globals["style"], "dark" if scheme == "light" else "")[
+            "paper"
+        ]
     )
-    for pairs, least in ((texts, 4.5), (drawn, 3)):
-        for one, other in pairs:
-            low, high = sorted((luminance(found[one]), luminance(found[other])))
+    for pairs, minimum in ((texts, 4.5), (graphics, 3)):
+        for colour, background in pairs:
+            low, high = sorted((luminance(palette[colour]), luminance(palette[background])))
             ratio = (high + 0.05) / (low + 0.05)
-            assert ratio >= least, f"{one} on {other} in {scheme}: {ratio:.2f}"
+            assert ratio >= minimum, f"{colour} on {background} in {scheme}: {ratio:.2f}"
 
 
 @pytest.mark.parametrize(
@@ -583,7 +621,7 @@ def test_texts_and_bars_have_the_contrast_that_wcag_asks_for(scheme):
     [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (2_747_282_740, "2.75 GB"), (999_499, "999 kB"),
      (999_999, "1.00 MB"), (12_345, "12.3 kB"), (10**18, "1000 PB")],
 )  # fmt: skip
-def test_sizes_are_in_decimal_units_of_three_digits(number, text):
+def test_sizes_have_decimal_units_and_three_digits(number, text):
     assert formatting.format_bytes(number) == text
 
 
@@ -592,7 +630,7 @@ def test_sizes_are_in_decimal_units_of_three_digits(number, text):
     [(0, 0, "0 %"), (0, 5, "0 %"), (1, 10_000, "<0.1 %"), (1, 200, "0.5 %"), (1, 8, "12 %"),
      (5, 5, "100 %"), (9999, 10_000, ">99 %")],
 )  # fmt: skip
-def test_shares_are_honest_at_both_ends(part, whole, text):
+def test_shares_are_not_rounded_to_nothing_or_to_everything(part, whole, text):
     assert formatting.format_share(part, whole) == text
 
 
@@ -608,7 +646,7 @@ def test_the_chart_marks_the_busiest_hour():
     assert 'aria-label="Requests"' in svg
 
 
-def test_the_chart_tells_the_part_of_humans_and_their_busiest_hour():
+def test_the_chart_shows_the_part_of_humans_and_their_busiest_hour():
     svg = str(charts.draw_bars({"00": 4, "01": 5}, "R", "{}: {}".format, part={"00": 3, "01": 1}))
     assert svg.count('class="part"') == svg.count('class="bar"') == 2
     assert re.search('class="peak of-top"[^>]*>5<', svg)
@@ -629,24 +667,26 @@ def test_changes_have_a_sign(now, before, text):
     [(None, ""), (0, "0 ms"), (0.0001, "<1 ms"), (0.0123, "12 ms"), (0.9999, "1.00 s"), (12.34, "12.3 s"),
      (599.6, "600 s"), (4500, "75 min")],
 )  # fmt: skip
-def test_times_are_short(number, text):
+def test_response_times_are_printed_in_short_form(number, text):
     assert formatting.format_seconds(number) == text
 
 
 @pytest.mark.parametrize(
     ("number", "text"), [(44.6, "45 s"), (62, "1 min 2 s"), (3780, "1 h 3 min")]
 )
-def test_lengths_of_visits_are_read_aloud(number, text):
+def test_durations_of_visits_are_written_with_units(number, text):
     assert formatting.format_duration(number) == text
 
 
-def test_what_changed_by_as_much_is_listed_by_its_name():
-    def of(**hits):
-        return a_panel([a_row("requests", name, count) for name, count in hits.items()])
+def test_equal_changes_are_listed_by_name():
+    def build_requests(**hits):
+        return build_panel(
+            [build_panel_row("requests", name, count) for name, count in hits.items()]
+        )
 
     day, before = (
-        a_summary(panels=a_summary()["panels"] | {"requests": panel})
-        for panel in (of(c=9, a=9, d=2), of(b=9, d=11))
+        build_summary(panels=build_summary()["panels"] | {"requests": panel})
+        for panel in (build_requests(c=9, a=9, d=2), build_requests(b=9, d=11))
     )
     moved = build_report(day, before)["moved"]["requests"]
     assert [row["value"] for row in moved] == ["a", "b", "c", "d"]

@@ -1,37 +1,39 @@
+"""Settings from the environment and the `.env` file: defaults, types and refusals."""
+
 from datetime import date
 from pathlib import Path
 
 import pytest
 
-from include import settings as module
+from include import settings as settings_module
 from include.settings import load_settings, render_settings_table
 
 
-def test_without_any_variable_everything_has_its_default():
+def test_without_variables_every_setting_has_its_default():
     settings = load_settings({})
     assert settings.kafka_servers == "127.0.0.1:9092"
     assert settings.home.name == "var"
 
 
-def test_the_local_broker_follows_its_port():
+def test_the_default_kafka_servers_follow_the_port_setting():
     assert load_settings({"TIDEMARK_KAFKA_PORT": "1234"}).kafka_servers == "127.0.0.1:1234"
 
 
-def test_nothing_is_a_number_where_it_means_for_ever():
+def test_zero_days_are_accepted_and_mean_for_ever():
     assert load_settings({"TIDEMARK_KEEP_LANDING_DAYS": "0"}).keep_landing_days == 0
 
 
-def test_streams_may_reach_names_addresses_and_networks():
+def test_stream_hosts_may_be_names_addresses_and_networks():
     hosts = "localhost,lines-1.example.org,192.0.2.1,10.0.0.0/8,fd00::/64"
     assert load_settings({"TIDEMARK_STREAM_HOSTS": hosts}).stream_hosts == hosts
 
 
-def test_values_have_their_types():
+def test_values_are_converted_to_their_types():
     settings = load_settings({
         "TIDEMARK_HOME": "elsewhere", "TIDEMARK_FIRST_SCHEDULED_DAY": "2026-02-03",
         "TIDEMARK_TIME_ZONE": "Europe/Paris",
     })  # fmt: skip
-    assert settings.home == module.PROJECT / "elsewhere"
+    assert settings.home == settings_module.PROJECT / "elsewhere"
     assert settings.first_scheduled_day == date(2026, 2, 3)
     assert settings.zone.key == "Europe/Paris"
 
@@ -61,40 +63,40 @@ def test_values_have_their_types():
         ("TIDEMARK_FIRST_SCHEDULED_DAY", "yesterday", "a date"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name_with_what_was_expected(name, text, expected):
-    with pytest.raises(ValueError, match=expected) as refused:
+def test_a_wrong_value_is_refused_with_its_name_and_what_is_accepted(name, text, expected):
+    with pytest.raises(ValueError, match=expected) as error:
         load_settings({name: text})
-    assert name in str(refused.value)
-    assert text in str(refused.value)
+    assert name in str(error.value)
+    assert text in str(error.value)
 
 
-def test_a_pair_of_quotes_in_the_file_is_taken_off_and_no_other(tmp_path, monkeypatch):
+def test_only_the_outer_quotes_of_a_value_in_the_file_are_removed(tmp_path, monkeypatch):
     text = r"%h %t \"%r\" %>s \"%{Referer}i\""
     (tmp_path / ".env").write_text(f"TIDEMARK_LOG_FORMAT='{text}'\nTIDEMARK_SPARK_MASTER=a \"b\"\n")
-    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
     assert (load_settings().log_format, load_settings().spark_master) == (text, 'a "b"')
 
 
-def test_the_environment_wins_over_the_file(tmp_path, monkeypatch):
+def test_the_environment_overrides_the_file(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("# ports\nTIDEMARK_KAFKA_PORT=1\nTIDEMARK_AIRFLOW_PORT='2'\n")
-    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
     monkeypatch.setenv("TIDEMARK_KAFKA_PORT", "3")
     settings = load_settings()
     assert (settings.kafka_port, settings.airflow_port) == (3, 2)
 
 
-def test_a_line_of_the_file_that_sets_nothing_is_named(tmp_path, monkeypatch):
+def test_an_invalid_line_of_the_file_is_refused_with_its_number(tmp_path, monkeypatch):
     (tmp_path / ".env").write_text("\nTIDEMARK_KAFKA_PORT 1\n")
-    monkeypatch.setattr(module, "PROJECT", tmp_path)
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
     with pytest.raises(ValueError, match="line 2"):
         load_settings()
 
 
-def test_the_table_names_every_setting():
+def test_the_settings_page_has_the_generated_table():
     assert Path("docs/settings.md").read_text().endswith(render_settings_table())
 
 
-def test_a_setting_is_refused_by_its_old_name_with_its_new_one():
+def test_the_old_name_of_a_setting_is_refused_with_the_new_name():
     with pytest.raises(ValueError, match="FIRST_NIGHT is now called TIDEMARK_FIRST_SCHEDULED_DAY"):
         load_settings({"TIDEMARK_FIRST_NIGHT": "2026-02-03"})
     assert load_settings({"TIDEMARK_FIRST_NIGHT": ""}).first_scheduled_day

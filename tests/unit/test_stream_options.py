@@ -1,3 +1,5 @@
+"""The options of a stream: source, sink, trigger, starting offsets and their combinations."""
+
 import pytest
 
 from include.errors import InvalidInput
@@ -13,7 +15,7 @@ from spark_jobs.streaming.options import (
 
 
 @pytest.mark.parametrize(
-    ("text", "option", "engine"),
+    ("text", "arguments", "engine"),
     [
         ("available-now", {"availableNow": True}, "micro-batch"),
         ("once", {"once": True}, "micro-batch"),
@@ -23,30 +25,30 @@ from spark_jobs.streaming.options import (
         ("real-time 5 seconds", {"realTime": "5 seconds"}, "real-time"),
     ],
 )
-def test_a_trigger_is_a_word(text, option, engine):
+def test_a_trigger_gives_the_arguments_and_the_engine_of_spark(text, arguments, engine):
     trigger = parse_trigger(text)
-    assert (trigger.spark_arguments, trigger.engine, str(trigger)) == (option, engine, text)
+    assert (trigger.spark_arguments, trigger.engine, str(trigger)) == (arguments, engine, text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "now", "every", "every five seconds", "every 5", "continuous", "real-time",
              "once more", "available-now please", "every 0 seconds"],
 )  # fmt: skip
-def test_a_trigger_that_is_none_is_refused_by_name_with_those_that_are(text):
-    with pytest.raises(InvalidInput, match="use available-now, once, every 5 seconds") as refused:
+def test_an_unknown_trigger_is_refused_with_the_accepted_ones(text):
+    with pytest.raises(InvalidInput, match="use available-now, once, every 5 seconds") as error:
         parse_trigger(text)
-    assert repr(text) in str(refused.value)
+    assert repr(text) in str(error.value)
 
 
-def test_real_time_begins_at_five_seconds():
+def test_a_real_time_trigger_needs_at_least_five_seconds():
     with pytest.raises(InvalidInput, match="use real-time 5 seconds"):
         parse_trigger("real-time 500 milliseconds")
     parse_trigger("real-time 1 minute")
 
 
 @pytest.mark.parametrize("folder", ["s3a://bucket/data", "hdfs://host:8020/x", "file:/var/x"])
-def test_an_address_is_no_folder(folder):
-    """As a path it would be a folder of that name on this disk, and nobody would notice."""
+def test_a_url_is_refused_as_a_folder(folder):
+    """As a path, it would silently become a local folder of that name."""
     for parse, kind in ((parse_source, "text"), (parse_sink, "parquet")):
         with pytest.raises(
             InvalidInput, match="not a URL; only a landing can write its data to a store"
@@ -54,7 +56,7 @@ def test_an_address_is_no_folder(folder):
             parse(f"{kind}:{folder}")
 
 
-def test_places_have_a_kind_and_a_name():
+def test_endpoints_have_a_kind_and_a_name():
     assert str(parse_source("kafka:access-log", ("kafka",))) == "kafka:access-log"
     assert parse_source("text:/a:b", ("text",)).name == "/a:b"
     assert parse_source("kafka:" + "A.b_1-" * 41).name == "A.b_1-" * 41
@@ -65,21 +67,21 @@ def test_places_have_a_kind_and_a_name():
 @pytest.mark.parametrize(
     "text", ["kafka", "kafka:", "socket:localhost:9999", "rate:5", "ftp:x", ""]
 )
-def test_a_source_not_served_is_refused_by_name_with_the_accepted_ones(text):
-    with pytest.raises(InvalidInput, match="use kafka:TOPIC or text:DIR") as refused:
+def test_an_unsupported_source_is_refused_with_the_accepted_ones(text):
+    with pytest.raises(InvalidInput, match="use kafka:TOPIC or text:DIR") as error:
         parse_source(text, ("kafka", "text"))
-    assert repr(text) in str(refused.value)
+    assert repr(text) in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["console", "memory:x", "orc:/x", "parquet"])
-def test_a_sink_not_served_is_refused_by_name_with_the_accepted_ones(text):
-    with pytest.raises(InvalidInput, match="use parquet:DIR") as refused:
+def test_an_unsupported_sink_is_refused_with_the_accepted_ones(text):
+    with pytest.raises(InvalidInput, match="use parquet:DIR") as error:
         parse_sink(text, ("parquet",))
-    assert repr(text) in str(refused.value)
+    assert repr(text) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("socket:localhost", "such as socket:localhost:9999"),
         ("socket:localhost:many", "such as socket:localhost:9999"),
@@ -95,13 +97,13 @@ def test_a_sink_not_served_is_refused_by_name_with_the_accepted_ones(text):
         ("kafka:" + "x" * 250, "at most 249 characters, and this one has 250"),
     ],
 )
-def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says):
-    with pytest.raises(InvalidInput, match=says):
+def test_an_invalid_source_name_is_refused_with_an_example(text, message):
+    with pytest.raises(InvalidInput, match=message):
         parse_source(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("console:x", "use parquet:DIR"),
         ("memory", "memory:NAME"),
@@ -113,8 +115,8 @@ def test_a_source_whose_name_does_not_fit_is_refused_with_an_example(text, says)
         ("foreach:http://", "foreach:sqlite:FILE or foreach:http"),
     ],
 )
-def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
-    with pytest.raises(InvalidInput, match=says):
+def test_an_invalid_sink_name_is_refused_with_an_example(text, message):
+    with pytest.raises(InvalidInput, match=message):
         parse_sink(text)
 
 
@@ -130,17 +132,17 @@ def test_a_sink_whose_name_does_not_fit_is_refused_with_an_example(text, says):
                                        "startingOffsetsByTimestampStrategy": "latest"}),
     ],
 )  # fmt: skip
-def test_a_topic_is_read_from_where_one_says(text, options):
+def test_starting_offsets_become_options_of_the_kafka_source(text, options):
     assert parse_starting_offsets(text, "a") == options
 
 
 @pytest.mark.parametrize("text", ["", "now", "5", "2026-01-15", "2026-01-15T00:00:00", "0:x"])
-def test_a_beginning_that_is_none_is_refused_with_examples(text):
+def test_invalid_starting_offsets_are_refused_with_an_example(text):
     with pytest.raises(InvalidInput, match="2026-01-15T00:00:00Z"):
         parse_starting_offsets(text, "a")
 
 
-def words(*flags, mode="append", query=ROWS):
+def parse_watch_flags(*flags, mode="append", query=ROWS):
     return parse_stream_options(
         build_watch_parser(None, mode, "available-now").parse_args(flags), query
     )
@@ -150,7 +152,7 @@ KAFKA = ("--source", "kafka:a", "--servers", "localhost:9092")
 
 
 @pytest.mark.parametrize(
-    ("flags", "says"),
+    ("flags", "message"),
     [
         (("--source", "kafka:a", "--sink", "console"), "kafka needs --servers"),
         (("--source", "text:/a", "--sink", "kafka:b"), "kafka needs --servers"),
@@ -172,26 +174,26 @@ KAFKA = ("--source", "kafka:a", "--servers", "localhost:9092")
           "continuous 1 second"), "leave it out"),
     ],
 )  # fmt: skip
-def test_flags_that_do_not_fit_are_refused_with_what_to_do(flags, says):
-    with pytest.raises(InvalidInput, match=says):
-        words(*flags)
+def test_flags_that_contradict_each_other_are_refused_with_the_remedy(flags, message):
+    with pytest.raises(InvalidInput, match=message):
+        parse_watch_flags(*flags)
 
 
-def test_words_that_fit_are_taken():
-    found = words(*KAFKA, "--sink", "memory:t", mode="complete", query=TOTALS)
-    assert (str(found.source), str(found.sink), found.mode, str(found.trigger)) == (
+def test_valid_flags_become_stream_options():
+    options = parse_watch_flags(*KAFKA, "--sink", "memory:t", mode="complete", query=TOTALS)
+    assert (str(options.source), str(options.sink), options.mode, str(options.trigger)) == (
         "kafka:a", "memory:t", "complete", "available-now",
     )  # fmt: skip
 
 
-def test_a_landing_has_its_checkpoint_beside_its_data():
+def test_a_landing_needs_no_checkpoint_flag():
     args = build_stream_parser(None, "append", "available-now").parse_args(
         ["--source", "text:/a", "--sink", "orc:/b/data"]
     )
     assert parse_stream_options(args, ROWS).sink.kind == "orc"
 
 
-def test_the_ports_of_a_socket_source_are_those_that_there_are():
+def test_a_socket_source_accepts_ports_from_1_to_65535():
     for port in (1, 65535):
         assert parse_source(f"socket:localhost:{port}").name == f"localhost:{port}"
     for port in (0, 65536):
@@ -200,7 +202,7 @@ def test_the_ports_of_a_socket_source_are_those_that_there_are():
 
 
 @pytest.mark.parametrize(
-    ("words", "text"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
+    ("choices", "text"), [(("a",), "a"), (("a", "b"), "a or b"), (("a", "b", "c"), "a, b or c")]
 )
-def test_what_is_accepted_is_listed_as_one_says_it(words, text):
-    assert format_choices(words) == text
+def test_choices_are_listed_with_commas_and_or(choices, text):
+    assert format_choices(choices) == text

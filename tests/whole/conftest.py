@@ -1,4 +1,4 @@
-"""One stack for all of these tests: a real broker, a real Airflow, a browser."""
+"""One stack for all tests of this folder: a real broker, a real Airflow and a browser."""
 
 import gzip
 import ipaddress
@@ -29,7 +29,7 @@ QUIET = Console(file=Path(os.devnull).open("w"))
 
 @pytest.fixture(scope="session")
 def project(jars, tmp_path_factory):
-    """A checkout of its own, so that its .env and var/ are a test's to change."""
+    """A separate checkout, so that tests may change its .env and var/."""
     folder = tmp_path_factory.mktemp("checkout") / "tidemark"
     skip = shutil.ignore_patterns(".git", "var", ".venv", ".env", "__pycache__", ".*_cache")
     shutil.copytree(PROJECT, folder, ignore=skip)
@@ -41,7 +41,7 @@ def project(jars, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def metrics_receiver():
-    """What Airflow measures: the names that came by OTLP, and where they are sent to."""
+    """An OTLP receiver for Airflow's metrics: the names that it received, and its URL."""
     names: set[str] = set()
 
     class Receiver(BaseHTTPRequestHandler):
@@ -49,10 +49,10 @@ def metrics_receiver():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers["Content-Encoding"] == "gzip":
                 body = gzip.decompress(body)
-            told = ExportMetricsServiceRequest.FromString(body)
+            request = ExportMetricsServiceRequest.FromString(body)
             names.update(
                 metric.name
-                for resource in told.resource_metrics
+                for resource in request.resource_metrics
                 for scope in resource.scope_metrics
                 for metric in scope.metrics
             )
@@ -70,16 +70,16 @@ def metrics_receiver():
 
 @pytest.fixture(scope="session")
 def env(project, metrics_receiver):
-    """Settings of the stack, on free ports, as environment variables; they stand in its .env."""
+    """Settings of the stack with free ports, as environment variables; also written to its .env."""
     names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "AIRFLOW_WORKER_LOG", "AIRFLOW_TRIGGERER_LOG")
-    # Below the ports that the kernel gives to whoever asks for any.
-    found, port = {}, 21000
+    # Below the range of ephemeral ports that the kernel assigns by itself.
+    ports, port = {}, 21000
     for name in names:
         port = find_free_port(port + 1)
-        found[f"TIDEMARK_{name}_PORT"] = str(port)
-    found["TIDEMARK_METRICS_ENDPOINT"] = metrics_receiver[1]
-    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in found.items()))
-    return found | {"TIDEMARK_HOME": str(project / "var")}
+        ports[f"TIDEMARK_{name}_PORT"] = str(port)
+    ports["TIDEMARK_METRICS_ENDPOINT"] = metrics_receiver[1]
+    (project / ".env").write_text("".join(f"{name}={value}\n" for name, value in ports.items()))
+    return ports | {"TIDEMARK_HOME": str(project / "var")}
 
 
 @pytest.fixture(scope="session")
@@ -89,63 +89,63 @@ def settings(env):
 
 @pytest.fixture(scope="session")
 def stack(env, project):
-    """Runs a command of the local stack; at the end everything is down again."""
+    """Run a command of the local stack; at the end, stop everything and check that the ports are free."""
 
-    def call(*arguments, seconds=420):
+    def run(*arguments, seconds=420):
         command = [sys.executable, "-m", "include.local_stack", *map(str, arguments)]
         return run_command(command, seconds=seconds, project=project)
 
     with watch_listening_sockets(load_settings(env)):
-        yield call
-    done = call("down")
-    assert done.returncode == 0, done.stdout
+        yield run
+    result = run("down")
+    assert result.returncode == 0, result.stdout
     for name, port in load_settings(env).ports.items():
         assert find_listener(port) is None, f"{name} is still listened on after `down`"
 
 
 @contextmanager
 def watch_listening_sockets(settings):
-    """Address and port of all that the stack's processes listen on, looked for every 20 seconds."""
-    seen, done = set(), threading.Event()
+    """Collect the addresses and ports that the stack listens on, every 20 s; all must be loopback."""
+    sockets, stopped = set(), threading.Event()
 
-    def look():
-        while not done.wait(20):  # it reads the whole of /proc, which costs a second
+    def collect():
+        while not stopped.wait(20):  # reading all of /proc takes about a second
             services = (broker.service(settings), airflow.service(settings))
-            ours = {process.pid for service in services for process in service.process_tree()}
-            seen.update((ip, port) for ip, port, pid in list_listening_sockets() if pid in ours)
+            pids = {process.pid for service in services for process in service.process_tree()}
+            sockets.update((ip, port) for ip, port, pid in list_listening_sockets() if pid in pids)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=collect, daemon=True)
     thread.start()
-    yield seen
-    done.set()
+    yield sockets
+    stopped.set()
     thread.join()
-    assert {port for _, port in seen} >= set(settings.ports.values())
-    open_ones = [each for each in seen if not ipaddress.ip_address(each[0]).is_loopback]
-    assert not open_ones, "these listen for other machines"
+    assert {port for _, port in sockets} >= set(settings.ports.values())
+    exposed = [socket for socket in sockets if not ipaddress.ip_address(socket[0]).is_loopback]
+    assert not exposed, "these listen for other machines"
 
 
 @pytest.fixture(scope="session")
 def demo_output(stack):
-    done = stack("demo")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    result = stack("demo")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @pytest.fixture(scope="session")
 def browser():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
         pytest.skip("no Chromium here: `apt-get install chromium` brings one")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found,
+        chromium = playwright.chromium.launch(
+            executable_path=executable,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
                   "--disable-component-update", "--disable-sync", "--disable-quic"],
         )  # fmt: skip
-        yield running
-        running.close()
+        yield chromium
+        chromium.close()
 
 
 def read_report(settings, day):
@@ -154,7 +154,7 @@ def read_report(settings, day):
 
 
 def run_dags(settings, conf, day=None):
-    """Trigger both DAGs as the web page would; give the analysis' run id."""
+    """Trigger both DAGs as the web page does; return the run id of the analysis."""
     api = Api(settings)
     follow_run(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
     analysis = api.trigger("analyse_access_log", {"day": day} if day else {})
@@ -163,28 +163,28 @@ def run_dags(settings, conf, day=None):
 
 
 def read_question(api, dag_id, run_id, task_id):
-    """What the task asks, once it waits for the answer; None before."""
-    if _task_state(api, dag_id, run_id, task_id) != "awaiting_input":
+    """Return the question of the task once it waits for an answer; None before."""
+    if _get_task_state(api, dag_id, run_id, task_id) != "awaiting_input":
         return None
-    time.sleep(5)  # as a person; see `answer`
-    return api.call("GET", answer_path(dag_id, run_id, task_id))
+    time.sleep(5)  # like a person; see `answer_question`
+    return api.call("GET", _build_answer_path(dag_id, run_id, task_id))
 
 
 def answer_question(api, dag_id, run_id, task_id, option, seconds=300):
-    """Answer as a person would, as often as it is asked; give the question's text.
+    """Answer a question as often as the task asks it; return its text.
 
-    Answered before the process that asked has ended, Airflow 3.3.2 starts the task again, refuses
-    it (409), and asks anew in the retry a minute later.
+    If the answer arrives before the asking process has ended, Airflow 3.3.2 starts the task again,
+    refuses the start (409), and asks again in the retry a minute later.
     """
     texts = []
 
     def is_over():
-        asked = read_question(api, dag_id, run_id, task_id)
-        if asked and not asked["response_received"]:
-            texts.append(asked["body"])
-            where = answer_path(dag_id, run_id, task_id)
-            api.call("PATCH", where, json={"chosen_options": [option]})
-        return texts and _task_state(api, dag_id, run_id, task_id) in (
+        question = read_question(api, dag_id, run_id, task_id)
+        if question and not question["response_received"]:
+            texts.append(question["body"])
+            path = _build_answer_path(dag_id, run_id, task_id)
+            api.call("PATCH", path, json={"chosen_options": [option]})
+        return texts and _get_task_state(api, dag_id, run_id, task_id) in (
             "success",
             "skipped",
             "failed",
@@ -194,10 +194,10 @@ def answer_question(api, dag_id, run_id, task_id, option, seconds=300):
     return texts[0]
 
 
-def _task_state(api, dag_id, run_id, task_id):
+def _get_task_state(api, dag_id, run_id, task_id):
     tasks = api.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
     return next((task["state"] for task in tasks if task["task_id"] == task_id), None)
 
 
-def answer_path(dag_id, run_id, task_id):
+def _build_answer_path(dag_id, run_id, task_id):
     return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"

@@ -1,4 +1,4 @@
-"""The main job as a user runs it: `make demo`, a real broker, a real Airflow, a real browser."""
+"""The whole stack as a user runs it: `make demo` with a real broker, Airflow and browser."""
 
 import gzip
 import json
@@ -17,14 +17,14 @@ from producers.clickstream.events import generate_events
 from tests.conftest import eventually, list_files_open_to_others, run_command
 from tests.whole.conftest import QUIET, read_report, run_dags
 
-# What the generator writes with its default seed; the same on every bot and every day.
+# Output of the generator with its default seed; the same on every machine and for every day.
 GENERATED = {
     "lines": {"read": 19995, "good": 19991, "bad": 4, "duplicates": 0},
     "requests": 19991,
 }
 
 
-def test_the_demo_ends_with_totals_report_address_and_login(demo_output, settings):
+def test_the_demo_prints_totals_report_address_and_login(demo_output, settings):
     day = read_report(settings, "2026-01-15")
     assert day["lines"] == GENERATED["lines"]
     assert day["requests"] == GENERATED["requests"]
@@ -42,30 +42,28 @@ def test_the_demo_ends_with_totals_report_address_and_login(demo_output, setting
     assert "Traceback" not in demo_output
 
 
-def test_nothing_of_the_stack_is_open_to_other_users_and_no_log_has_the_password(
-    demo_output, settings
-):
+def test_no_file_is_open_to_other_users_and_no_log_has_the_password(demo_output, settings):
     assert list_files_open_to_others(settings.home) == []
     _, password = Api(settings).login()
-    found = subprocess.run(
+    matches = subprocess.run(
         ["grep", "-rlFa", "--exclude-dir=jars", password, settings.home],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert [Path(file).name for file in found.stdout.splitlines()] == [
+    assert [Path(file).name for file in matches.stdout.splitlines()] == [
         "simple_auth_manager_passwords.json.generated"
     ]
 
 
-def test_what_airflow_measures_is_sent_where_the_settings_say(demo_output, metrics_receiver):
-    wanted = {"airflow.ti.finish", "airflow.task.duration", "airflow.dagrun.duration.success",
-              "airflow.pool.running_slots", "airflow.scheduler_heartbeat"}  # fmt: skip
+def test_airflow_sends_its_metrics_to_the_configured_endpoint(demo_output, metrics_receiver):
+    expected = {"airflow.ti.finish", "airflow.task.duration", "airflow.dagrun.duration.success",
+                "airflow.pool.running_slots", "airflow.scheduler_heartbeat"}  # fmt: skip
     names, _ = metrics_receiver
-    eventually(lambda: wanted <= names, 60, f"{wanted} by OTLP")
+    eventually(lambda: expected <= names, 60, f"{expected} by OTLP")
     assert not {name for name in names if "analyse_access_log" in name}, "a name for each DAG"
 
 
 @pytest.mark.fault
-def test_a_second_demo_changes_no_number(demo_output, stack, settings):
+def test_a_second_demo_does_not_change_the_report(demo_output, stack, settings):
     before = read_report(settings, "2026-01-15")
     done = stack("demo")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,16 +71,14 @@ def test_a_second_demo_changes_no_number(demo_output, stack, settings):
     assert "landed 0 new lines" in done.stdout
 
 
-def test_a_run_says_in_its_note_what_it_reported(demo_output, settings):
+def test_the_note_of_a_run_lists_what_it_reported(demo_output, settings):
     api = Api(settings)
-    notes = eventually(lambda: [r["note"] for r in runs(api) if r["note"]], 30, "the note")
+    notes = eventually(lambda: [r["note"] for r in list_runs(api) if r["note"]], 30, "the note")
     assert "Tidemark: reported 2026-01-15: 19,991 requests; 5 bad lines belong to no day" in notes
 
 
 @pytest.mark.fault
-def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_again(
-    demo_output, settings
-):
+def test_a_resent_log_counts_once_and_the_report_shows_the_duplicates(demo_output, settings):
     before = read_report(settings, "2026-01-15")
     run_dags(settings, {"resend": True, "lines_per_message": 7}, day="2026-01-15")
     after = read_report(settings, "2026-01-15")
@@ -97,11 +93,11 @@ def test_a_log_sent_again_counts_once_and_the_report_says_how_many_lines_came_ag
     ]
     assert after == before
     page = settings.lake / "reports" / "access_log" / "2026-01-15" / "index.html"
-    assert "19,991 of the good came again" in " ".join(page.read_text().split())
+    assert "19,991 of the good lines are duplicates" in " ".join(page.read_text().split())
 
 
 @pytest.mark.fault
-def test_a_log_of_ones_own_is_reported_by_its_days(demo_output, stack, settings, shared):
+def test_a_users_own_log_gets_a_report_for_each_day(demo_output, stack, settings, shared):
     done = stack("demo", "--log", shared / "data" / "apache_combined.log")
     assert done.returncode == 0, done.stdout + done.stderr
     days = [read_report(settings, f"2015-05-{day}") for day in (17, 18, 19, 20)]
@@ -113,15 +109,13 @@ def test_a_log_of_ones_own_is_reported_by_its_days(demo_output, stack, settings,
 
 
 @pytest.mark.fault
-def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
-    demo_output, settings, shared
-):
-    """Hourly archives, one of them damaged and one a copy, read as files."""
+def test_rotated_logs_in_the_inbox_give_the_same_report_as_kafka(demo_output, settings, shared):
+    """Reads hourly archives as files; one of them is damaged and one is a copy."""
     api = Api(settings)
     folder, by_hour = settings.lake / "inbox" / "access_log", {}
     for line in (shared / "data" / "apache_combined.log").read_bytes().splitlines(keepends=True):
         by_hour.setdefault(line.split(b"[")[1][:14], []).append(line)
-    (folder / "apache_combined.log").unlink()  # the demo's
+    (folder / "apache_combined.log").unlink()  # put there by the demo
     for number, lines in enumerate(by_hour.values()):
         (folder / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
     (folder / "copy").write_bytes((folder / "access.log.3.gz").read_bytes())
@@ -133,14 +127,14 @@ def test_rotated_logs_in_the_inbox_give_the_report_that_the_topic_gave(
     assert (before.pop("source"), after.pop("source")) == ("kafka", "files")
     assert after == before
     assert "damaged" in (folder / "_set_aside" / "cut.gz.why").read_text()
-    landed = json.loads(
+    record = json.loads(
         (settings.lake / "runs" / "analyse_access_log" / f"{run_id}.json").read_text()
     )
-    assert (landed["read"], landed["good"]) == (10_000, 10_000)
+    assert (record["read"], record["good"]) == (10_000, 10_000)
 
 
 @pytest.mark.parametrize("name", ["folder", "missing", "empty", "cut.gz"])
-def test_what_is_no_log_ends_in_one_sentence(demo_output, stack, settings, tmp_path, name):
+def test_an_unusable_log_file_ends_with_a_short_error(demo_output, stack, settings, tmp_path, name):
     path = tmp_path / name
     expected = {"folder": "is a folder", "missing": "there is no file", "empty": "is empty",
                 "cut.gz": "is damaged"}[name]  # fmt: skip
@@ -167,7 +161,7 @@ def test_what_is_no_log_ends_in_one_sentence(demo_output, stack, settings, tmp_p
         ("analyse_access_log", {"day": "$(reboot)"}),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_the_api_and_no_run_is_made(
+def test_the_api_refuses_an_invalid_parameter_and_creates_no_run(
     demo_output, settings, dag_id, conf
 ):
     api = Api(settings)
@@ -177,7 +171,7 @@ def test_a_wrong_parameter_is_refused_by_the_api_and_no_run_is_made(
     assert api.call("GET", f"/dags/{dag_id}/dagRuns")["total_entries"] == before
 
 
-def test_a_backfill_of_a_range_would_make_those_days(demo_output, settings):
+def test_a_dry_run_backfill_plans_every_day_of_the_range(demo_output, settings):
     body = {"dag_id": "analyse_access_log", "from_date": "2015-05-17T00:00:00Z",
             "to_date": "2015-05-20T00:00:00Z", "dag_run_conf": {"source": "files"}}  # fmt: skip
     planned = Api(settings).call("POST", "/backfills/dry_run", json=body)["backfills"]
@@ -186,7 +180,7 @@ def test_a_backfill_of_a_range_would_make_those_days(demo_output, settings):
     ]
 
 
-def test_status_and_doctor_say_what_runs(demo_output, stack):
+def test_status_and_doctor_show_the_running_services(demo_output, stack):
     status, doctor = stack("status"), stack("doctor")
     assert (status.returncode, doctor.returncode) == (0, 0), status.stdout + doctor.stdout
     assert status.stdout.count("ready") == 2
@@ -194,7 +188,7 @@ def test_status_and_doctor_say_what_runs(demo_output, stack):
     assert "in use by this project" in doctor.stdout
 
 
-def test_a_second_checkout_is_told_which_ports_are_taken_and_what_to_do(
+def test_a_second_checkout_gets_an_error_with_the_taken_port_and_the_remedy(
     demo_output, env, settings, tmp_path
 ):
     other = env | {"TIDEMARK_HOME": str(tmp_path)}
@@ -205,36 +199,36 @@ def test_a_second_checkout_is_told_which_ports_are_taken_and_what_to_do(
     assert not (tmp_path / "run" / "kafka.json").exists()
 
 
-def fits(page):
-    """On a desk and on a phone, nothing is wider than the window."""
+def assert_fits_window(page):
+    """Check that nothing is wider than the window, on a desktop and on a phone."""
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_report_opens_in_a_browser_and_asks_for_nothing(
+def test_the_report_opens_in_a_browser_without_network_requests(
     demo_output, settings, browser, tmp_path
 ):
-    page, told, asked = browser.new_page(), [], []
-    page.on("dialog", lambda dialog: (told.append(dialog.message), dialog.dismiss()))
-    page.on("console", lambda message: told.append(message.text))
-    page.on("request", lambda request: asked.append(request.url))
+    page, messages, requested_urls = browser.new_page(), [], []
+    page.on("dialog", lambda dialog: (messages.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("request", lambda request: requested_urls.append(request.url))
     index = settings.lake / "reports" / "access_log" / "index.html"
     page.goto(index.as_uri())
     page.click("text=2026-01-15")
     assert page.title() == "Access log, 2026-01-15"
     assert page.inner_text("h1") == "Thursday, 15 January 2026"
     assert page.locator("svg.bars rect.bar").count() == 24
-    fits(page)
+    assert_fits_window(page)
     page.screenshot(path=str(tmp_path / "report.png"), full_page=True)
     assert (tmp_path / "report.png").stat().st_size > 50_000
-    assert told == []
-    assert all(url.startswith("file://") for url in asked)
+    assert messages == []
+    assert all(url.startswith("file://") for url in requested_urls)
 
 
 @pytest.fixture
 def form(demo_output, settings, browser):
-    """The dialog behind *Trigger* on the DAG's page, and its page."""
+    """The page of the DAG, and the dialog that its *Trigger* button opens."""
     api = Api(settings)
     user, password = api.login()
     page = browser.new_page()
@@ -249,18 +243,20 @@ def form(demo_output, settings, browser):
 
 
 @pytest.mark.browser
-def test_a_run_starts_from_the_web_pages_form_with_its_defaults(form, settings):
+def test_the_trigger_form_starts_a_run_with_its_defaults(form, settings):
     _, dialog = form
     api = Api(settings)
-    before = {r["dag_run_id"] for r in runs(api)}
+    before = {r["dag_run_id"] for r in list_runs(api)}
     dialog.get_by_role("button", name="Trigger").click()
-    (made,) = eventually(
-        lambda: {r["dag_run_id"] for r in runs(api)} - before, 30, "the run that the form starts"
+    (new_run_id,) = eventually(
+        lambda: {r["dag_run_id"] for r in list_runs(api)} - before,
+        30,
+        "the run that the form starts",
     )
-    follow_run(api, "analyse_access_log", made, QUIET)
+    follow_run(api, "analyse_access_log", new_run_id, QUIET)
 
 
-def test_a_backfill_starts_from_the_web_pages_dialog(form, settings, tmp_path):
+def test_the_backfill_dialog_starts_a_backfill(form, settings, tmp_path):
     page, dialog = form
     api = Api(settings)
     before = read_report(settings, "2026-01-15")
@@ -274,78 +270,82 @@ def test_a_backfill_starts_from_the_web_pages_dialog(form, settings, tmp_path):
     dialog.get_by_text("1 run will be triggered").wait_for()
     page.screenshot(path=str(tmp_path / "backfill.png"))
     dialog.get_by_role("button", name="Run Backfill").click()
-    asked = "/backfills?dag_id=analyse_access_log&limit=1000"
-    (made,) = eventually(
-        lambda: [b for b in api.call("GET", asked)["backfills"]
-                 if b["from_date"].startswith("2026-01-15")], 60, "the backfill that the dialog starts",
+    path = "/backfills?dag_id=analyse_access_log&limit=1000"
+    (backfill,) = eventually(
+        lambda: [item for item in api.call("GET", path)["backfills"]
+                 if item["from_date"].startswith("2026-01-15")], 60, "the backfill that the dialog starts",
     )  # fmt: skip
-    eventually(lambda: api.call("GET", f"/backfills/{made['id']}")["completed_at"], 300, "its end")
-    (state,) = [r["state"] for r in runs(api) if r["run_type"] == "backfill"
+    eventually(
+        lambda: api.call("GET", f"/backfills/{backfill['id']}")["completed_at"], 300, "its end"
+    )
+    (state,) = [r["state"] for r in list_runs(api) if r["run_type"] == "backfill"
                 and (r["logical_date"] or "").startswith("2026-01-15")]  # fmt: skip
     assert state == "success"
     assert read_report(settings, "2026-01-15") == before
 
 
-def runs(api):
+def list_runs(api):
     return api.call("GET", "/dags/analyse_access_log/dagRuns?limit=1000")["dag_runs"]
 
 
 @pytest.fixture(scope="module")
 def clickstream(demo_output, settings):
-    """The topic has 600 events, and some that are none."""
+    """Send 600 clickstream events and some bad messages to the topic."""
     api = Api(settings)
     follow_run(
         api, "produce_clickstream", api.trigger("produce_clickstream", {"bad_share": 0.1}), QUIET
     )
 
 
-def test_a_stream_runs_from_its_form_and_tells_its_totals(clickstream, settings):
-    """With the form's defaults; the other examples are in tests/kafka/test_run_stream_form.py."""
-    told = {"good": 600, "bad": 57, "future": 15}
+def test_a_stream_started_from_its_form_returns_its_totals(clickstream, settings):
+    """With the default form; tests/kafka/test_run_stream_form.py has the other examples."""
+    expected = {"good": 600, "bad": 57, "future": 15}
     api = Api(settings)
     run_id = api.trigger("run_stream", {})
     follow_run(api, "run_stream", run_id, QUIET)
     run = f"/dags/run_stream/dagRuns/{run_id}"
-    where = f"{run}/taskInstances/stream/logs/1"
-    log = api.call("GET", where, headers={"Accept": "application/json"})["content"]
+    log_path = f"{run}/taskInstances/stream/logs/1"
+    log = api.call("GET", log_path, headers={"Accept": "application/json"})["content"]
     text = "\n".join(str(entry["event"]) for entry in log)
     assert "|minute_bin|Total Impressions|" in text
     assert "batch 0: 672 messages" in text, "progress"
     totals = api.call("GET", f"{run}/taskInstances/totals/xcomEntries/return_value")["value"]
     totals = json.loads(totals) if isinstance(totals, str) else totals
-    assert totals.items() >= told.items(), totals
+    assert totals.items() >= expected.items(), totals
     events = api.call("GET", "/assets/events?source_dag_id=run_stream&limit=100")["asset_events"]
     (event,) = [event for event in events if event["source_run_id"] == run_id]
-    assert event["extra"].items() >= told.items()
+    assert event["extra"].items() >= expected.items()
 
 
-def test_the_clickstream_is_landed_and_reported_and_a_run_with_nothing_new_ends_at_once(
+def test_the_clickstream_is_reported_and_a_run_without_new_data_is_skipped(
     clickstream, settings, browser, tmp_path
 ):
     api = Api(settings)
     follow_run(api, "analyse_clickstream", api.trigger("analyse_clickstream", {}), QUIET)
     page = settings.lake / "reports" / "clickstream" / "index.html"
-    found = json.loads((page.parent / "report.json").read_text())
+    report = json.loads((page.parent / "report.json").read_text())
     expected = list(generate_events(600, 1, campaigns=3))
-    assert found["lines"] == {"read": 672, "good": 600, "bad": 72, "duplicates": 0}
-    assert found["impressions"] == sum(event["Impressions"] for event in expected)
-    assert found["clicks"] == sum(event["Clicks"] for event in expected)
-    assert {row["campaign"] for row in found["by_campaign"]} == {f"campaign-{n}" for n in (1, 2, 3)}
-    again = api.trigger("analyse_clickstream", {})
-    follow_run(api, "analyse_clickstream", again, QUIET)
-    tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{again}/taskInstances")
+    assert report["lines"] == {"read": 672, "good": 600, "bad": 72, "duplicates": 0}
+    assert report["impressions"] == sum(event["Impressions"] for event in expected)
+    assert report["clicks"] == sum(event["Clicks"] for event in expected)
+    assert {row["campaign"] for row in report["by_campaign"]} == {
+        f"campaign-{n}" for n in (1, 2, 3)
+    }
+    second_run_id = api.trigger("analyse_clickstream", {})
+    follow_run(api, "analyse_clickstream", second_run_id, QUIET)
+    tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{second_run_id}/taskInstances")
     states = {task["task_id"]: task["state"] for task in tasks["task_instances"]}
-    assert states["look"] == "success"
+    assert states["dry_run"] == "success"
     assert states["land_clickstream"] == states["report"] == "skipped"
-    view = browser.new_page()
-    view.goto(page.as_uri())
-    assert view.inner_text("h1") == "Clickstream"
-    assert view.locator("#minutes svg rect.bar").count() == 60
-    fits(view)
-    view.screenshot(path=str(tmp_path / "clickstream.png"), full_page=True)
+    browser_page = browser.new_page()
+    browser_page.goto(page.as_uri())
+    assert browser_page.inner_text("h1") == "Clickstream"
+    assert browser_page.locator("#minutes svg rect.bar").count() == 60
+    assert_fits_window(browser_page)
+    browser_page.screenshot(path=str(tmp_path / "clickstream.png"), full_page=True)
 
 
-def test_a_form_that_cannot_run_is_refused_by_its_first_task(demo_output, settings):
+def test_an_invalid_stream_form_fails_in_its_first_task(demo_output, settings):
     api = Api(settings)
     run_id = api.trigger("run_stream", {"output_mode": "append"})
     with pytest.raises(SetupError, match="in its task plan:(.|\n)*use complete or update"):

@@ -1,4 +1,4 @@
-"""Months of logs from the web page: by the Backfill dialog, in bulk, and as the nights make them."""
+"""Several days of logs: the Backfill dialog, a bulk backfill and daily runs give the same reports."""
 
 import gzip
 import json
@@ -25,24 +25,24 @@ LAKES = count(1)
 
 @contextmanager
 def fresh_lake(settings):
-    """A lake of its own; what producers have sent stays known."""
-    kept = settings.home / f"lake-{next(LAKES)}"
-    settings.lake.rename(kept)
+    """Replace the lake by a new one for a while; the producers' ledger stays in use."""
+    original = settings.home / f"lake-{next(LAKES)}"
+    settings.lake.rename(original)
     settings.lake.mkdir()
-    if (kept / "ledger").is_dir():
-        (kept / "ledger").rename(settings.lake / "ledger")
+    if (original / "ledger").is_dir():
+        (original / "ledger").rename(settings.lake / "ledger")
     try:
         yield settings.lake
     finally:
-        shutil.rmtree(kept / "ledger", ignore_errors=True)
+        shutil.rmtree(original / "ledger", ignore_errors=True)
         if (settings.lake / "ledger").is_dir():
-            (settings.lake / "ledger").rename(kept / "ledger")
-        settings.lake.rename(settings.home / f"{kept.name}-of-the-test")
-        kept.rename(settings.lake)
+            (settings.lake / "ledger").rename(original / "ledger")
+        settings.lake.rename(settings.home / f"{original.name}-of-the-test")
+        original.rename(settings.lake)
 
 
-def drop(lake, shared, days=DAYS):
-    """The reference log as a server rotates it: an archive an hour, under names that say nothing."""
+def write_archives(lake, shared, days=DAYS):
+    """Write the reference log to the inbox as hourly archives; their names do not show the date."""
     inbox, by_hour = lake / "inbox" / "access_log", {}
     inbox.mkdir(parents=True, exist_ok=True)
     for line in (shared / "data" / "apache_combined.log").read_bytes().splitlines(keepends=True):
@@ -54,138 +54,152 @@ def drop(lake, shared, days=DAYS):
             (inbox / f"access.log.{number}.gz").write_bytes(gzip.compress(b"".join(lines)))
 
 
-def backfill(settings, conf, at_once, first=DAYS[0], last=DAYS[-1], seconds=420):
-    """What the dialog sends; waits until all runs have ended, and gives their states by day."""
+def run_backfill(settings, conf, max_active_runs, first=DAYS[0], last=DAYS[-1], seconds=420):
+    """Send the request of the Backfill dialog, wait for all its runs, and return their states by day."""
     api, runs = Api(settings), "/dags/analyse_access_log/dagRuns"
     body = {"dag_id": "analyse_access_log", "from_date": f"{first}T00:00:00Z",
             "to_date": f"{last}T00:00:00Z", "dag_run_conf": conf,
-            "max_active_runs": at_once}  # fmt: skip
+            "max_active_runs": max_active_runs}  # fmt: skip
 
-    made = api.call("POST", "/backfills", json=body)["id"]
+    backfill_id = api.call("POST", "/backfills", json=body)["id"]
     with pytest.raises(SetupError, match="already a running backfill"):
         api.call("POST", "/backfills", json=body)
     eventually(
-        lambda: api.call("GET", f"/backfills/{made}")["completed_at"], seconds, "the backfill's end"
+        lambda: api.call("GET", f"/backfills/{backfill_id}")["completed_at"],
+        seconds,
+        "the backfill's end",
     )
-    found = api.call("GET", f"{runs}?run_type=backfill")["dag_runs"]
-    found = [run for run in found if first <= run["logical_date"][:10] <= last]
-    for run in found:  # or the next backfill would find them made
+    backfill_runs = api.call("GET", f"{runs}?run_type=backfill")["dag_runs"]
+    backfill_runs = [run for run in backfill_runs if first <= run["logical_date"][:10] <= last]
+    for run in backfill_runs:  # otherwise the next backfill would skip these days
         api.call("DELETE", f"{runs}/{run['dag_run_id']}")
-    return {run["logical_date"][:10]: run["state"] for run in found}
+    return {run["logical_date"][:10]: run["state"] for run in backfill_runs}
 
 
-def bulk(settings, **conf):
+def run_bulk_backfill(settings, **conf):
     api = Api(settings)
     run_id = api.trigger(DAG, {"dry_run": False} | conf)
     follow_run(api, DAG, run_id, QUIET)
     return run_id
 
 
-def states(settings, run_id):
+def read_task_states(settings, run_id):
     tasks = Api(settings).call("GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances")
     return {(t["task_id"], t["map_index"]): t["state"] for t in tasks["task_instances"]}
 
 
-def days(settings):
-    """Each day's report, apart from where it comes from."""
-    found = {day: read_report(settings, day) for day in DAYS}
-    return {day: {k: v for k, v in told.items() if k != "source"} for day, told in found.items()}
+def read_reports(settings):
+    """Read the report of each day, without the name of its source."""
+    reports = {day: read_report(settings, day) for day in DAYS}
+    return {
+        day: {k: v for k, v in report.items() if k != "source"} for day, report in reports.items()
+    }
 
 
-def is_same(one, other):
-    """Whether the days are the same; says in which names they differ."""
-    differ = [
+def are_same(one, other):
+    """Compare the reports of all days; print the fields that differ."""
+    differences = [
         (day, name) for day in DAYS for name in one[day] if one[day][name] != other[day][name]
     ]
-    print("different:", differ)
-    return not differ
+    print("different:", differences)
+    return not differences
 
 
 @pytest.fixture(scope="module")
-def killed_bulk(demo_output, settings, shared, stack):
-    """The reports of a bulk run whose scheduler and driver were killed while it landed."""
+def killed_bulk_backfill(demo_output, settings, shared, stack):
+    """The lake and reports of a bulk backfill whose scheduler and driver were killed during landing."""
     with fresh_lake(settings) as lake:
-        drop(lake, shared)
+        write_archives(lake, shared)
         inbox = lake / "inbox" / "access_log"
         (inbox / "copy.log.gz").write_bytes((inbox / "access.log.3.gz").read_bytes())
         run_id = Api(settings).trigger(DAG, {"dry_run": False})
         offsets = "landing/access_log/files/checkpoint/offsets/0"
         eventually((lake / offsets).exists, 180, "the landing to begin")
-        kept = json.loads((settings.home / "run" / "airflow.json").read_text())
+        record = json.loads((settings.home / "run" / "airflow.json").read_text())
         schedulers = [
-            process for process in psutil.Process(kept["pid"]).children()
+            process for process in psutil.Process(record["pid"]).children()
             if "scheduler" in " ".join(process.cmdline())
         ]  # fmt: skip
         assert schedulers
-        for process in schedulers:  # and with each its workers, and their Spark
+        for process in schedulers:  # including their workers and Spark drivers
             kill_process_tree(process.pid)
-        told = stack("status")
-        assert told.returncode == 1
-        assert "a child process has ended" in told.stdout
+        status = stack("status")
+        assert status.returncode == 1
+        assert "a child process has ended" in status.stdout
         assert stack("up").returncode == 0
         follow_run(Api(settings), DAG, run_id, QUIET)
-        assert [states(settings, run_id)["publish", n] for n in range(4)] == ["success"] * 4
-        yield lake, days(settings)
+        assert [read_task_states(settings, run_id)["publish", n] for n in range(4)] == [
+            "success"
+        ] * 4
+        yield lake, read_reports(settings)
 
 
-def test_bulk_makes_all_days_though_scheduler_and_driver_were_killed(killed_bulk, settings, shared):
-    lake, found = killed_bulk
+def test_a_bulk_backfill_resumes_after_scheduler_and_driver_are_killed(
+    killed_bulk_backfill, settings, shared
+):
+    lake, reports = killed_bulk_backfill
     month = json.loads((lake / "reports" / "access_log" / "2015-05" / "report.json").read_text())
     assert (month["requests"], month["visitors"], month["days"]) == (10_000, 2095, 4)
-    assert [found[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
+    assert [reports[day]["visitors"] for day in DAYS] == [359, 643, 570, 523]
     for day in DAYS:
         oracle = json.loads((shared / "oracle" / f"goaccess_apache_{day}.json").read_text())[
             "general"
         ]
-        assert found[day]["requests"] == oracle["total_requests"]
-        assert found[day]["bytes"] == oracle["bandwidth"]
-    again = bulk(settings)
-    assert states(settings, again)["summarise_access_log", -1] == "skipped", "nothing is new"
-    assert is_same(days(settings), found)
+        assert reports[day]["requests"] == oracle["total_requests"]
+        assert reports[day]["bytes"] == oracle["bandwidth"]
+    second_run_id = run_bulk_backfill(settings)
+    assert read_task_states(settings, second_run_id)["summarise_access_log", -1] == "skipped", (
+        "nothing is new"
+    )
+    assert are_same(read_reports(settings), reports)
 
 
-def test_a_published_day_is_replaced_with_fewer_lines_only_when_a_person_approves(
-    killed_bulk, settings, shared
+def test_replacing_a_report_with_fewer_lines_requires_approval(
+    killed_bulk_backfill, settings, shared
 ):
-    lake, before = killed_bulk
-    # The landing of files is lost, and somebody backfills half of what there was.
+    lake, before = killed_bulk_backfill
+    # The landing of files is lost, and the inbox has fewer lines than were published.
     shutil.rmtree(lake / "landing" / "access_log" / "files")
     shutil.rmtree(lake / "ready")
     shutil.rmtree(lake / "inbox" / "access_log")
-    drop(lake, shared, days=DAYS[:1])
+    write_archives(lake, shared, days=DAYS[:1])
     archives = sorted((lake / "inbox" / "access_log").iterdir())
     archives[0].unlink()
-    looked = bulk(settings, dry_run=True)
-    assert states(settings, looked)["land_access_log", -1] == "skipped"
+    dry_run_id = run_bulk_backfill(settings, dry_run=True)
+    assert read_task_states(settings, dry_run_id)["land_access_log", -1] == "skipped"
     assert sorted((lake / "inbox" / "access_log").iterdir()) == archives[1:]
     assert not (lake / "landing" / "access_log" / "files").exists()
-    told = json.loads((run_folder(settings, looked) / "inventory.json").read_text())
-    assert (told["lines"], told["first"][:10], told["last"][:10]) == (1558, DAYS[0], DAYS[0])
-    assert told["seconds"] > 0
+    inventory = json.loads((run_folder(settings, dry_run_id) / "inventory.json").read_text())
+    assert (inventory["lines"], inventory["first"][:10], inventory["last"][:10]) == (
+        1558,
+        DAYS[0],
+        DAYS[0],
+    )
+    assert inventory["seconds"] > 0
     api = Api(settings)
-    for chosen, changed in (("Reject", False), ("Approve", True)):
+    for answer, is_replaced in (("Reject", False), ("Approve", True)):
         run_id = api.trigger(DAG, {"dry_run": False, "first_day": DAYS[0], "last_day": DAYS[0]})
-        asking = (DAG, run_id, "approve_fewer_lines")
-        asked = eventually(partial(read_question, api, *asking), 240, "the question")
-        assert f"| {DAYS[0]} | files | 1,632 | 1,558 |" in asked["body"]
-        assert is_same(days(settings), before)
-        answer_question(api, *asking, chosen)
+        question_task = (DAG, run_id, "approve_fewer_lines")
+        question = eventually(partial(read_question, api, *question_task), 240, "the question")
+        assert f"| {DAYS[0]} | files | 1,632 | 1,558 |" in question["body"]
+        assert are_same(read_reports(settings), before)
+        answer_question(api, *question_task, answer)
         follow_run(api, DAG, run_id, QUIET)
-        assert is_same(days(settings), before) is not changed
-    kept = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"
-    assert json.loads(kept.read_text())["requests"] == 1632
+        assert are_same(read_reports(settings), before) is not is_replaced
+    replaced_report = lake / "replaced" / "access_log" / run_id / DAYS[0] / "report" / "report.json"
+    assert json.loads(replaced_report.read_text())["requests"] == 1632
 
 
-def test_a_day_twice_at_once_and_cleared_stays_as_it_is(killed_bulk, settings):
-    """The second run waits for the first (max_active_runs); a cleared one does its tasks again."""
-    before, api, dag = days(settings), Api(settings), "analyse_access_log"
+def test_concurrent_and_cleared_runs_of_a_day_give_the_same_report(killed_bulk_backfill, settings):
+    """The second run waits for the first (max_active_runs); a cleared run repeats its tasks."""
+    before, api, dag = read_reports(settings), Api(settings), "analyse_access_log"
     conf = {"source": "files", "day": DAYS[0]}
     runs = [api.trigger(dag, conf) for _ in range(2)]
     for run_id in runs:
         follow_run(api, dag, run_id, QUIET)
     first, second = [api.call("GET", f"/dags/{dag}/dagRuns/{run_id}") for run_id in runs]
     assert first["end_date"] <= second["start_date"]
-    assert is_same(days(settings), before)
+    assert are_same(read_reports(settings), before)
     cleared = {
         "dry_run": False,
         "dag_run_id": runs[0],
@@ -196,24 +210,28 @@ def test_a_day_twice_at_once_and_cleared_stays_as_it_is(killed_bulk, settings):
     assert "report" in [task["task_id"] for task in tasks]
     follow_run(api, dag, runs[0], QUIET)
     assert api.call("GET", f"/dags/{dag}/dagRuns/{runs[0]}")["start_date"] > second["end_date"]
-    assert is_same(days(settings), before)
+    assert are_same(read_reports(settings), before)
 
 
-def test_the_backfill_dialog_makes_what_bulk_and_the_nights_make(killed_bulk, settings, shared):
-    _, by_bulk = killed_bulk
+def test_backfill_dialog_bulk_backfill_and_daily_runs_give_the_same_reports(
+    killed_bulk_backfill, settings, shared
+):
+    _, bulk_reports = killed_bulk_backfill
     with fresh_lake(settings) as lake:
-        drop(lake, shared)
-        assert backfill(settings, {"source": "files"}, at_once=2) == dict.fromkeys(DAYS, "success")
+        write_archives(lake, shared)
+        assert run_backfill(settings, {"source": "files"}, max_active_runs=2) == dict.fromkeys(
+            DAYS, "success"
+        )
         assert {read_report(settings, day)["source"] for day in DAYS} == {"files"}
-        by_files = days(settings)
-        # The same log through Kafka, as four nights. The days are now the topic's.
+        file_reports = read_reports(settings)
+        # The same log through Kafka, one run for each day. These reports replace the ones from files.
         shutil.copy(shared / "data" / "apache_combined.log", lake / "inbox" / "access_log")
         api = Api(settings)
         conf = {"source": "file", "file": "apache_combined.log"}
         follow_run(api, "produce_access_log", api.trigger("produce_access_log", conf), QUIET)
-        assert backfill(settings, {}, at_once=1) == dict.fromkeys(DAYS, "success")
+        assert run_backfill(settings, {}, max_active_runs=1) == dict.fromkeys(DAYS, "success")
         assert {read_report(settings, day)["source"] for day in DAYS} == {"kafka"}
-        assert is_same(days(settings), by_files)
-        assert is_same(by_files, by_bulk)
+        assert are_same(read_reports(settings), file_reports)
+        assert are_same(file_reports, bulk_reports)
         page = (lake / "reports" / "access_log" / DAYS[0] / "index.html").read_text()
         assert "The other source (files) has 1,632 lines" in " ".join(page.split())

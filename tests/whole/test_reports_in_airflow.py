@@ -1,4 +1,4 @@
-"""The reports where humans look for them: in Airflow's web page, in a browser."""
+"""The reports inside Airflow's web page, in a browser."""
 
 import json
 from urllib.parse import quote
@@ -9,21 +9,21 @@ from include.local_stack.airflow import Api
 from include.reporting.run_pages import build_page_url
 
 DAY = "2026-01-15"
-OF_DAY = build_page_url(f"access_log/{DAY}")
+DAY_URL = build_page_url(f"access_log/{DAY}")
 EVENTS = "/assets/events?source_dag_id=analyse_access_log&source_task_id=report&limit=100"
 
 
 @pytest.fixture(scope="module")
 def reporting_run(demo_output, settings):
-    """The run id of the analysis that was the last to publish the demo's day."""
+    """The id of the last run that published the demo's day."""
     events = Api(settings).call("GET", EVENTS)["asset_events"]
-    of_day = [event for event in events if event["extra"].get("page") == OF_DAY]
-    return max(of_day, key=lambda event: event["timestamp"])["source_run_id"]
+    day_events = [event for event in events if event["extra"].get("page") == DAY_URL]
+    return max(day_events, key=lambda event: event["timestamp"])["source_run_id"]
 
 
 @pytest.fixture
 def page(demo_output, settings, browser):
-    """A page of Airflow, logged in, that tells what is wrong with it."""
+    """A browser page that is logged in to Airflow."""
     api, context = Api(settings), browser.new_context(accept_downloads=True)
     user, password = api.login()
     page = context.new_page()
@@ -38,12 +38,12 @@ def page(demo_output, settings, browser):
 
 
 @pytest.mark.browser
-def test_a_day_is_three_clicks_away_and_its_csv_can_be_downloaded(page, tmp_path):
+def test_a_daily_report_opens_from_the_list_and_its_csv_can_be_downloaded(page, tmp_path):
     page.get_by_role("link", name="Reports", exact=True).click()
     frame = page.frame_locator("iframe[title=Reports]")
     frame.get_by_role("link", name=DAY, exact=True).click()
     frame.get_by_role("heading", name="Thursday, 15 January 2026").wait_for()
-    page.wait_for_url(f"**{OF_DAY}")
+    page.wait_for_url(f"**{DAY_URL}")
     page.screenshot(path=str(tmp_path / "day.png"))
     with page.expect_download() as started:
         frame.locator('a[href="hosts.csv"]').first.click()
@@ -53,7 +53,7 @@ def test_a_day_is_three_clicks_away_and_its_csv_can_be_downloaded(page, tmp_path
 
 
 @pytest.mark.browser
-def test_any_range_is_shown_by_a_plain_form(page, tmp_path):
+def test_the_range_form_shows_a_report_for_any_range(page, tmp_path):
     page.get_by_role("link", name="Reports", exact=True).click()
     frame = page.frame_locator("iframe[title=Reports]")
     frame.locator("input[name=from]").fill("2026-01-16")
@@ -69,18 +69,18 @@ def test_any_range_is_shown_by_a_plain_form(page, tmp_path):
     page.screenshot(path=str(tmp_path / "range.png"))
 
 
-def test_a_run_shows_its_report_its_task_links_to_it_and_its_event_has_the_numbers(
+def test_the_run_its_task_and_its_asset_event_lead_to_the_report(
     reporting_run, page, settings, tmp_path
 ):
     api = Api(settings)
     run = f"/dags/analyse_access_log/dagRuns/{reporting_run}"
     links = api.call("GET", f"{run}/taskInstances/report/links")["extra_links"]
-    assert links == {"Open report": OF_DAY}
+    assert links == {"Open report": DAY_URL}
     events = api.call("GET", EVENTS)["asset_events"]
     (event,) = [event for event in events if event["source_run_id"] == reporting_run]
-    told = json.loads((settings.lake / f"reports/access_log/{DAY}/report.json").read_text())
-    numbers = {name: told[name] for name in ("requests", "visitors", "unsuccessful", "bytes")}
-    assert event["extra"] == {"days": [DAY], **numbers, "page": OF_DAY}
+    report = json.loads((settings.lake / f"reports/access_log/{DAY}/report.json").read_text())
+    numbers = {name: report[name] for name in ("requests", "visitors", "unsuccessful", "bytes")}
+    assert event["extra"] == {"days": [DAY], **numbers, "page": DAY_URL}
     page.goto(
         f"{api.url}/dags/analyse_access_log/runs/{quote(reporting_run, safe='')}/tasks/report/details"
     )

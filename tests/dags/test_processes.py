@@ -1,4 +1,4 @@
-"""What the local stack starts, it finds again and ends, also after a `kill -9`."""
+"""Services of the local stack are found and stopped, also after a `kill -9`."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import pytest
 from include.local_stack.processes import Service
 from tests.conftest import eventually
 
-# A leader with a child that has a child, as Airflow's scheduler and its workers.
+# A leader with a child and a grandchild, like Airflow's scheduler and its workers.
 LEADER = """
 import subprocess, sys, time
 child = "import subprocess, sys, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
@@ -27,46 +27,54 @@ def service(tmp_path):
     service.stop()
 
 
-def gone(processes):
+def wait_until_gone(processes):
     return eventually(
-        lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes),
-        10, "all to end",
-    )  # fmt: skip
+        lambda: (
+            not any(
+                process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+                for process in processes
+            )
+        ),
+        10,
+        "all to end",
+    )
 
 
-def test_all_of_it_ends(service):
-    family = service.process_tree()
+def test_stopping_a_service_ends_all_its_processes(service):
+    processes = service.process_tree()
     assert service.is_complete()
     assert service.stop()
-    assert gone(family)
+    assert wait_until_gone(processes)
     assert not service.stop(), "there is nothing to end any more"
 
 
-def test_what_a_killed_leader_left_behind_is_found_and_ended(service):
-    leader, *left = service.process_tree()
+def test_processes_left_by_a_killed_leader_are_found_and_ended(service):
+    leader, *others = service.process_tree()
     leader.kill()
     eventually(lambda: service.process() is None, 10, "its end")
     assert not service.is_complete()
-    assert {p.pid for p in service.process_tree()} == {p.pid for p in left}
+    assert {process.pid for process in service.process_tree()} == {
+        process.pid for process in others
+    }
     service.start(["sleep", "60"], os.environ)
-    assert gone(left), "the next start ends them"
+    assert wait_until_gone(others), "the next start ends them"
     assert len(service.process_tree()) == 1
 
 
-def test_it_is_not_whole_when_a_part_has_ended(service):
-    leader, *left = service.process_tree()
-    next(p for p in left if p.ppid() == leader.pid).kill()
+def test_a_service_is_incomplete_when_a_child_has_ended(service):
+    leader, *others = service.process_tree()
+    next(process for process in others if process.ppid() == leader.pid).kill()
     eventually(lambda: not service.is_complete(), 10, "the part's end to be seen")
     assert service.process() is not None
     assert len(service.process_tree()) == 2, "the grandchild is still its own"
 
 
-def test_a_process_id_that_was_given_to_another_is_left_alone(service):
+def test_a_reused_process_id_is_left_alone(service):
     leader = service.process_tree()[0]
-    kept = service.state_file.read_text()
-    service.state_file.write_text(kept.replace(str(leader.create_time()), "12345.6"))
+    state = service.state_file.read_text()
+    service.state_file.write_text(state.replace(str(leader.create_time()), "12345.6"))
     assert service.process() is None
     assert service.process_tree() == []
     assert not service.stop()
     assert leader.is_running()
-    service.state_file.write_text(kept)
+    service.state_file.write_text(state)

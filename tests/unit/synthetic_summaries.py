@@ -1,4 +1,4 @@
-"""Summaries of days as the Spark job leaves them, made in Python: a test names what it is about."""
+"""Summaries and reports of days, as Spark jobs and publishing write them, built in Python."""
 
 import base64
 import json
@@ -20,8 +20,8 @@ SCHEMA = pa.schema([
 ])  # fmt: skip
 
 
-def a_row(panel="endpoints", value="/a", hits=3, **changed):
-    """A row of panels.parquet; half of its hits are of humans."""
+def build_panel_row(panel="endpoints", value="/a", hits=3, **changed):
+    """A row of panels.parquet; half of its hits are by humans."""
     return dict.fromkeys(SCHEMA.names) | {
         "panel": panel, "value": value, "hits": hits, "visitors": hits, "bytes": 100 * hits,
         "humans_hits": hits // 2, "humans_visitors": hits // 2, "humans_bytes": 50 * hits,
@@ -29,16 +29,18 @@ def a_row(panel="endpoints", value="/a", hits=3, **changed):
     } | changed  # fmt: skip
 
 
-def a_sketch(names):
-    """A summary's sketch of these texts, in base64; None of none."""
+def build_sketch(names):
+    """A sketch of these visitors in base64, as in a summary; None without visitors."""
     sketch = hll_sketch(12)
     for name in names:
         sketch.update(name)
     return base64.b64encode(sketch.serialize_updatable()).decode() if names else None
 
 
-def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=("a",), **changed):
-    """A day of 10 requests, unless `changed` says otherwise, with these rows of panels."""
+def build_summary(
+    day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=("a",), **changed
+):
+    """The summary of a day with 10 requests and these panel rows; `changed` replaces its fields."""
     panels = {name: [row for row in rows if row["panel"] == name] for name in list_panel_keys()}
     visits = {"visits": 2, "pages": 4, "bounced": 1, "seconds": 60, "seconds_median": 30.0}
     return {
@@ -50,10 +52,10 @@ def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=
         "humans": {"requests": 5, "visitors": len(humans_names), "bytes": 500},
         "by_status": {"200": 8, "404": 2},
         "by_hour": {f"{hour:02}": 10 if hour == 12 else 0 for hour in range(24)},
-        "distinct": {"visitors": a_sketch(visitor_names), "humans": a_sketch(humans_names)},
+        "distinct": {"visitors": build_sketch(visitor_names), "humans": build_sketch(humans_names)},
         "visits": {"all": visits, "humans": visits},
-        "panels": {name: {"total": len(found), "rows": [shown(row) for row in found]}
-                   for name, found in panels.items()},
+        "panels": {name: {"total": len(panel_rows), "rows": [to_report_row(row) for row in panel_rows]}
+                   for name, panel_rows in panels.items()},
         "bots": [], "incidents": {"bursts": [], "attacks": []},
         "unsuccessful_requests": [], "bad_lines": [],
         "provenance": {"job": "j", "run": f"run of {day}", "landing": "/l", "through_batch": 1,
@@ -62,49 +64,51 @@ def a_summary(day="2015-05-17", rows=(), visitor_names=("a", "b"), humans_names=
     } | changed  # fmt: skip
 
 
-def shown(row):
-    """A row of panels.parquet as summary.json and report.json have it."""
-    left_out = ("panel", "timed", "seconds_sum")
-    made = {
-        name: value for name, value in row.items() if name not in left_out and value is not None
+def to_report_row(row):
+    """Convert a row of panels.parquet into its form in summary.json and report.json."""
+    excluded = ("panel", "timed", "seconds_sum")
+    report_row = {
+        name: value for name, value in row.items() if name not in excluded and value is not None
     }
-    return made | ({"seconds_average": row["seconds_sum"] / row["timed"]} if row["timed"] else {})
+    return report_row | (
+        {"seconds_average": row["seconds_sum"] / row["timed"]} if row["timed"] else {}
+    )
 
 
-def a_machine(**changed):
+def build_bot(**changed):
     return {
         "host": "192.0.2.1", "user_agent": "Bot/1.0", "class": "search engine", "name": "Bot",
         "hits": 5, "bytes": 500, "reasons": ["it says so"],
     } | changed  # fmt: skip
 
 
-def an_attack(**changed):
+def build_attack(**changed):
     return {"host": "192.0.2.9", "kind": "path traversal", "hits": 3, "answered": 1,
             "sample": "/../../etc/passwd"} | changed  # fmt: skip
 
 
 def write_day(folder: Path, day="2015-05-17", rows=(), **changed) -> dict:
-    """Write the day's summary.json and panels.parquet into `folder/<day>`; give the summary."""
-    summary = a_summary(day, rows, **changed)
-    place = folder / day
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "summary.json").write_text(json.dumps(summary))
-    of_day = [a_row("day", day, summary["requests"])] if summary["requests"] else []
-    table = pa.Table.from_pylist([*of_day, *rows], SCHEMA)
-    parquet.write_table(table, place / "panels.parquet", write_page_checksum=True)
+    """Write the day's summary.json and panels.parquet into `folder/<day>`; return the summary."""
+    summary = build_summary(day, rows, **changed)
+    folder_of_day = folder / day
+    folder_of_day.mkdir(parents=True, exist_ok=True)
+    (folder_of_day / "summary.json").write_text(json.dumps(summary))
+    day_rows = [build_panel_row("day", day, summary["requests"])] if summary["requests"] else []
+    table = pa.Table.from_pylist([*day_rows, *rows], SCHEMA)
+    parquet.write_table(table, folder_of_day / "panels.parquet", write_page_checksum=True)
     return summary
 
 
-def a_report(**changed):
-    """A day's report.json, as the page is made from it."""
+def build_day_report(**changed):
+    """The report.json of a day, from which its page is rendered."""
     rows = [
-        a_row("endpoints", "/a", 6, timed=2, seconds_sum=3.0, seconds_p95=2.0, seconds_max=2.5),
-        a_row("endpoints", "/b", 4), a_row("hosts", "192.0.2.1", 10),
-        a_row("browsers", "Chrome 32", 7, parent="Chrome"),
-        a_row("requests", "/a?b=c", 6, method="GET", protocol="HTTP/1.1"),
-        a_row("not_found", "/gone", 2, method="GET", referrer="https://example.org/"),
+        build_panel_row("endpoints", "/a", 6, timed=2, seconds_sum=3.0, seconds_p95=2.0, seconds_max=2.5),
+        build_panel_row("endpoints", "/b", 4), build_panel_row("hosts", "192.0.2.1", 10),
+        build_panel_row("browsers", "Chrome 32", 7, parent="Chrome"),
+        build_panel_row("requests", "/a?b=c", 6, method="GET", protocol="HTTP/1.1"),
+        build_panel_row("not_found", "/gone", 2, method="GET", referrer="https://example.org/"),
     ]  # fmt: skip
-    summary = a_summary(rows=rows, bots=[a_machine()])
+    summary = build_summary(rows=rows, bots=[build_bot()])
     panels = summary.pop("panels")
     summary.pop("distinct")
     bursts = [{"from": "2015-05-17T10:00:00Z", "to": "2015-05-17T10:05:00Z", "requests": 30,
@@ -119,8 +123,8 @@ def a_report(**changed):
                   "client_errors": 0.5, "server_errors": 0},
         "moved": {"requests": [{"value": "/a", "hits": 5, "before": 9}], "referring_sites": []},
         "incidents": {
-            "bursts": bursts, "attacks": [an_attack()],
+            "bursts": bursts, "attacks": [build_attack()],
             "new_not_found": [{"value": "/gone", "hits": 2, "referrer": None}],
-            "slowest": [shown(rows[0])],
+            "slowest": [to_report_row(rows[0])],
         },
     } | changed  # fmt: skip

@@ -1,4 +1,4 @@
-"""Lines as `select_counted_columns` leaves them for counting, made in Python: no Spark session is needed."""
+"""Rows of counted columns, as `select_counted_columns` returns them; no Spark session is needed."""
 
 import zlib
 from collections.abc import Iterable
@@ -26,10 +26,10 @@ SCHEMA = pa.schema([
 ])  # fmt: skip
 
 
-def a_line(seconds: float = 0, path: str = "/", **changed: Any) -> dict[str, Any]:
-    """A good line `seconds` after one o'clock of DAY: a GET of `path`, from a browser, answered.
+def line_row(seconds: float = 0, path: str = "/", **columns: Any) -> dict[str, Any]:
+    """A good line `seconds` after 01:00 UTC of DAY: an answered GET of `path` by a browser.
 
-    Its visitor (`visitor_id`) follows from host and user agent, as in a landing.
+    `visitor_id` follows from host and user agent, as in a landing.
     """
     at = datetime(2015, 5, 17, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     line = dict.fromkeys(SCHEMA.names) | {
@@ -37,25 +37,25 @@ def a_line(seconds: float = 0, path: str = "/", **changed: Any) -> dict[str, Any
         "host": "192.0.2.1", "method": "GET", "endpoint": path, "target": path, "status": 200,
         "protocol": "HTTP/1.1", "bytes": 100, "user_agent": FIREFOX, "log_format": "combined",
         "wanted": True, "is_heartbeat": False, "file": "file:///ready/made.log",
-    } | changed  # fmt: skip
+    } | columns  # fmt: skip
     return line | {"visitor_id": zlib.crc32(f"{line['host']} {line['user_agent']}".encode())}
 
 
-def a_bad_line(reason: str = "no_match", **changed: Any) -> dict[str, Any]:
-    nothing = dict.fromkeys(("micros", "hour", "host", "method", "endpoint", "target", "status",
+def bad_line_row(reason: str = "no_match", **columns: Any) -> dict[str, Any]:
+    missing = dict.fromkeys(("micros", "hour", "host", "method", "endpoint", "target", "status",
                              "protocol", "bytes", "user_agent", "log_format"))  # fmt: skip
     return (
-        a_line(event_date=date.fromisoformat(DAY), bad_reason=reason, sample="?", **nothing)
-        | changed
+        line_row(event_date=date.fromisoformat(DAY), bad_reason=reason, sample="?", **missing)
+        | columns
     )
 
 
 def count_lines(folder: Path, lines: Iterable[dict[str, Any]], **arguments: Any) -> Counts:
-    """The counts of these lines; `arguments` are those of `Counts`."""
-    rows = folder / "lines"
-    rows.mkdir()
-    parquet.write_table(pa.Table.from_pylist(list(lines), SCHEMA), rows / "made.parquet")
-    counts = Counts(rows, folder, **arguments)
+    """Count these lines; `arguments` are passed to `Counts`."""
+    lines_folder = folder / "lines"
+    lines_folder.mkdir()
+    parquet.write_table(pa.Table.from_pylist(list(lines), SCHEMA), lines_folder / "made.parquet")
+    counts = Counts(lines_folder, folder, **arguments)
     counts.count_panels()
     return counts
 
@@ -63,8 +63,8 @@ def count_lines(folder: Path, lines: Iterable[dict[str, Any]], **arguments: Any)
 def summarise(
     folder: Path, lines: Iterable[dict[str, Any]], day: str = DAY, **arguments: Any
 ) -> dict[str, Any]:
-    """The numbers of a day of these lines."""
+    """Summarise a day of these lines."""
     counts = count_lines(folder, lines, **arguments)
     tables = counts.collect_tables(newest=100, samples=100, bots=100)
-    rows = {name: of_days.get(day, []) for name, of_days in tables.items()}
+    rows = {name: rows_by_day.get(day, []) for name, rows_by_day in tables.items()}
     return summarise_day(rows | {"top": counts.write_panels(day, folder / "panels.parquet", 1000)})
