@@ -22,8 +22,8 @@ only by a complete one.
 **Example conf** `{"accept_data_loss": true}`
 
 *If it fails*: the end of the failed task's log says what to do. Fix the cause and clear the task.
-`preflight`: something is missing or not running. `land_clickstream`: it continues from its checkpoint; if Kafka expired
-messages before they were landed, produce them again, or run with `accept_data_loss`.
+`preflight`: something is missing or not running. `land_clickstream`: it continues from its checkpoint; if
+Kafka expired messages before they were landed, produce them again, or run with `accept_data_loss`.
 """
 
 from datetime import datetime, timedelta
