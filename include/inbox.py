@@ -599,9 +599,9 @@ def _move_to_quarantine(path: Path, quarantine_handle: int, reason: str) -> None
                 reason_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=quarantine_handle
             )
             break
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{reason}\n")
     try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{reason}\n")
         os.rename(path, target, dst_dir_fd=quarantine_handle)
     except OSError:
         os.unlink(reason_file, dir_fd=quarantine_handle)

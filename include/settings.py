@@ -193,7 +193,11 @@ class Settings:
         0, "days that `maintain_lake` keeps landed lines and events; 0: forever", 0, 36500
     )
     keep_summary_days: int = _setting(
-        0, "days that summaries are kept, at least as many as landed lines; 0: forever", 0, 36500
+        0,
+        "days that summaries are kept; 0: forever. Otherwise TIDEMARK_KEEP_LANDING_DAYS must be from 1 to "
+        "as many days",
+        0,
+        36500,
     )
     keep_report_days: int = _setting(0, "days that reports are kept; 0: forever", 0, 36500)
     airflow_database: str = _setting(

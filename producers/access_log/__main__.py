@@ -133,8 +133,10 @@ def follow(
             lines_per_message=lines_per_message,
             notify=console.print,
         )
-    except (KafkaRequestFailed, OSError) as error:
+    except KafkaRequestFailed as error:
         _exit_with_error(str(error), 1)
+    except OSError as error:
+        _exit_with_error(_describe_os_error(error), 1)
     console.print(
         f"{result.lines:,} lines in {result.messages:,} messages acknowledged by topic {topic}"
     )
@@ -158,10 +160,9 @@ def _send_lines(
     except (KafkaRequestFailed, ValueError) as error:
         _exit_with_error(str(error), 1)
     except OSError as error:
-        what = options.to
-        if target.kind == "kafka":
-            what = f"the log, or the ledger in {load_settings().lake / 'ledger'}"
-        _exit_with_error(f"{what}: {error.strerror or error}", 1)
+        is_kafka = target.kind == "kafka"
+        message = f"{options.to}: {error.strerror or error}"
+        _exit_with_error(_describe_os_error(error) if is_kafka else message, 1)
     except KeyboardInterrupt:
         _exit_with_error(
             "interrupted; run the same command again to continue where it stopped", 130
@@ -228,6 +229,11 @@ def _write_file(lines: Iterable[Line], rate: float, path: Path) -> None:
             out.write(line.text + b"\n")
             written += 1
     console.print(f"{written:,} lines written to {path}")
+
+
+def _describe_os_error(error: OSError) -> str:
+    ledgers = load_settings().lake / "ledger"
+    return f"the log, or the ledger in {ledgers}: {error.strerror or error}"
 
 
 def _exit_with_error(message: str, code: int) -> None:

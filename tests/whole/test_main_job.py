@@ -335,7 +335,7 @@ def test_the_clickstream_is_reported_and_a_run_without_new_data_is_skipped(
     follow_run(api, "analyse_clickstream", second_run_id, QUIET)
     tasks = api.call("GET", f"/dags/analyse_clickstream/dagRuns/{second_run_id}/taskInstances")
     states = {task["task_id"]: task["state"] for task in tasks["task_instances"]}
-    assert states["dry_run"] == "success"
+    assert states["preflight"] == "success"
     assert states["land_clickstream"] == states["report"] == "skipped"
     browser_page = browser.new_page()
     browser_page.goto(page.as_uri())
