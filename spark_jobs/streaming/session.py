@@ -10,14 +10,14 @@ import threading
 import warnings
 from collections.abc import Callable
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from include.errors import InvalidInput, RetryLater
-from spark_jobs.streaming.topics import LOGIN_REMEDY
+from spark_jobs.streaming.topics import LOGIN_REMEDY, join_causes
 from spark_jobs.streaming.type_mismatches import AllEventsBad
 
 # Settings that must be the same wherever a job runs. The others (jars, memory, compiler) are given to
@@ -179,6 +179,8 @@ def run_main(name: str, main: Callable[[], None]) -> tuple[int, str]:
         if _is_interrupted(error):
             print(f"{name}: {INTERRUPTED}", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(130)
+        if isinstance(error, Py4JJavaError):  # the JVM runs, and something in it has failed
+            return 1, f"{name}: {explain_error(error)}"
         # Spark's JVM was killed and takes no more commands. Exit at once: Python threads that wait
         # for it would keep the landing's lock, and the next run could not start.
         message = "the JVM has stopped; run it again to continue"
@@ -206,11 +208,11 @@ def explain_error(error: Exception) -> str:
     """Return the deepest reason that Spark gives, and on a second line the remedy if there is one."""
     text = str(error)
     remedy = next((remedy for part, remedy in REMEDIES.items() if part in text), "")
-    reason = (
-        _extract_error_reason(error.getCondition() or "", text)
-        if isinstance(error, PySparkException)
-        else text
-    )
+    reason = text
+    if isinstance(error, PySparkException):
+        reason = _extract_error_reason(error.getCondition() or "", text)
+    elif isinstance(error, Py4JJavaError):
+        reason = join_causes(error)[:1000]
     return f"{reason}\n  {remedy}" if remedy else reason
 
 

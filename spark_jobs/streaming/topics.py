@@ -144,7 +144,7 @@ def describe_topic(spark: SparkSession, client_config: dict[str, str], topic: st
             list_offsets(specs.latest()),
         )
     except Py4JJavaError as error:
-        reason = _join_causes(error)
+        reason = join_causes(error)
         if "UnknownTopicOrPartition" in reason:
             return None
         message = (
@@ -159,14 +159,14 @@ def describe_topic(spark: SparkSession, client_config: dict[str, str], topic: st
             admin.close()
 
 
-def _join_causes(error: Py4JJavaError) -> str:
-    """Return the messages of a Java error and its causes, the deepest last.
+def join_causes(error: Py4JJavaError) -> str:
+    """Return the first line of a Java error and of its causes, the deepest last.
 
     The first message often says only which object could not be created. The deepest gives the reason.
     """
     messages: list[str] = []
     cause = error.java_exception
     while cause is not None and len(messages) < 10:
-        messages.append(str(cause))
+        messages.append((str(cause).splitlines() or [""])[0])  # what follows is a stack trace
         cause = cause.getCause()
     return "; ".join(dict.fromkeys(messages))
