@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.contracts import CLICKSTREAM_SCHEMA_VERSION, SUMMARY_SCHEMA_VERSION
+from include.datasets import ACCESS_LOG, CLICKSTREAM
 from include.errors import SetupError
 from include.lake.landing_files import LandingFiles
 from include.lake.paths import (
@@ -33,7 +34,6 @@ from include.settings import (
     restrict_new_files,
 )
 
-SOURCE_KINDS = ("kafka", "files")
 DAYS_AT_ONCE = 31  # per Spark application; finished ones stay if a later one is interrupted
 
 
@@ -46,11 +46,11 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
         And the ISO dates whose lines are no longer landed. Their reports do not change.
     """
     landed = {
-        kind: LandingFiles(landing_path(settings, "access_log", kind)).read_days()
-        for kind in SOURCE_KINDS
+        kind: LandingFiles(landing_path(settings, ACCESS_LOG.name, kind)).read_days()
+        for kind in ACCESS_LOG.source_kinds
     }
     days, without_lines = defaultdict(list), []
-    for file in sorted(summaries_path(settings, "access_log").glob("????-??-??/summary.json")):
+    for file in sorted(summaries_path(settings, ACCESS_LOG.name).glob("????-??-??/summary.json")):
         try:
             summary = json.loads(file.read_text())
         except ValueError:
@@ -59,7 +59,7 @@ def plan_days(settings: Settings) -> tuple[dict[str, list[str]], list[str]]:
         if summary.get("schema_version") == SUMMARY_SCHEMA_VERSION and has_all_panels:
             continue
         day = file.parent.name
-        kinds = [kind for kind in SOURCE_KINDS if day in landed[kind]]
+        kinds = [kind for kind in ACCESS_LOG.source_kinds if day in landed[kind]]
         if not kinds:
             without_lines.append(day)
         else:
@@ -80,7 +80,7 @@ def resummarise_outdated_days(settings: Settings) -> None:
             batch = days[first : first + DAYS_AT_ONCE]
             flags = build_summary_flags(settings, source_kind) | {
                 "days": ",".join(batch),
-                "sink": f"summary:{summaries_path(settings, 'access_log')}",
+                "sink": f"summary:{summaries_path(settings, ACCESS_LOG.name)}",
                 "run_id": run_id,
             }
             run_job(settings, "summarise_access_log", flags)
@@ -99,7 +99,7 @@ def resummarise_outdated_days(settings: Settings) -> None:
 
 def resummarise_clickstream(settings: Settings, run_id: str) -> None:
     """Rebuild the clickstream's summary and report if the summary has another schema version."""
-    sink = summaries_path(settings, "clickstream")
+    sink = summaries_path(settings, CLICKSTREAM.name)
     if not (sink / "summary.json").is_file():
         return
     try:
@@ -107,14 +107,14 @@ def resummarise_clickstream(settings: Settings, run_id: str) -> None:
         return
     except UnusableSummary:
         flags = {
-            "source": landing_endpoint(settings, "clickstream", "kafka"),
+            "source": landing_endpoint(settings, CLICKSTREAM.name, "kafka"),
             "time_zone": settings.time_zone,
             "sink": f"summary:{sink}",
             "run_id": run_id,
         }
     run_job(settings, "summarise_clickstream", flags)
     summary = read_summary(sink / "summary.json", "analyse_clickstream", CLICKSTREAM_SCHEMA_VERSION)
-    print(write_clickstream_report(summary, reports_path(settings, "clickstream")))  # noqa: T201
+    print(write_clickstream_report(summary, reports_path(settings, CLICKSTREAM.name)))  # noqa: T201
 
 
 def run_job(settings: Settings, job: str, flags: dict[str, Any]) -> None:
