@@ -17,6 +17,7 @@ from include.lake.paths import (
 )
 from include.lake.retention import (
     apply_removal_plan,
+    format_record,
     has_dry_run,
     landing_manifest_path,
     plan_removal,
@@ -187,3 +188,19 @@ def test_summaries_and_reports_are_removed_with_a_record_not_by_a_dry_run(
     assert remaining == {DAYS[2], "index.html"}
     second_record = apply_removal_plan(settings, "real", plan | {"dry_run": False}, write_index)
     assert second_record["reports"] == record["reports"], "cleared and run again, the proof stays"
+
+
+@pytest.mark.parametrize(("dry_run", "outcome"), [(True, "would be removed"), (False, "removed")])
+def test_the_record_is_printed_as_one_line_for_each_day(dry_run, outcome):
+    record = {
+        "dry_run": dry_run,
+        "landings": {
+            "access_log_kafka": {"stay": {DAYS[1]: "has lines that no summary has counted"}}
+        },
+        "summaries": {f"access_log/{DAYS[0]}": {"files": 2, "bytes": 12345}},
+        "reports": {},
+    }
+    assert format_record(record) == [
+        f"access_log_kafka {DAYS[1]}: stays, has lines that no summary has counted",
+        f"summaries access_log/{DAYS[0]}: {outcome}, 2 files, 12,345 bytes",
+    ]

@@ -100,3 +100,21 @@ def test_the_old_name_of_a_setting_is_refused_with_the_new_name():
     with pytest.raises(ValueError, match="FIRST_NIGHT is now called TIDEMARK_FIRST_SCHEDULED_DAY"):
         load_settings({"TIDEMARK_FIRST_NIGHT": "2026-02-03"})
     assert load_settings({"TIDEMARK_FIRST_NIGHT": ""}).first_scheduled_day
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ('"%h %t"', "%h %t"),
+        ("'%h'", "%h"),
+        ('%h "%r"', '%h "%r"'),
+        ('"%r" %h', '"%r" %h'),
+        ("x%hx", "x%hx"),
+        ('"', '"'),
+        ("'%h\"", "'%h\""),
+    ],
+)
+def test_only_a_pair_of_quotes_around_a_value_is_removed(tmp_path, monkeypatch, value, expected):
+    (tmp_path / ".env").write_text(f"TIDEMARK_LOG_FORMAT={value}\n")
+    monkeypatch.setattr(settings_module, "PROJECT", tmp_path)
+    assert load_settings().log_format == expected
