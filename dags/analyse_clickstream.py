@@ -64,10 +64,8 @@ def analyse_clickstream():
 
         settings = load_settings()
         check_prerequisites(settings, "kafka")
-        topic, folder = (
-            settings.clickstream_topic,
-            paths.landing_path(settings, CLICKSTREAM.name, "kafka"),
-        )
+        topic = settings.clickstream_topic
+        folder = paths.landing_path(settings, CLICKSTREAM.name, "kafka")
         ends = end_offsets(settings.kafka_servers, topic)
         if ends is None:
             raise AirflowFailException(

@@ -5,6 +5,7 @@ Spark jobs and producers use this module, too: it imports the standard library o
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from include.errors import InvalidInput
 
@@ -36,6 +37,11 @@ def parse_folder_endpoint(flag: str, text: str, kind: str) -> Endpoint:
     if endpoint.kind != kind or not endpoint.name:
         raise InvalidInput(f"{flag} {text!r} is not understood; use {kind}:DIR")
     return endpoint
+
+
+def parse_folder(flag: str, text: str, kind: str) -> Path:
+    """Return the absolute folder of a flag that accepts one kind of folder, as `parse_folder_endpoint`."""
+    return Path(parse_folder_endpoint(flag, text, kind).name).absolute()
 
 
 def parse_address(text: str) -> tuple[str, int]:

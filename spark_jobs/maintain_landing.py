@@ -124,7 +124,7 @@ def maintain_files(landing: Landing, args: argparse.Namespace) -> dict[str, Any]
     is_dry_run, files_by_log = args.dry_run, sink_log.list_landed_files(landing.data)
     if not files_by_log:  # without a log, data cannot be told from leftovers
         return {}
-    chosen_days = set(_parse_days(args.remove_days))
+    chosen_days = set(_parse_days_or_none("--remove-days", args.remove_days))
     late_days = {
         day
         for batch in landing.files.read_batches()
@@ -195,7 +195,7 @@ def group_files(
         for file in files:
             day = file.day or f"undated, landed on {file.landed_date}"
             groups.setdefault((log, day), FileGroup(log, day)).files.append(file)
-    undated_before = max(_parse_days(args.undated_before), default="")
+    undated_before = max(_parse_days_or_none("--undated-before", args.undated_before), default="")
     for group in groups.values():
         first, size = group.files[0], sum(file.size for file in group.files)
         group.is_removed = (
@@ -414,8 +414,8 @@ def describe_changes(result: dict[str, Any]) -> list[str]:
 _COUNT_NAMES = ("files", "bytes", "good", "bad")
 
 
-def _parse_days(text: str) -> list[str]:
-    return [] if text == "none" else parse_days("--remove-days", text)
+def _parse_days_or_none(flag: str, text: str) -> list[str]:
+    return [] if text == "none" else parse_days(flag, text)
 
 
 def _read_rows(spark: SparkSession, schema: StructType, files: list[DataPath]) -> DataFrame:

@@ -29,7 +29,7 @@ from pyspark.sql import functions as F
 
 from include.contracts import ACCESS_LOG_DDL, SUMMARY_SCHEMA_VERSION
 from include.errors import InvalidInput
-from include.flag_values import parse_days, parse_folder_endpoint
+from include.flag_values import parse_days, parse_folder
 from include.lake.files import replace_file
 from include.lake.landing_files import LandingFiles
 from include.panels import DAY_TOTALS, list_panel_keys
@@ -95,8 +95,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--only-status", default="", help="count only this status: 404, or 4xx")
     add_boolean_flag(parser, "--humans-only", "count only humans, not bots")
     args = parser.parse_args(argv)
-    source = Path(parse_folder_endpoint("--source", args.source, "parquet").name).absolute()
-    sink = Path(parse_folder_endpoint("--sink", args.sink, "summary").name).absolute()
+    source = parse_folder("--source", args.source, "parquet")
+    sink = parse_folder("--sink", args.sink, "summary")
     days, landing = parse_days("--days", args.days), LandingFiles(source.parent)
     _refuse_removed_days(landing, days)
     request_filter = Filter(args.only_path, args.only_host, args.only_status, args.humans_only)
@@ -308,7 +308,7 @@ def count_other_source(spark: SparkSession, source: str | None, days: list[str])
     """
     if source is None:
         return {}
-    folder = Path(parse_folder_endpoint("--other-source", source, "parquet").name).absolute()
+    folder = parse_folder("--other-source", source, "parquet")
     rows = summary.only_lines(read_landing(spark, folder, ACCESS_LOG_DDL))
     if find_last_batch(folder) is None:
         return {}

@@ -54,8 +54,7 @@ def open_replacement(
     try:
         with open(part, mode, opener=create, **options) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _flush_to_disk(file)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -73,8 +72,11 @@ def replace_files(files: Mapping[str, str | bytes], folder: Path) -> None:
     """
     temporary = folder.with_name(f".{secrets.token_hex(6)}.part")
     try:
+        temporary.mkdir(parents=True)
         for name, content in files.items():
-            replace_file(temporary / name, content)
+            with (temporary / name).open("xb") as file:
+                file.write(_encode(content))
+                _flush_to_disk(file)
         folder.mkdir(exist_ok=True)
         for name in files:
             (temporary / name).replace(folder / name)
@@ -102,8 +104,7 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
         is_incomplete = file.read(1) not in (b"", b"\n")
         # One short write: processes that append at the same time do not mix their lines.
         file.write((("\n" if is_incomplete else "") + text).encode())
-        file.flush()
-        os.fsync(file.fileno())
+        _flush_to_disk(file)
     if is_new:
         fsync_path(path.parent)
 
@@ -127,6 +128,11 @@ def fsync_path(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _flush_to_disk(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _encode(content: str | bytes) -> bytes:

@@ -6,10 +6,10 @@
     <folder>/progress.jsonl         what each batch read and landed, one line per batch
     <folder>/removed.jsonl          days that maintain_landing removed, one line per day and log file
     <folder>/lost.jsonl             accepted data loss: messages that Kafka expired before they were landed
-    <folder>/query.json             the job and source that the folder belongs to
+    <folder>/query.json             the job and source that the folder belongs to (streaming/locks.py)
     <folder>/replayed/<name>/       rows of bad lines that a run of replay_bad_lines has re-parsed
     <folder>/replayed/current.json  the name of the valid one, and its lines by day
-    <folder>/lock                   locked by the job that writes
+    <folder>/lock                   locked by the job that writes (streaming/locks.py)
 
 Spark jobs use this module, too: it imports the standard library only.
 """
@@ -33,10 +33,8 @@ class LandingFiles:
         self.progress = folder / "progress.jsonl"
         self.removed = folder / "removed.jsonl"
         self.data_loss = folder / "lost.jsonl"
-        self.query = folder / "query.json"
         self.reparsed = folder / "replayed"
         self.current_reparse = self.reparsed / "current.json"
-        self.lock = folder / "lock"
 
     def list_committed_batches(self) -> set[int]:
         """Return the numbers of the batches that Spark has committed."""

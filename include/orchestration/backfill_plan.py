@@ -58,12 +58,10 @@ def take_inventory(settings: Settings, run_id: str, *, dry_run: bool) -> dict[st
     Raises:
         AirflowFailException: The disk has too little free space.
     """
-    target, checkpoint = (
-        ready_path(settings, ACCESS_LOG.name),
-        LandingFiles(landing_path(settings, ACCESS_LOG.name, "files")),
-    )
+    target = ready_path(settings, ACCESS_LOG.name)
     if not dry_run:
-        remove_landed_files(target, checkpoint)
+        landing = LandingFiles(landing_path(settings, ACCESS_LOG.name, "files"))
+        remove_landed_files(target, landing)
         _check_disk_space(
             settings,
             sum(p.lstat().st_size for p in inbox_path(settings, ACCESS_LOG.name).glob("[!._]*")),

@@ -132,7 +132,7 @@ def build_report(
     report["usual"] = _compute_baseline(baseline_summaries)
     report["moved"] = _find_biggest_changes(summary, previous) if previous else None
     report["incidents"] = summary["incidents"] | {
-        "new_not_found": _find_new_not_found(summary, previous) if previous else None,
+        "new_not_found": _find_new_broken_links(summary, previous) if previous else None,
         "slowest": _find_slowest(report["panels"].get("endpoints", [])),
     }
     return report
@@ -155,7 +155,9 @@ def _compute_baseline(summaries: Sequence[dict[str, Any]]) -> dict[str, Any] | N
     return {"days": len(weeks)} | medians
 
 
-def _find_new_not_found(summary: dict[str, Any], previous: dict[str, Any]) -> list[dict[str, Any]]:
+def _find_new_broken_links(
+    summary: dict[str, Any], previous: dict[str, Any]
+) -> list[dict[str, Any]]:
     """List the paths that were missing (404) on this day but not on the day before, most hits first."""
     known = _sum_hits(_get_rows(previous, "not_found"))
     rows = _get_rows(summary, "not_found")

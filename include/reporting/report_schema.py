@@ -90,6 +90,19 @@ def _described(schema: Schema, description: str) -> Schema:
     return schema | ({"description": description} if description else {})
 
 
+# Numbers of a period that a report is compared with.
+TOTALS: Schema = {
+    "requests": _count("requests"),
+    "visitors": _count("visitors"),
+    "unsuccessful": _count("requests whose status is not 200"),
+    "bytes": _count("bytes sent"),
+}
+VISIT_SUMS: Schema = {
+    "visits": _count("visits; a visit is a visitor's page views without a long pause between two"),
+    "pages": _count("page views in all visits"),
+    "bounced": _count("visits with only one page view"),
+    "seconds": _number("sum of the visits' lengths in seconds"),
+}
 PANEL_NAMES: Schema = {"enum": [DAY_TOTALS.key, *list_panel_keys()]}
 
 COMMON: Schema = {
@@ -199,10 +212,7 @@ DAY_ONLY: Schema = {
             "",
             {
                 "day": _ref("day"),
-                "requests": _count("requests"),
-                "visitors": _count("visitors"),
-                "unsuccessful": _count("requests whose status is not 200"),
-                "bytes": _count("bytes sent"),
+                **TOTALS,
                 "client_errors": _count("requests with status 4xx"),
                 "server_errors": _count("requests with status 5xx"),
             },
@@ -324,11 +334,8 @@ RANGE_ONLY: Schema = {
             "",
             {
                 "day": _ref("day"),
-                "requests": _count("requests"),
-                "visitors": _count("visitors"),
+                **TOTALS,
                 "humans_visitors": _count("visitors that are humans"),
-                "unsuccessful": _count("requests whose status is not 200"),
-                "bytes": _count("bytes sent"),
             },
         ),
     ),
@@ -351,10 +358,7 @@ RANGE_ONLY: Schema = {
                 "from": _ref("day"),
                 "to": _ref("day"),
                 "days": _count("number of its days with a summary", minimum=1),
-                "requests": _count("requests"),
-                "visitors": _count("visitors"),
-                "unsuccessful": _count("requests whose status is not 200"),
-                "bytes": _count("bytes sent"),
+                **TOTALS,
             },
         ),
     ),
@@ -487,27 +491,10 @@ DEFINITIONS: Schema = {
     "panel_rows": _map("panel -> its total number of rows", PANEL_NAMES, _count("")),
     "visits_of_a_day": _object(
         "",
-        {
-            "visits": _count(
-                "visits; a visit is a visitor's page views without a long pause between two"
-            ),
-            "pages": _count("page views in all visits"),
-            "bounced": _count("visits with only one page view"),
-            "seconds": _number("sum of the visits' lengths in seconds"),
-            "seconds_median": _number("median of the visits' lengths in seconds", optional=True),
-        },
+        VISIT_SUMS
+        | {"seconds_median": _number("median of the visits' lengths in seconds", optional=True)},
     ),
-    "visits_of_a_range": _object(
-        "",
-        {
-            "visits": _count(
-                "visits; a visit is a visitor's page views without a long pause between two"
-            ),
-            "pages": _count("page views in all visits"),
-            "bounced": _count("visits with only one page view"),
-            "seconds": _number("sum of the visits' lengths in seconds"),
-        },
-    ),
+    "visits_of_a_range": _object("", VISIT_SUMS),
     "bot": _object(
         "A bot.",
         {

@@ -254,8 +254,9 @@ def _render_range_file(settings: Settings, first: date, last: date, name: str) -
 
 
 def _explain_no_report(dag_id: str, state: str) -> str:
-    if dag_id not in list_reporting_dags():
-        return f"{dag_id} publishes no reports. These DAGs do: {', '.join(list_reporting_dags())}."
+    reporting_dags = list_reporting_dags()
+    if dag_id not in reporting_dags:
+        return f"{dag_id} publishes no reports. These DAGs do: {', '.join(reporting_dags)}."
     if state in ("queued", "running"):
         return (
             f"This run is {state} and has published nothing yet. Open this tab again when it ends."

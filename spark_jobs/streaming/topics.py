@@ -1,6 +1,8 @@
 """Check the brokers and topics that a job's flags name, before its query starts."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -91,13 +93,19 @@ def check_topic(spark: SparkSession, args: argparse.Namespace, topic: str) -> No
 
 
 def _list_topics(spark: SparkSession, client_config: dict[str, str]) -> list[str]:
+    with _open_admin_client(spark, client_config) as admin:
+        return sorted(str(name) for name in admin.listTopics().names().get())
+
+
+@contextmanager
+def _open_admin_client(spark: SparkSession, client_config: dict[str, str]) -> Iterator[Any]:
     jvm: Any = spark._jvm
     properties = jvm.java.util.Properties()
     for key, value in client_config.items():
         properties.put(key, value)
     admin = jvm.org.apache.kafka.clients.admin.AdminClient.create(properties)
     try:
-        return sorted(str(name) for name in admin.listTopics().names().get())
+        yield admin
     finally:
         admin.close()
 
@@ -118,31 +126,27 @@ def describe_topic(spark: SparkSession, client_config: dict[str, str], topic: st
         RetryLater: The broker does not answer.
     """
     jvm: Any = spark._jvm
-    properties = jvm.java.util.Properties()
-    for key, value in client_config.items():
-        properties.put(key, value)
     kafka = jvm.org.apache.kafka
-    admin = None
     try:
-        admin = kafka.clients.admin.AdminClient.create(properties)
-        names = jvm.java.util.ArrayList()
-        names.add(topic)
-        description = admin.describeTopics(names).allTopicNames().get().get(topic)
-        specs = kafka.clients.admin.OffsetSpec
+        with _open_admin_client(spark, client_config) as admin:
+            names = jvm.java.util.ArrayList()
+            names.add(topic)
+            description = admin.describeTopics(names).allTopicNames().get().get(topic)
+            specs = kafka.clients.admin.OffsetSpec
 
-        def list_offsets(spec: Any) -> Offsets:
-            request = jvm.java.util.HashMap()
-            for info in description.partitions():
-                request.put(kafka.common.TopicPartition(topic, info.partition()), spec)
-            offsets = admin.listOffsets(request).all().get()
-            return {str(part.partition()): offsets.get(part).offset() for part in offsets}
+            def list_offsets(spec: Any) -> Offsets:
+                request = jvm.java.util.HashMap()
+                for info in description.partitions():
+                    request.put(kafka.common.TopicPartition(topic, info.partition()), spec)
+                offsets = admin.listOffsets(request).all().get()
+                return {str(part.partition()): offsets.get(part).offset() for part in offsets}
 
-        return Topic(
-            topic,
-            description.topicId().toString(),
-            list_offsets(specs.earliest()),
-            list_offsets(specs.latest()),
-        )
+            return Topic(
+                topic,
+                description.topicId().toString(),
+                list_offsets(specs.earliest()),
+                list_offsets(specs.latest()),
+            )
     except Py4JJavaError as error:
         reason = join_causes(error)
         if "UnknownTopicOrPartition" in reason:
@@ -154,9 +158,6 @@ def describe_topic(spark: SparkSession, client_config: dict[str, str], topic: st
         if any(name in reason for name in LOGIN_ERRORS):
             raise InvalidInput(f"{message}\n  {LOGIN_REMEDY}") from None
         raise RetryLater(message) from None
-    finally:
-        if admin:
-            admin.close()
 
 
 def join_causes(error: Py4JJavaError) -> str:

@@ -248,6 +248,12 @@ def test_a_removed_day_is_not_summarised_from_lines_that_land_later(
     assert f"{DAYS[0]} was removed from" in output
 
 
+@pytest.mark.parametrize("flag", ["--remove-days", "--undated-before"])
+def test_a_wrong_day_is_refused_with_the_name_of_its_flag(land, maintain, flag):
+    land(range(2))
+    assert f"{flag} '2026-02-30': expected days" in maintain(flag, "2026-02-30", code=2)
+
+
 PATH_CHANGES = ("replace", "unlink", "rmdir")
 
 

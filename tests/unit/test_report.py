@@ -430,17 +430,16 @@ def test_the_slowest_endpoints_need_a_minimum_of_hits():
     assert "12 ms" in page
 
 
-def test_the_largest_changes_are_listed_by_their_difference():
-    def build_requests(**hits):
-        return build_panel(
-            [build_panel_row("requests", name, count) for name, count in hits.items()]
-        )
+def build_requests_panel(**hits):
+    return build_panel([build_panel_row("requests", name, count) for name, count in hits.items()])
 
+
+def test_the_largest_changes_are_listed_by_their_difference():
     day, before = (
         build_summary(panels=build_summary()["panels"] | {"requests": panel})
         for panel in (
-            build_requests(up=90, same=500, new=7),
-            build_requests(up=30, same=500, gone=20),
+            build_requests_panel(up=90, same=500, new=7),
+            build_requests_panel(up=30, same=500, gone=20),
         )
     )
     moved = build_report(day, before)["moved"]["requests"]
@@ -679,14 +678,9 @@ def test_durations_of_visits_are_written_with_units(number, text):
 
 
 def test_equal_changes_are_listed_by_name():
-    def build_requests(**hits):
-        return build_panel(
-            [build_panel_row("requests", name, count) for name, count in hits.items()]
-        )
-
     day, before = (
         build_summary(panels=build_summary()["panels"] | {"requests": panel})
-        for panel in (build_requests(c=9, a=9, d=2), build_requests(b=9, d=11))
+        for panel in (build_requests_panel(c=9, a=9, d=2), build_requests_panel(b=9, d=11))
     )
     moved = build_report(day, before)["moved"]["requests"]
     assert [row["value"] for row in moved] == ["a", "b", "c", "d"]
