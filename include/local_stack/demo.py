@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from include.errors import SetupError, UnreadableFile
-from include.inbox import inspect_file
+from include.inbox.inspect import inspect_file
 from include.lake.files import open_replacement
 from include.lake.paths import inbox_path, reports_path, run_manifest_path
 from include.local_stack.airflow import Api

@@ -10,12 +10,9 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.datasets import ACCESS_LOG
-from include.inbox import (
-    escape_unprintable,
-    read_unlanded_records,
-    remove_landed_files,
-    take_new_files,
-)
+from include.inbox.inspect import escape_unprintable
+from include.inbox.ledger import read_unlanded_records
+from include.inbox.take import remove_landed_files, take_new_files
 from include.lake.files import replace_file
 from include.lake.landing_files import LandingFiles
 from include.lake.paths import (

@@ -3,7 +3,8 @@
 from typing import Any
 
 from include.datasets import ACCESS_LOG
-from include.inbox import read_unlanded_records, remove_landed_files, take_new_files
+from include.inbox.ledger import read_unlanded_records
+from include.inbox.take import remove_landed_files, take_new_files
 from include.lake.landing_files import LandingFiles
 from include.lake.paths import (
     inbox_path,

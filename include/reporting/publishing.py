@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from include.datasets import ACCESS_LOG
-from include.inbox import read_taken_files
+from include.inbox.ledger import read_taken_files
 from include.lake.files import replace_files
 from include.lake.paths import ready_path, reports_path, run_manifest_path, summaries_path
 from include.lake.run_notes import write_note

@@ -11,7 +11,8 @@ from apachelogs import LogParser
 from backports import zstd
 from pyspark.sql import functions as F
 
-from include.inbox import read_taken_files, take_new_files
+from include.inbox.ledger import read_taken_files
+from include.inbox.take import take_new_files
 from include.lake.paths import w3c_fields_path
 from include.log_formats import (
     ALB,

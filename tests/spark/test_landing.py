@@ -194,7 +194,7 @@ def test_a_file_with_an_old_modification_time_is_landed(inbox, land):
 
 
 def test_inbox_files_are_landed_once_and_then_removed(tmp_path, inbox, job):
-    from include.inbox import remove_landed_files, take_new_files
+    from include.inbox.take import remove_landed_files, take_new_files
 
     ready, landing = tmp_path / "ready", tmp_path / "landing"
 

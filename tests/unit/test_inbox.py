@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from include import inbox as inbox_module
-from include.inbox import read_taken_files, take_new_files
+from include.inbox import take as take_module
+from include.inbox.ledger import read_taken_files
+from include.inbox.take import take_new_files
 from include.lake.paths import w3c_fields_path
 from tests.builders import build_common_line, build_line
 
@@ -22,7 +23,7 @@ TEXT = "".join(f"{build_common_line(request=f'GET /{n} HTTP/1.1')}\n" for n in r
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(inbox_module, "STABLE_SECONDS", 0.05)
+    monkeypatch.setattr(take_module, "STABLE_SECONDS", 0.05)
     (tmp_path / "inbox").mkdir()
     return tmp_path / "inbox", tmp_path / "ready"
 

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from include import inbox as inbox_module
 from include.errors import UnreadableFile
-from include.inbox import inspect_file, read_taken_files, take_new_files
+from include.inbox import take as take_module
+from include.inbox.inspect import Inspection, inspect_file
+from include.inbox.ledger import read_taken_files
+from include.inbox.take import take_new_files
 from include.lake.paths import inbox_path
-from include.settings import load_settings
+from include.settings import PROJECT, load_settings
 from tests.builders import build_common_line
 from tests.unit.test_inbox import TEXT, folders, read_ready, write_old_file
 
@@ -206,7 +208,7 @@ def test_a_file_swapped_in_during_the_inspection_is_not_taken(folders, kind, mon
     inbox, ready = folders
     log, compress = inbox / f"a.log.{kind}", COMPRESSORS.get(kind, bytes)
     write_old_file(log, compress(TEXT))
-    finish = inbox_module._Inspection.finish
+    finish = Inspection.finish
 
     def swap(inspection, is_whole):
         part = inbox / "_bomb"
@@ -214,7 +216,7 @@ def test_a_file_swapped_in_during_the_inspection_is_not_taken(folders, kind, mon
         part.replace(log)
         return finish(inspection, is_whole)
 
-    monkeypatch.setattr(inbox_module._Inspection, "finish", swap)
+    monkeypatch.setattr(Inspection, "finish", swap)
     assert list(take_new_files(inbox, ready).taken) == [log.name]
     assert read_ready(ready) == TEXT
 
@@ -226,13 +228,13 @@ def test_a_compressed_file_overwritten_while_read_waits_for_the_next_run(
     inbox, ready = folders
     log, compress = inbox / f"a.log.{kind}", COMPRESSORS[kind]
     write_old_file(log, compress(TEXT))
-    feed = inbox_module._Inspection.feed
+    feed = Inspection.feed
 
     def overwrite(inspection, block):
         log.write_bytes(compress(b"bomb\n" * 1000))
         return feed(inspection, block)
 
-    monkeypatch.setattr(inbox_module._Inspection, "feed", overwrite)
+    monkeypatch.setattr(Inspection, "feed", overwrite)
     expected = {log.name: "it is being written; the next run takes it"}
     assert take_new_files(inbox, ready).skipped == expected
     assert (read_taken_files(ready), [*ready.iterdir()]) == ([], [])
@@ -246,14 +248,14 @@ def test_an_incomplete_compressed_file_that_is_still_written_is_skipped(folders,
     inbox, ready = folders
     log = inbox / "a.log.gz"
     write_old_file(log, gzip.compress(os.urandom(90_000))[:-1000])
-    copy = inbox_module._copy_bytes
+    copy = take_module._copy_bytes
 
     def append(*args):
         copy(*args)
         with log.open("ab") as file:
             file.write(b"more")
 
-    monkeypatch.setattr(inbox_module, "_copy_bytes", append)
+    monkeypatch.setattr(take_module, "_copy_bytes", append)
     result = take_new_files(inbox, ready)
     assert (list(result.skipped), result.quarantined) == (["a.log.gz"], {})
 
@@ -262,14 +264,14 @@ def test_a_log_that_grows_while_it_is_read_is_taken_as_it_was(folders, monkeypat
     inbox, ready = folders
     log, line = inbox / "a.log", f"{build_common_line()}\n".encode()
     write_old_file(log, TEXT)
-    feed = inbox_module._Inspection.feed
+    feed = Inspection.feed
 
     def append(inspection, block):
         with log.open("ab") as file:
             file.write(line * (len(block) // len(line) + 1))
         return feed(inspection, block)
 
-    monkeypatch.setattr(inbox_module._Inspection, "feed", append)
+    monkeypatch.setattr(Inspection, "feed", append)
     take_new_files(inbox, ready)
     assert read_ready(ready) == TEXT
     monkeypatch.undo()
@@ -296,10 +298,10 @@ def test_a_hole_in_a_compressed_file_takes_no_disk_space_in_ready(folders):
 # Takes files in a process of its own, which ends as if killed at the n-th call of a function.
 KILLED = """
 import os, pathlib, sys
-from include import inbox
-inbox.STABLE_SECONDS = 0.05
+from include.inbox import ledger, take
+take.STABLE_SECONDS = 0.05
 owner, name, call_number, when = sys.argv[3:]
-owner = {"os": os, "Path": pathlib.Path, "ledger": inbox._Ledger}[owner]
+owner = {"os": os, "Path": pathlib.Path, "ledger": ledger.Ledger}[owner]
 real, calls = getattr(owner, name), 0
 def call_or_exit(*args, **kwargs):
     global calls
@@ -311,14 +313,13 @@ def call_or_exit(*args, **kwargs):
         os._exit(9)
     return result
 setattr(owner, name, call_or_exit)
-inbox.take_new_files(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+take.take_new_files(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
 """
 
 
 def run_killed_take(inbox, ready, *kill_point):
-    project = Path(inbox_module.__file__).parent.parent
     command = [sys.executable, "-c", KILLED, str(inbox), str(ready), *kill_point]
-    assert subprocess.run(command, cwd=project, check=False).returncode == 9
+    assert subprocess.run(command, cwd=PROJECT, check=False).returncode == 9
 
 
 @pytest.mark.parametrize(
