@@ -84,6 +84,7 @@ def produce_access_log():
         from producers.access_log.log_file import UnreadableLogFile, read_lines, read_log_id
         from producers.access_log.produce import produce_lines as send
         from producers.kafka_client import KafkaRequestFailed, ensure_topics
+        from producers.ledger import UnusableLedger
 
         settings = load_settings()
         try:
@@ -93,8 +94,8 @@ def produce_access_log():
                         "source is `file`, but the Param `file` is empty; name a file in "
                         f"{inbox_path(settings, 'access_log')}"
                     )
-                resolve_inside(inbox_path(settings, "access_log"), params["file"])
                 path = inbox_path(settings, "access_log") / params["file"]
+                resolve_inside(inbox_path(settings, "access_log"), params["file"])
                 lines, log_id = read_lines(path, strict=True), read_log_id(path, strict=True)
             else:
                 options = (params["count"], params["seed"], date.fromisoformat(params["day"]))
@@ -117,11 +118,11 @@ def produce_access_log():
             )
         except (UnreadableLogFile, ValueError) as error:  # a retry would read the same file
             raise AirflowFailException(str(error)) from None
-        except KafkaRequestFailed as error:
+        except (KafkaRequestFailed, UnusableLedger) as error:
             raise AirflowException(str(error)) from None
         except OSError as error:
-            ledgers = settings.lake / "ledger"
-            raise AirflowException(f"the log, or the ledger in {ledgers}: {error}") from None
+            log = f"the log {path}" if params["source"] == "file" else "the generated log"
+            raise AirflowException(f"{log}: {error}") from None
         return asdict(result)
 
     produce()

@@ -7,6 +7,8 @@ One line per message. `start` is the byte offset of its first line in the log, `
 lines in the log (newlines included), `lines` their number; `partition` and `offset` locate it in Kafka.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
@@ -16,23 +18,32 @@ from producers.kafka_client import Acknowledgement
 HEADER = "start,bytes,lines,partition,offset\n"
 
 
+class UnusableLedger(Exception):
+    """The file of a ledger cannot be read or written. The message names the file and the remedy."""
+
+
 class Ledger:
-    """The ledger of one log in one topic. Use it as a context manager to append messages."""
+    """The ledger of one log in one topic. Use it as a context manager to append messages.
+
+    Raises:
+        UnusableLedger: From each method, if the file cannot be read or written, as on a full disk.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: TextIOWrapper | None = None
 
     def __enter__(self) -> "Ledger":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        complete_size = _complete_lines_size(self.path)
-        # Remove an incomplete line of a killed run: the next line would be appended to it.
-        if self.path.is_file() and self.path.stat().st_size > complete_size:
-            with self.path.open("r+b") as file:
-                file.truncate(complete_size)
-        self._file = self.path.open("a", buffering=64 * 1024)
-        if not complete_size:
-            self._file.write(HEADER)
+        with self._name_file_in_errors():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            complete_size = _complete_lines_size(self.path)
+            # Remove an incomplete line of a killed run: the next line would be appended to it.
+            if self.path.is_file() and self.path.stat().st_size > complete_size:
+                with self.path.open("r+b") as file:
+                    file.truncate(complete_size)
+            self._file = self.path.open("a", buffering=64 * 1024)
+            if not complete_size:
+                self._file.write(HEADER)
         return self
 
     def __exit__(
@@ -42,18 +53,24 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         if self._file:
-            self._file.close()
+            with self._name_file_in_errors():
+                self._file.close()
 
     def write(self, message: Acknowledgement) -> None:
         """Append a message. Its `context` is (start, bytes, lines)."""
         start, size, lines = message.context
         assert self._file is not None
-        self._file.write(f"{start},{size},{lines},{message.partition},{message.offset}\n")
+        line = f"{start},{size},{lines},{message.partition},{message.offset}\n"
+        try:  # called for each message: a context manager would take more time than the write
+            self._file.write(line)
+        except OSError as error:
+            raise self._describe_error(error) from error
 
     def flush(self) -> None:
         """Write buffered lines to the file, so that a kill does not lose them."""
         if self._file:
-            self._file.flush()
+            with self._name_file_in_errors():
+                self._file.flush()
 
     def resume_position(self, end_offsets: dict[int, int] | None) -> tuple[int, int]:
         """Return how much of the log's start Kafka has without a gap.
@@ -66,13 +83,9 @@ class Ledger:
         Returns:
             Bytes and lines of the log from its start; (0, 0) if the topic has nothing of it.
         """
-        if not self.path.is_file() or end_offsets is None:
+        if end_offsets is None:
             return 0, 0
-        entries = []
-        with self.path.open() as file:
-            for line in file:
-                if line != HEADER and line.endswith("\n"):
-                    entries.append(tuple(int(number) for number in line.split(",")))
+        entries = self._read_entries()
         if any(offset >= end_offsets.get(partition, 0) for *_, partition, offset in entries):
             return 0, 0
         position = total_lines = 0
@@ -85,7 +98,33 @@ class Ledger:
 
     def reset(self) -> None:
         """Delete the ledger, because the topic was created again or has nothing of the log."""
-        self.path.unlink(missing_ok=True)
+        with self._name_file_in_errors():
+            self.path.unlink(missing_ok=True)
+
+    def _read_entries(self) -> list[tuple[int, ...]]:
+        """Return the numbers of each complete line."""
+        with self._name_file_in_errors():
+            if not self.path.is_file():
+                return []
+            with self.path.open() as file:
+                return [
+                    tuple(int(number) for number in line.split(","))
+                    for line in file
+                    if line != HEADER and line.endswith("\n")
+                ]
+
+    @contextmanager
+    def _name_file_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._describe_error(error) from error
+
+    def _describe_error(self, error: OSError) -> UnusableLedger:
+        return UnusableLedger(
+            f"the ledger {self.path} cannot be used: {error.strerror or error}; correct this, then "
+            "run it again: lines that are missing in the ledger are sent again"
+        )
 
 
 def _complete_lines_size(path: Path) -> int:

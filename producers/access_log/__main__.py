@@ -29,6 +29,7 @@ from producers.access_log.generator import build_generated_log_id, generate_line
 from producers.access_log.log_file import Line, UnreadableLogFile, read_lines, read_log_id
 from producers.access_log.produce import limit_rate, produce_lines
 from producers.kafka_client import KafkaRequestFailed
+from producers.ledger import UnusableLedger
 
 app = typer.Typer(
     help="Generate an access log, or send a log file to Kafka, a file or the terminal, or follow a live log.",
@@ -85,7 +86,7 @@ def generate(
     lines = generate_lines(count, seed, day.date(), bad_share)
     log_id = build_generated_log_id(count, seed, day.date())
     options = SendOptions(to, servers, lines_per_message, rate, resend)
-    _send_lines(lines, log_id, options, count)
+    _send_lines(lines, log_id, options, "the generated log", count)
 
 
 @app.command()
@@ -100,7 +101,7 @@ def send(
     """Send the lines of a log file. A second run continues after the last acknowledged line."""
     options = SendOptions(to, servers, lines_per_message, rate, resend)
     try:
-        _send_lines(read_lines(file), read_log_id(file), options)
+        _send_lines(read_lines(file), read_log_id(file), options, f"the log {file}")
     except UnreadableLogFile as error:
         _exit_with_error(str(error), 2)
 
@@ -133,17 +134,21 @@ def follow(
             lines_per_message=lines_per_message,
             notify=console.print,
         )
-    except KafkaRequestFailed as error:
+    except (KafkaRequestFailed, UnusableLedger) as error:
         _exit_with_error(str(error), 1)
     except OSError as error:
-        _exit_with_error(_describe_os_error(error), 1)
+        _exit_with_error(f"the log {file}: {error.strerror or error}", 1)
     console.print(
         f"{result.lines:,} lines in {result.messages:,} messages acknowledged by topic {topic}"
     )
 
 
 def _send_lines(
-    lines: Iterable[Line], log_id: str, options: SendOptions, total: int | None = None
+    lines: Iterable[Line],
+    log_id: str,
+    options: SendOptions,
+    log_name: str,
+    total: int | None = None,
 ) -> None:
     target = parse_endpoint(options.to)
     try:
@@ -157,12 +162,11 @@ def _send_lines(
             _exit_with_error(
                 f"--to {options.to!r} is not understood; use kafka:TOPIC, file:PATH or stdout", 2
             )
-    except (KafkaRequestFailed, ValueError) as error:
+    except (KafkaRequestFailed, UnusableLedger, ValueError) as error:
         _exit_with_error(str(error), 1)
     except OSError as error:
-        is_kafka = target.kind == "kafka"
-        message = f"{options.to}: {error.strerror or error}"
-        _exit_with_error(_describe_os_error(error) if is_kafka else message, 1)
+        name = log_name if target.kind == "kafka" else options.to
+        _exit_with_error(f"{name}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
         _exit_with_error(
             "interrupted; run the same command again to continue where it stopped", 130
@@ -229,11 +233,6 @@ def _write_file(lines: Iterable[Line], rate: float, path: Path) -> None:
             out.write(line.text + b"\n")
             written += 1
     console.print(f"{written:,} lines written to {path}")
-
-
-def _describe_os_error(error: OSError) -> str:
-    ledgers = load_settings().lake / "ledger"
-    return f"the log, or the ledger in {ledgers}: {error.strerror or error}"
 
 
 def _exit_with_error(message: str, code: int) -> None:

@@ -71,6 +71,7 @@ def follow_log(
     Raises:
         KafkaRequestFailed: No broker answers or the topic is missing at the start, or `stop` was
             set before all messages were acknowledged.
+        UnusableLedger: The ledger cannot be read or written.
     """
     started = time.monotonic()
     require_end_offsets(servers, topic)  # fail now, not at the first line

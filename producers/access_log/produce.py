@@ -67,6 +67,7 @@ def produce_lines(
     Raises:
         KafkaRequestFailed: No broker answers, the topic is missing, or a message was not
             acknowledged.
+        UnusableLedger: The ledger cannot be read or written.
     """
     started = time.monotonic()
     ledger = Ledger(ledgers / topic / f"{log_id}.csv")
