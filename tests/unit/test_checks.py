@@ -112,6 +112,20 @@ def test_a_warning_is_shown_on_the_page_of_its_day(settings):
     assert "Bad lines: 5 of 100 lines cannot be read." in page
 
 
+@pytest.mark.parametrize(("future", "is_shown"), [(0, False), (3, True)])
+def test_a_warning_about_the_run_is_shown_on_its_first_day_only(settings, future, is_shown):
+    days = write_summaries(settings, "2026-01-15", "2026-01-16")
+    manifest = settings.lake / "runs" / "analyse_access_log" / "run.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"future": future}))
+    publish_days(settings, list(days), "run")
+    names = []
+    for day in days:
+        report = reports_path(settings, "access_log") / day / "report.json"
+        names.append({check["name"] for check in json.loads(report.read_text())["checks"]})
+    assert names[0] - names[1] == ({"future"} if is_shown else set())
+
+
 def read_note(settings, run):
     return (settings.lake / "runs" / "analyse_access_log" / f"{run}.note").read_text()
 

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -101,6 +102,13 @@ def test_the_start_time_is_parsed_and_needs_a_time_zone(text, seconds):
     for wrong in ("", "soon", "2026-01-15T00:00:00"):
         with pytest.raises(ValueError, match="2024-05-08T12:41:08Z, or now"):
             parse_start(wrong)
+
+
+def test_the_start_time_now_is_the_start_of_this_minute():
+    before = int(time.time())
+    start = parse_start("now")
+    assert start % 60 == 0
+    assert before - 60 < start <= int(time.time())
 
 
 def test_the_line_server_sends_every_line_to_the_first_reader_and_closes(capfd):

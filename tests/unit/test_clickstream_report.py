@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -41,6 +42,15 @@ def test_the_page_compares_the_last_hour_with_the_previous_one(tmp_path):
     assert "no campaign" in text
     assert "242 landed since the beginning = 240 good + 2 bad" in text
     assert page.stat().st_size < 100_000
+
+
+def test_every_fifth_minute_and_every_hour_is_labelled(tmp_path):
+    page = write_clickstream_report(build_clickstream_summary(), tmp_path / "clickstream")
+    charts = re.findall(r"<svg.*?</svg>", page.read_text(), re.S)
+    labels = [
+        [text for text in re.findall(r">([^<>]*)</text></g>", chart) if text] for chart in charts
+    ]
+    assert labels == [[f"12:{n:02}" for n in range(0, 60, 5)], [f"{n:02}" for n in range(24)]]
 
 
 def test_numbers_and_rates_are_in_the_json_and_the_csv_files(tmp_path):

@@ -1,6 +1,7 @@
 """Counting the lines of a day without Spark: visitors, visits, bots, panels and incidents."""
 
 import base64
+from zoneinfo import ZoneInfo
 
 import pytest
 from datasketches import hll_sketch
@@ -8,6 +9,7 @@ from pyarrow import parquet
 
 from include.panels import list_panel_keys
 from include.summary.counts import SILENCE_SECONDS
+from spark_jobs.summarise_access_log import summarise_heartbeats
 from tests.unit.synthetic_lines import DAY, FIREFOX, bad_line_row, count_lines, line_row, summarise
 
 GPTBOT = "Mozilla/5.0 AppleWebKit/537.36 (compatible; GPTBot/1.1; +https://openai.com/gptbot)"
@@ -240,6 +242,88 @@ def test_every_panel_counts_its_own_field(tmp_path):
     assert set(summary["panels"]) == set(list_panel_keys())
 
 
+DECLARED_BOTS = {
+    GPTBOT: ("AI crawler", "GPTBot"),
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)":
+        ("search engine", "Googlebot"),
+    "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)": ("search marketing", "AhrefsBot"),
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)":
+        ("link preview", "facebookexternalhit"),
+    "Feedly/1.0 (+http://www.feedly.com/fetcher.html; 16 subscribers)": ("feed reader", "Feedly"),
+    "Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)": ("monitoring", "UptimeRobot"),
+    "Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)":
+        ("archive", "archive.org_bot"),
+    "Mozilla/5.0 (compatible; SemanticScholarBot; +https://www.semanticscholar.org/crawler)":
+        ("research", "SemanticScholarBot"),
+    "AdsBot-Google (+http://www.google.com/adsbot.html)": ("advertising", "AdsBot-Google"),
+    "Mozilla/5.0 zgrab/0.x": ("scanner", "zgrab"),
+    "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0.0.0 Safari/537.36":
+        ("automated browser", "HeadlessChrome"),
+    "python-requests/2.31.0": ("program", "python-requests"),
+    "Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)": ("other crawler", "Ezooms"),
+}  # fmt: skip
+
+
+def test_a_declared_bot_is_listed_with_its_kind(tmp_path):
+    summary = summarise(
+        tmp_path, [line_row(n, user_agent=text) for n, text in enumerate(DECLARED_BOTS)]
+    )
+    kinds = {bot["user_agent"]: (bot["class"], bot["name"]) for bot in summary["bots"]}
+    assert kinds == DECLARED_BOTS
+    assert set(panel_rows(summary, "bots", "parent", "value")) == set(DECLARED_BOTS.values())
+
+
+def test_crawlers_and_programs_are_listed_apart_from_browsers_and_systems(tmp_path):
+    agents = (FIREFOX, GPTBOT, "curl/8.5.0")
+    summary = summarise(tmp_path, [line_row(n, user_agent=text) for n, text in enumerate(agents)])
+    for panel, known in (
+        ("browsers", ("Firefox", "Firefox 128")),
+        ("operating_systems", ("Linux", "Linux")),
+    ):
+        assert set(panel_rows(summary, panel, "parent", "value")) == {
+            known, ("Crawlers and programs", "GPTBot"), ("Crawlers and programs", "curl"),
+        }, panel  # fmt: skip
+
+
+# The suffixes of `static-file` in GoAccess's configuration file, goaccess.conf.
+GOACCESS_STATIC_FILES = """
+    .css .js .jpg .png .gif .ico .jpeg .pdf .csv .mpeg .mpg .swf .woff .woff2 .xls .xlsx .doc .docx .ppt
+    .pptx .txt .zip .ogg .mp3 .mp4 .exe .iso .gz .rar .svg .bmp .tar .tgz .tiff .tif .ttf .flv .dmg .xz .zst
+"""
+
+
+def test_files_that_goaccess_takes_for_static_are_static(tmp_path):
+    paths = {f"/file{suffix}" for suffix in GOACCESS_STATIC_FILES.split()}
+    pages = {"/", "/file", "/file.html", "/file.php", "/css", "/a.css/b"}
+    lines = [line_row(n, path) for n, path in enumerate([*paths, *pages])]
+    summary = summarise(tmp_path, lines)
+    assert {path for (path,) in panel_rows(summary, "static_requests", "value")} == paths
+    assert {path for (path,) in panel_rows(summary, "requests", "value")} == pages
+
+
+REFERRERS = {
+    "AI assistant": ["https://chatgpt.com/", "https://www.perplexity.ai/search", "https://claude.ai/chat/1",
+                     "https://gemini.google.com/app", "https://copilot.microsoft.com/", "https://grok.com",
+                     "https://chat.mistral.ai/chat", "https://chat.deepseek.com/", "https://duck.ai/"],
+    "search engine": ["https://www.google.co.uk/", "https://duckduckgo.com/?q=tide", "https://yandex.ru/",
+                      "https://www.bing.com/search", "https://search.brave.com/", "http://www.baidu.com/x",
+                      "https://de.search.yahoo.com/", "https://www.ecosia.org/"],
+    "social network": ["https://t.co/abc", "https://old.reddit.com/r/x", "https://news.ycombinator.com/",
+                       "https://lm.facebook.com/", "https://bsky.app/", "https://www.linkedin.com/feed"],
+    "another site": ["https://notgoogle.example/", "https://microsoft.com/", "https://chatgpt.com.example/",
+                     "https://mychatgpt.com/", "https://at.co/", "https://chatgptxcom.example/"],
+    "this site": ["https://www.example.org/a", "http://example.org:8080/"],
+}  # fmt: skip
+
+
+def test_a_referrer_is_classified_by_its_site(tmp_path):
+    lines = [line_row(referrer=text) for referrers in REFERRERS.values() for text in referrers]
+    summary = summarise(tmp_path, lines, site_name="www.example.org")
+    assert dict(panel_rows(summary, "referral_kinds", "value", "hits")) == {
+        kind: len(referrers) for kind, referrers in REFERRERS.items()
+    }
+
+
 def test_a_missing_value_is_a_row_only_if_the_log_format_has_the_field(tmp_path):
     missing = {"user_agent": None, "log_format": "common", "endpoint": None, "target": None,
                "method": None}  # fmt: skip
@@ -270,6 +354,17 @@ def test_response_times_are_counted_if_the_log_has_them(tmp_path):
     (host,) = summary["panels"]["hosts"]["rows"]
     assert [host.get(name) for name in times] == [pytest.approx(5.05), None, 10.0]
     assert summary["panels"]["endpoints"]["rows"][1].get("seconds_p95") is None
+
+
+def test_the_longest_response_of_a_row_is_the_longest_of_all_its_requests(tmp_path):
+    lines = [
+        line_row(1, "/a", seconds_taken=1.0), line_row(2, "/b", seconds_taken=3.0, status=404),
+        line_row(3, "/a", seconds_taken=2.0, host="192.0.2.2"),
+    ]  # fmt: skip
+    summary = summarise(tmp_path, lines)
+    for panel in ("methods", "hours"):
+        (row,) = summary["panels"][panel]["rows"]
+        assert (row["hits"], row["seconds_average"], row["seconds_max"]) == (3, 2.0, 3.0), panel
 
 
 def test_a_path_that_was_not_found_shows_its_most_frequent_referrer(tmp_path):
@@ -373,6 +468,22 @@ def test_a_heartbeat_gap_of_more_than_three_minutes_is_silence(tmp_path):
     assert (day.minutes, day.first - start, day.last - start) == (4, 0, 421)
     assert [(gap["from"] - start, gap["to"] - start) for gap in day.gaps] == [(240, 421)]
     assert [row.good for row in counts.lines[DAY]] == [1]
+
+
+def test_silence_is_listed_from_the_first_to_the_last_minute_of_the_day(tmp_path):
+    seconds = [0, 60, 60 + SILENCE_SECONDS, 61 + 2 * SILENCE_SECONDS]
+    counts = count_lines(tmp_path, [line_row(n, is_heartbeat=True) for n in seconds])
+    rows = counts.collect_heartbeats()[DAY]
+    next_year = line_row(366 * NEXT_DAY)["micros"] / 1_000_000
+    assert summarise_heartbeats(rows, DAY, ZoneInfo("UTC"), next_year) == {
+        "minutes": 4,
+        "of": 1440,
+        "gaps": [
+            {"from": "2015-05-17T00:00:00Z", "to": "2015-05-17T01:00:00Z"},
+            {"from": "2015-05-17T01:04:00Z", "to": "2015-05-17T01:07:01Z"},
+            {"from": "2015-05-17T01:07:01Z", "to": "2015-05-18T00:00:00Z"},
+        ],
+    }
 
 
 def test_a_day_without_good_lines_has_zero_totals(tmp_path):

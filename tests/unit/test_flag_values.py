@@ -1,5 +1,6 @@
 """Endpoints, addresses, days and times in flags and forms."""
 
+import importlib
 from datetime import UTC, datetime
 
 import pytest
@@ -36,6 +37,19 @@ def test_a_wrong_folder_endpoint_is_refused_with_the_accepted_form(text):
     assert parse_folder_endpoint("--sink", "parquet:/a:b", "parquet").name == "/a:b"
     with pytest.raises(InvalidInput, match=r"^--sink '.*' is not understood; use parquet:DIR$"):
         parse_folder_endpoint("--sink", text, "parquet")
+
+
+@pytest.mark.parametrize(
+    ("job", "flags"),
+    [("maintain_landing", ()), ("replay_bad_lines", ("--report", "r")),
+     ("summarise_clickstream", ("--sink", "summary:/s")),
+     ("summarise_access_log", ("--sink", "summary:/s", "--source-kind", "files",
+                               "--days", "2026-01-15"))],
+)  # fmt: skip
+def test_a_job_names_the_flag_with_a_wrong_folder_before_spark_starts(job, flags):
+    main = importlib.import_module(f"spark_jobs.{job}").main
+    with pytest.raises(InvalidInput, match=r"^--source 'orc:/data' is not understood; use parquet"):
+        main(["--source", "orc:/data", *flags])
 
 
 @pytest.mark.parametrize(

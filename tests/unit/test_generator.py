@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from datetime import date
+from statistics import median
 
 from apachelogs import COMBINED, LogParser
 
@@ -73,3 +74,38 @@ def test_requests_for_static_files_have_a_page_as_their_referrer():
     referrers = {line.split('"')[3] for line in lines if "GET /static/" in line}
     assert referrers
     assert all(referrer.startswith("https://") for referrer in referrers)
+
+
+def test_only_the_editor_sees_the_admin_page():
+    text = b"\n".join(line.text for line in generate_lines(20_000, 1, DAY, bad_share=0)).decode()
+    answers = set(re.findall(r'- (\S+) \[.*"GET (\S+) .*?" (\d+) ', text))
+    admitted = {user for user, path, status in answers if (path, status) == ("/admin/", "200")}
+    assert admitted == {"editor"}
+    refused = {path for _, path, status in answers if status == "403"}
+    assert refused == {"/admin/", "/.env", "/.git/config"}
+
+
+def test_scanners_use_an_older_version_of_http_than_browsers_and_crawlers():
+    versions = {"scanner": set(), "other": set()}
+    for line in generate_lines(5000, 1, DAY, bad_share=0):
+        _, request, _, _, _, agent, _ = line.text.decode().split('"')
+        if request.startswith("GET "):
+            is_scanner = "zgrab" in agent or "curl" in agent or agent == "-"
+            versions["scanner" if is_scanner else "other"].add(request.rpartition(" ")[2])
+    assert versions == {"scanner": {"HTTP/1.1"}, "other": {"HTTP/2.0"}}
+
+
+def test_humans_take_time_to_read_a_page():
+    parser, last_pages, seconds = LogParser(COMBINED), {}, []
+    for line in generate_lines(3000, 1, DAY, bad_share=0):
+        entry = parser.parse(line.text.decode())
+        agent = entry.headers_in["User-Agent"] or ""
+        if "Firefox/" not in agent or "." in entry.request_line.split(" ")[1]:
+            continue  # no human's browser, or a file of a page
+        visitor = (entry.remote_host, agent)
+        if visitor in last_pages:
+            seconds.append((entry.request_time - last_pages[visitor]).total_seconds())
+        last_pages[visitor] = entry.request_time
+    within_visits = [pause for pause in seconds if pause < 1800]
+    assert len(within_visits) > 30
+    assert 15 < median(within_visits) < 60

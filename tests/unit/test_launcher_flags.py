@@ -1,6 +1,8 @@
 """`./tidemark`: its commands, and the flags that a job gets from the settings."""
 
 import argparse
+import os
+import re
 import subprocess
 
 import pytest
@@ -58,11 +60,12 @@ def test_a_landing_job_gets_privacy_and_format_flags_from_the_settings():
     )
 
 
-def test_default_settings_equal_the_defaults_of_the_job():
+@pytest.mark.parametrize("job", ["land_access_log", "replay_bad_lines"])
+def test_default_settings_equal_the_defaults_of_the_job(job):
     """`./tidemark run` passes only settings that differ from their defaults."""
     parser = argparse.ArgumentParser()
     add_line_reader_flags(parser)
-    flags = build_line_flags(load_settings({}), "land_access_log")
+    flags = build_line_flags(load_settings({}), job)
     del flags["w3c_fields"]
     assert flags == {name: str(parser.get_default(name)) for name in flags}
 
@@ -78,6 +81,29 @@ def test_an_unknown_command_or_job_is_refused_by_name(arguments, message):
     )
     assert result.returncode != 0
     assert message in result.stderr
+
+
+@pytest.fixture
+def java_home(tmp_path):
+    """A folder with a `java` that only says its version: no JVM is needed to print a command."""
+    java = tmp_path / "java" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\n")
+    java.chmod(0o755)
+    return java.parent.parent
+
+
+@pytest.mark.parametrize(("flags", "level"), [([], "off"), (["--verbose"], "info")])
+def test_the_log_of_spark_is_shown_only_if_it_is_asked_for(tmp_path, java_home, flags, level):
+    result = subprocess.run(
+        [PROJECT / "tidemark", "run", *flags, "word_count", "--source=rate:5", "--print-command"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "JAVA_HOME": str(java_home),
+             "TIDEMARK_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert re.findall(r"-Dtidemark\.log=(\w+)", result.stdout) == [level]
+    assert "--verbose" not in result.stdout
 
 
 def test_every_job_is_listed_with_a_description():

@@ -9,7 +9,12 @@ import pytest
 
 from include.contracts import MAX_LINE_BYTES
 from producers.access_log.log_file import Line, UnreadableLogFile, read_lines, read_log_id
-from producers.access_log.produce import MAX_BATCH_BYTES, batch_lines, limit_rate
+from producers.access_log.produce import (
+    MAX_BATCH_BYTES,
+    batch_lines,
+    build_message,
+    limit_rate,
+)
 
 TEXT = b"first line\nsecond \xff line\n\nlast"
 
@@ -83,6 +88,13 @@ def test_batches_are_limited_in_lines_and_bytes():
     large_lines = [Line(0, b"x" * 500_000, 500_001), Line(500_001, b"y" * 500_000, 500_001)]
     assert [len(batch) for batch in batch_lines(large_lines, 100)] == [1, 1]
     assert MAX_BATCH_BYTES < 1_048_576
+
+
+def test_a_message_has_its_place_in_the_log_as_key_and_as_ledger_entry():
+    lines = [Line(0, b"one", 4), Line(4, b"two", 5), Line(9, b"", 1)]
+    assert build_message("id", lines[1:2]) == (b"id:4", b"two", (4, 5, 1))
+    assert build_message("id", lines[1:]) == (b"id:4", b"two\n\n", (4, 6, 2))
+    assert build_message("id", lines) == (b"id:0", b"one\ntwo\n\n", (0, 10, 3))
 
 
 def test_a_cut_line_is_a_batch_of_its_own():

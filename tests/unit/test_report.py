@@ -499,6 +499,14 @@ def test_a_range_page_shows_its_title_missing_days_and_error(tmp_path):
     assert "../2026-01-16/index.html" not in links
 
 
+def test_a_day_without_a_report_has_an_empty_bar_in_the_chart_of_its_range(tmp_path):
+    page = write_range(build_range(), tmp_path / "2026-01-14_2026-01-16").read_text()
+    chart = re.search(r'aria-label="Visitors by day.*?</svg>', page, re.S)[0]
+    heights = re.findall(r'<rect class="(?:bar|part)"[^>]* height="([\d.]+)"', chart)
+    assert [float(height) > 0 for height in heights] == [True] * 4 + [False] * 2
+    assert "2026-01-16: no report" in chart
+
+
 def test_an_empty_range_without_a_previous_range_has_a_page():
     empty = build_empty_day(None)
     totals = {name: empty[name] for name in ("requests", "visitors", "bytes", "unsuccessful", "humans",
@@ -643,6 +651,12 @@ def test_the_chart_marks_the_busiest_hour():
     assert "peak of-top-part" not in svg
     assert "01: 5 hits" in svg
     assert 'aria-label="Requests"' in svg
+    bar_tops = [float(y) for y in re.findall(r'<rect class="bar"[^>]* y="([\d.]+)"', svg)]
+    ((number_at, number),) = re.findall(r'<text class="peak of-top"[^>]* y="([\d.]+)">(\d+)<', svg)
+    assert number == "5"
+    assert float(number_at) < min(bar_tops) == bar_tops[1], (
+        "the number stands above the highest bar"
+    )
 
 
 def test_the_chart_shows_the_part_of_humans_and_their_busiest_hour():

@@ -96,10 +96,20 @@ def test_the_settings_page_has_the_generated_table():
     assert Path("docs/settings.md").read_text().endswith(render_settings_table())
 
 
-def test_the_old_name_of_a_setting_is_refused_with_the_new_name():
-    with pytest.raises(ValueError, match="FIRST_NIGHT is now called TIDEMARK_FIRST_SCHEDULED_DAY"):
-        load_settings({"TIDEMARK_FIRST_NIGHT": "2026-02-03"})
-    assert load_settings({"TIDEMARK_FIRST_NIGHT": ""}).first_scheduled_day
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("FIRST_NIGHT", "FIRST_SCHEDULED_DAY", "2026-02-03"),
+        ("LANDING_DATA", "DATA_LOCATION", "s3a://bucket/lake"),
+        ("REPEAT_SHARE_WARN", "DUPLICATE_SHARE_WARN", "0.1"),
+        ("REPEAT_SHARE_QUARANTINE", "DUPLICATE_SHARE_QUARANTINE", "0.2"),
+        ("REPEAT_SHARE_FAIL", "DUPLICATE_SHARE_FAIL", "0.3"),
+    ],
+)
+def test_the_old_name_of_a_setting_is_refused_with_the_new_name(old, new, value):
+    with pytest.raises(ValueError, match=f"{old} is now called TIDEMARK_{new}"):
+        load_settings({f"TIDEMARK_{old}": value})
+    assert load_settings({f"TIDEMARK_{old}": ""}) == load_settings({})
 
 
 @pytest.mark.parametrize(

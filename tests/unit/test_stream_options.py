@@ -186,6 +186,17 @@ def test_valid_flags_become_stream_options():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("missing", ["--source", "--sink"])
+def test_a_stream_needs_a_source_and_a_sink(missing, capsys):
+    flags = {"--source": "text:/a", "--sink": "orc:/b/data"}
+    del flags[missing]
+    with pytest.raises(SystemExit):
+        build_stream_parser(None, "append", "available-now").parse_args(
+            [word for flag in flags.items() for word in flag]
+        )
+    assert f"the following arguments are required: {missing}\n" in capsys.readouterr().err
+
+
 def test_a_landing_needs_no_checkpoint_flag():
     args = build_stream_parser(None, "append", "available-now").parse_args(
         ["--source", "text:/a", "--sink", "orc:/b/data"]
