@@ -5,7 +5,7 @@ from duckdb import DuckDBPyConnection
 from include.panels import DAY_TOTALS, PANELS, REQUEST_SOURCES, Panel
 from include.summary.incidents import BROKEN_LINKS
 from include.summary.referrers import add_sources
-from include.summary.visitors import MICROS, is_static
+from include.summary.visitors import COUNTS, MICROS, is_static
 
 # A row of a panel, beside its numbers. Of a key no part is in two panels.
 KEY = ("panel", "parent", "value", "method", "protocol")
@@ -81,7 +81,7 @@ def _group_requests(columns: str) -> str:
     """Requests of a visitor that are alike in these columns, as one row."""
     return f"""
         SELECT event_date, visitor_id, is_bot, {columns}, count(*) AS hits, sum(bytes) AS bytes,
-            bool_or(coalesce(status, 0) NOT BETWEEN 400 AND 499) AS counts,
+            bool_or({COUNTS}) AS counts,
             count(seconds_taken) AS timed, {MICROS} AS micros_taken, max(seconds_taken) AS seconds_max
         FROM labelled GROUP BY event_date, visitor_id, is_bot, {columns}
     """

@@ -261,7 +261,9 @@ _UNSUCCESSFUL_ORDER = "micros DESC, " + ", ".join(
 # The newest requests of each day whose status is not 200, newest first; always in the same order.
 # Only those are put in order that may be among them: of many, that is most of the time.
 NEWEST_UNSUCCESSFUL = f"""
-    WITH found AS (FROM requests WHERE status IS DISTINCT FROM 200)
+    WITH found AS (
+        SELECT * REPLACE (coalesce(host, '-') AS host) FROM requests WHERE status IS DISTINCT FROM 200
+    )
     SELECT event_date, {", ".join(UNSUCCESSFUL)} FROM found JOIN (
         SELECT event_date, list_min(max(micros, $count)) AS since FROM found GROUP BY event_date
     ) USING (event_date) WHERE micros >= since

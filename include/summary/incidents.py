@@ -59,7 +59,7 @@ def classify_attack(target: str) -> str:
 def select_attacks(requests: str) -> str:
     """By day, `host` and `kind`: `hits`, how many were `answered` (2xx), and a `sample`."""
     return f"""
-        SELECT event_date, host, kind, count(*) AS hits,
+        SELECT event_date, coalesce(host, '-') AS host, kind, count(*) AS hits,
             count_if(status BETWEEN 200 AND 299)::BIGINT AS answered, min(left(target, 300)) AS sample
         FROM {requests} JOIN (
             SELECT target, {classify_attack("target")} AS kind FROM (SELECT DISTINCT target FROM {requests})

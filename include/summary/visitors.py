@@ -52,7 +52,7 @@ def select_visits(requests: str) -> str:
             FROM (
                 SELECT event_date, visitor_id, micros, endpoint, coalesce(
                     micros - lag(micros) OVER ({visitor}) > {VISIT_MINUTES * 60_000_000}, true) AS begins
-                FROM {requests} WHERE {IS_PAGE}
+                FROM {requests} WHERE {IS_PAGE} AND host IS NOT NULL
             )
         )
         GROUP BY event_date, visitor_id, number
@@ -63,16 +63,21 @@ def select_visits(requests: str) -> str:
 MICROS = "sum(round(seconds_taken * 1000000)::HUGEINT)"
 
 
+# Whether a request makes its visitor count.
+COUNTS = "host IS NOT NULL AND coalesce(status, 0) NOT BETWEEN 400 AND 499"
+
+
 def select_visitors(requests: str) -> str:
     """One row a visitor, with what it did: `hits`, `bytes`, times, and what tells a bot.
 
-    `counts`: it met something else than client errors (4xx), as GoAccess asks for.
+    `counts`: it met something else than client errors (4xx), as GoAccess asks for. Requests without a host
+    came through a socket: nobody knows whose they are, so they count as no visitor.
     """
     return f"""
         SELECT event_date, visitor_id, min(host) AS host, min(user_agent) AS user_agent, count(*) AS hits,
             sum(bytes)::BIGINT AS bytes, count(seconds_taken) AS timed,
             {MICROS} AS micros_taken, max(seconds_taken) AS seconds_max,
-            bool_or(coalesce(status, 0) NOT BETWEEN 400 AND 499) AS counts,
+            bool_or({COUNTS}) AS counts,
             count_if({IS_PAGE}) AS pages, count_if({is_static("endpoint")}) AS files,
             count_if(method = 'HEAD') AS heads, count_if(status IN (404, 410)) AS misses,
             min(micros) AS first_seen, max(micros) AS last_seen,
@@ -93,9 +98,10 @@ VISIT_INTERVALS = """
     ) GROUP BY event_date, visitor_id
 """
 
+DECLARED = "declares itself"
 # Why a visitor is taken for a bot.
 BOT_REASONS = {
-    "declares itself": "bot_class IS NOT NULL",
+    DECLARED: "bot_class IS NOT NULL",
     "asked for robots.txt first": "robots_first",
     "names no user agent": "has_agents AND coalesce(length(trim(user_agent)) < 2, true)",
     "only HEAD": f"heads = hits AND hits >= {MANY_HEADS}",
@@ -114,7 +120,11 @@ def select_labelled_visitors() -> str:
     `bot_class` and `bot_name` are null for humans. Who does not declare itself is a bot
     `by behaviour`, and the first of its reasons is its name. `has_agents`: its log has user agents.
     """
-    reasons = ", ".join(f"CASE WHEN {is_so} THEN '{why}' END" for why, is_so in BOT_REASONS.items())
+    # Without a host, all who name the same user agent are one row: only what it declares can be said of it.
+    reasons = ", ".join(
+        f"CASE WHEN {is_so}{'' if why == DECLARED else ' AND host IS NOT NULL'} THEN '{why}' END"
+        for why, is_so in BOT_REASONS.items()
+    )
     return f"""
         SELECT * REPLACE (
             CASE WHEN is_bot AND bot_class IS NULL THEN reasons[1] ELSE bot_name END
@@ -159,10 +169,10 @@ def select_visit_counts() -> str:
 
 # The bots of each day, those of most hits first, and why each is taken for one.
 BOTS = """
-    SELECT event_date, host, coalesce(user_agent, '-') AS user_agent, bot_class AS class,
-        bot_name AS name, hits, bytes, reasons
+    SELECT event_date, coalesce(host, '-') AS host, coalesce(user_agent, '-') AS user_agent,
+        bot_class AS class, bot_name AS name, hits, bytes, reasons
     FROM visitors WHERE is_bot
     QUALIFY row_number() OVER (
-        PARTITION BY event_date ORDER BY hits DESC, host, visitors.user_agent NULLS FIRST) <= $count
+        PARTITION BY event_date ORDER BY hits DESC, visitors.host, visitors.user_agent NULLS FIRST) <= $count
     ORDER BY event_date, hits DESC, host, visitors.user_agent NULLS FIRST
 """

@@ -33,12 +33,12 @@ def select_visits(requests: DataFrame) -> DataFrame:
 
     A visit are a visitor's pages with at most VISIT_MINUTES between them; it ends with its last
     page, so one of a single page takes no time. A stream needs a watermark on `timestamp`;
-    counting/visitors.py finds the same in a day. Takes event_date, visitor_id, timestamp, method,
-    endpoint, status.
+    counting/visitors.py finds the same in a day. Takes event_date, visitor_id, host, timestamp,
+    method, endpoint, status; a request without a host is of no visitor.
     """
     at = F.struct("timestamp", "endpoint")
     return (
-        requests.where(is_page())
+        requests.where(is_page() & F.col("host").isNotNull())
         .groupBy(*VISITOR_KEY, F.session_window("timestamp", f"{VISIT_MINUTES} minutes"))
         .agg(
             F.count(F.lit(1)).alias("pages"),
