@@ -50,7 +50,7 @@ from producers.kafka_client import ensure_topics
 
 SIZES = [100_000, 1_000_000, 5_000_000, 10_000_000]
 QUICK_SIZES = [2_000]
-PARTS = ["start", "parse", "rows", "producers", "night", "dags"]
+PARTS = ["start", "landing", "rows", "producers", "night", "dags"]
 DAY = date(2026, 1, 15)
 LOGS = Path("var/bench")
 MAX_PRODUCER_LINES = 1_000_000  # producers run one after the other, on the largest log up to this
@@ -79,10 +79,8 @@ def measure(
     logs = {lines: make_log(lines) for lines in sizes}
     functions: dict[str, Callable[[], Any]] = {
         "start": lambda: measure_start(1 if quick else 5),
-        "parse": lambda: measure_parse(logs),
-        "rows": lambda: (
-            measure_daily_runs(logs) + measure_kafka_landing(logs) + measure_peers(logs)
-        ),
+        "landing": lambda: measure_landing(logs, 1 if quick else 3),
+        "rows": lambda: measure_daily_runs(logs) + measure_peers(logs),
         "producers": lambda: measure_producers(
             logs[max(n for n in sizes if n <= MAX_PRODUCER_LINES)]
         ),
@@ -134,15 +132,50 @@ def measure_start(times: int) -> dict[str, float]:
     return {name: statistics.median(seconds) for name, seconds in results.items()}
 
 
-def measure_parse(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """Run bench/parse.py and return its rows: `what`, `lines`, warm `seconds`, and `mib`."""
-    with fresh_lake() as settings:
-        command = build_submit_command(
-            settings, "bench/parse.py", settings.home, *logs.values(), lines=max(logs)
+def measure_landing(logs: dict[int, Path], times: int) -> list[dict[str, Any]]:
+    """Measure landing from text and from a topic with 500 lines per message, and a raw copy of the text.
+
+    Returns:
+        A row for each way and log: `what`, `lines`, the median `seconds` of whole processes, and the largest
+        `mib` of driver and workers together.
+    """
+    costs: dict[tuple[str, int], list[Cost]] = {}
+    with fresh_broker() as settings:
+        for lines, log in logs.items():
+            texts, topic = settings.home / f"text-{lines}", f"access-log-{lines}"
+            texts.mkdir()
+            (texts / "access.log").hardlink_to(log)
+            ensure_topics(settings.kafka_servers, [topic], partitions=2, replication=1)
+            send_log(settings, log, topic, 500)
+            for _ in range(times):
+                for what in ("raw copy", "land text", "land Kafka"):
+                    sink = settings.home / "sink"
+                    cost = _measure_copy(settings, what, f"text:{texts}", topic, sink, lines)
+                    costs.setdefault((what, lines), []).append(cost)
+                    shutil.rmtree(sink)
+    return [
+        build_row(
+            what, lines,
+            Cost(statistics.median(c.seconds for c in of_one), max(c.peak_mib for c in of_one)),
         )
-        cost = measure_command(settings, command)
-        rows: list[dict[str, Any]] = json.loads((settings.home / "parse.json").read_text())
-    return [row | {"mib": cost.peak_mib} for row in rows]
+        for (what, lines), of_one in costs.items()
+    ]  # fmt: skip
+
+
+def _measure_copy(
+    settings: Settings, what: str, texts: str, topic: str, sink: Path, lines: int
+) -> Cost:
+    if what == "raw copy":
+        folder = texts.removeprefix("text:")
+        command = build_submit_command(
+            settings, "bench/raw_copy.py", folder, sink, lines=lines, source=texts
+        )
+        return measure_command(settings, command)
+    source = texts if what == "land text" else f"kafka:{topic}"
+    flags = [*_landing_flags(source, sink / "data"), "--servers", settings.kafka_servers]
+    cost = measure_job(settings, "land_access_log", *flags, lines=lines)
+    assert f"read {lines:,} lines" in cost.output, cost.output[-500:]
+    return cost
 
 
 def build_row(name: str, lines: int, cost: Cost) -> dict[str, Any]:
@@ -208,28 +241,6 @@ def measure_daily_runs(logs: dict[int, Path]) -> list[dict[str, Any]]:
 
 def _landing_flags(source: str, data: Path) -> list[str]:
     return ["--source", source, "--sink", f"parquet:{data}"]
-
-
-def measure_kafka_landing(logs: dict[int, Path]) -> list[dict[str, Any]]:
-    """Measure landing from a topic with 500 lines per message."""
-    rows = []
-    with fresh_broker() as settings:
-        for lines, log in logs.items():
-            topic = f"access-log-{lines}"
-            ensure_topics(settings.kafka_servers, [topic], partitions=2, replication=1)
-            send_log(settings, log, topic, 500)
-            data = settings.home / f"kafka-{lines}" / "data"
-            cost = measure_job(
-                settings,
-                "land_access_log",
-                *_landing_flags(f"kafka:{topic}", data),
-                "--servers",
-                settings.kafka_servers,
-                lines=lines,
-            )
-            assert f"read {lines:,} lines" in cost.output, cost.output[-500:]
-            rows.append(build_row("land Kafka", lines, cost))
-    return rows
 
 
 def measure_peers(logs: dict[int, Path]) -> list[dict[str, Any]]:

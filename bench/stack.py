@@ -76,7 +76,7 @@ def start_job(
 
 
 def build_submit_command(
-    settings: Settings, application: str, *flags: object, lines: int = 0
+    settings: Settings, application: str, *flags: object, lines: int = 0, source: str = ""
 ) -> list[str]:
     """Return the command with which Airflow submits an application.
 
@@ -87,11 +87,12 @@ def build_submit_command(
         application: Path of the application.
         flags: Flags of the application.
         lines: Number of lines that it will read, which decides the Spark configuration.
+        source: Its source, if no flag names it.
     """
     conf = [
         f"--conf={name}={value}" for name, value in build_spark_conf(settings, str(lines)).items()
     ]
-    source = next((str(flag) for flag in flags if ":" in str(flag)), "kafka:")
+    source = source or next((str(flag) for flag in flags if ":" in str(flag)), "kafka:")
     jars = ",".join(map(str, list_connector_jars(settings.jars)))
     jar_flags = [f"--jars={jars}"] if source.startswith("kafka:") else []
     return [
@@ -131,7 +132,7 @@ def measure_process(process: subprocess.Popen[bytes], output: Path) -> Cost:
             try:
                 root = psutil.Process(process.pid)
                 tree = [root, *root.children(recursive=True)]
-                peak_bytes = max(peak_bytes, sum(member.memory_info().rss for member in tree))
+                peak_bytes = max(peak_bytes, sum(map(_read_pss, tree)))
             except psutil.NoSuchProcess:
                 continue
 
@@ -145,6 +146,15 @@ def measure_process(process: subprocess.Popen[bytes], output: Path) -> Cost:
     if code:
         raise SystemExit(f"{process.args} failed with exit code {code}:\n{text[-2000:]}")
     return Cost(round(seconds, 2), round(peak_bytes / 2**20), text)
+
+
+def _read_pss(process: psutil.Process) -> int:
+    """Bytes of memory, of what is shared with other processes its share; what they share counts once."""
+    try:
+        memory = process.memory_full_info()
+    except psutil.NoSuchProcess:
+        return 0
+    return int(getattr(memory, "pss", memory.rss))  # only Linux knows the share
 
 
 def measure_job(settings: Settings, job: str, *flags: object, lines: int) -> Cost:
