@@ -38,7 +38,7 @@ BAD_REASONS = {
     "too_long": f"longer than {MAX_LINE_BYTES:,} bytes",
     "no_match": "matches no known format",
     "bad_time": "no readable time",
-    "bad_size": "size larger than any server can send",
+    "bad_size": "size that no server can send",
     "far_future": "time far ahead of the line's arrival",
 }
 

@@ -17,7 +17,7 @@ from spark_jobs.streaming.access_log_flags import add_line_reader_flags, build_l
 from spark_jobs.streaming.arguments import build_stream_parser
 from spark_jobs.streaming.combinations import FILE_SINKS, FILE_SOURCES, ROWS
 from spark_jobs.streaming.options import parse_stream_options
-from spark_jobs.transforms.access_log import LINE_CONDITIONS, lines_with_arrival
+from spark_jobs.transforms.access_log import IS_LINE, count_lines, select_lines
 
 JOB = "land_access_log"
 # No socket: it cannot be read again after a crash. No rate: it generates test data.
@@ -33,15 +33,17 @@ def main(argv: list[str] | None = None) -> None:
     add_data_location_flag(parser)
     args = parser.parse_args(argv)
     options = parse_stream_options(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
+    read_lines = build_line_reader(args)
     land_stream(
         JOB,
         options,
         args,
         ACCESS_LOG_DDL,
-        build_line_reader(args),
+        read_lines,
         "value STRING",
-        lambda rows: lines_with_arrival(rows, options.source.kind),
-        LINE_CONDITIONS,
+        lambda rows: select_lines(rows, options.source.kind),
+        line_count=lambda lines: count_lines(lines, options.source.kind),
+        is_line=IS_LINE,
     )
 
 

@@ -20,6 +20,7 @@ from include.contracts import ACCESS_LOG_DDL, BAD_REASONS, FORMULA_PREFIXES, MAX
 from include.errors import InvalidInput
 from include.flag_values import parse_folder_endpoint
 from include.lake.files import open_replacement, replace_file
+from include.log_formats.line_batches import LINEAGE_COLUMNS
 from spark_jobs.landing.folder import Landing, read_landing
 from spark_jobs.landing.reparsed import (
     BAD_ROW_KEY,
@@ -35,7 +36,7 @@ from spark_jobs.streaming.locks import folder_lock
 JOB = "replay_bad_lines"
 SAMPLES = 3
 MAX_CSV_ROWS = 100_000
-LINEAGE_COLUMNS = ("line_id", "topic", "partition", "offset", "file")
+EXTRA_COLUMNS = ("bad_row", "bad_event_date")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     spark = session.start_session(JOB)
     landed = read_landing(spark, landing.data, ACCESS_LOG_DDL)
     bad = filter_bad_rows(landed).persist()
-    readable = reparse_bad_rows(bad, build_line_reader(args)).persist()
+    readable = reparse_bad_rows(bad, build_line_reader(args, EXTRA_COLUMNS)).persist()
     previous, days = landing.files.read_current_reparse(), checksum_days(readable)
     report = reparse_summary(bad, readable) | {
         "landing": str(landing.folder),
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def reparse_bad_rows(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFrame:
+def reparse_bad_rows(bad: DataFrame, reader: Callable[[DataFrame], DataFrame]) -> DataFrame:
     """Parse bad rows again, and return those that are good now.
 
     A line that was truncated when it was landed stays bad, because the rest of it is lost. A line from the
@@ -96,7 +97,7 @@ def reparse_bad_rows(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFr
 
     Args:
         bad: Bad rows with the landed columns and `bad_row`, see `filter_bad_rows`.
-        reader: Parses a DataFrame of lines, see `build_line_reader`.
+        reader: Reads a DataFrame of lines, see `build_line_reader`.
 
     Returns:
         The good rows, with the columns of REPARSED_DDL.
@@ -105,11 +106,11 @@ def reparse_bad_rows(bad: DataFrame, reader: Callable[..., DataFrame]) -> DataFr
     lines = bad.where(is_whole).select(
         "bad_row",
         F.col("event_date").alias("bad_event_date"),
-        F.col("raw").alias("line"),
+        F.col("raw").cast("binary").alias("line"),
         *LINEAGE_COLUMNS,
+        F.lit(None).cast("timestamp").alias("arrived"),
     )
-    parsed = reader(lines, extra_columns=("bad_row", "bad_event_date"))
-    return parsed.where(F.col("bad_reason").isNull())
+    return reader(lines).where(F.col("bad_reason").isNull())
 
 
 def reparse_summary(bad: DataFrame, readable: DataFrame) -> dict[str, Any]:

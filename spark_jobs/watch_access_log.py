@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
             "--output-mode update: a visit is written only when it has ended; use append"
         )
     options = parse_stream_options(args, query_kind, exploded_sources=("kafka",))
-    read_requests = build_request_reader(args)
+    read_requests = build_request_reader(args, options.trigger)
     if args.check:
         return
     spark = session.start_session(JOB)

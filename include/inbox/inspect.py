@@ -8,24 +8,18 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from include.compression import ARCHIVE_ERRORS, OPENERS, detect_compression
 from include.contracts import MAX_LINE_BYTES
 from include.errors import UnreadableFile
-from include.log_formats import (
-    Format,
-    build_instant,
-    compile_log_format,
-    compile_w3c,
-    detect_format,
-    normalise_w3c_fields,
-    w3c_id,
-)
+from include.log_formats.w3c import build_w3c_id, normalise_w3c_fields
+
+if TYPE_CHECKING:
+    from include.log_formats.reader import LineReader
 
 # A file is refused as a bomb if it unpacks to more than MAX_UNPACKED_BYTES, or to more than the larger
 # of 100 blocks and MAX_COMPRESSION_RATIO times its size. A log packs 10 to 60 times smaller.
@@ -36,7 +30,6 @@ SAMPLE_LINES = 200  # read at the head of a file to detect its format, at its en
 W3C_DIRECTIVE = re.compile(
     rb"^(?:\xef\xbb\xbf)?#(Fields|Software):([^\n]*)", re.MULTILINE | re.IGNORECASE
 )
-LineReader = Callable[[str], tuple[str, datetime | None] | None]
 IRREGULAR_FILE_TYPES = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a FIFO",
@@ -58,7 +51,7 @@ def inspect_file(path: Path, log_format: str = "") -> dict[str, Any]:
         for block in read_blocks(file, detect_compression(file), os.fstat(file.fileno()).st_size):
             inspection.feed(block)
     inspection.finish(is_whole=True)
-    return inspection.describe_lines(compile_log_format(log_format) if log_format else None)
+    return inspection.describe_lines(log_format)
 
 
 class Inspection:
@@ -90,11 +83,14 @@ class Inspection:
         if not self.size:
             self._is_w3c = block.removeprefix(b"\xef\xbb\xbf").startswith(b"#")
         self.size += len(block)
-        data = self._rest + block
-        cut = data.rfind(b"\n") + 1
-        if len(data) - cut > 2 * MAX_LINE_BYTES:
-            cut = len(data)  # longer than any line of a log: do not wait for its end
-        lines, self._rest = data[:cut], data[cut:]
+        cut = block.rfind(b"\n") + 1
+        if not cut and len(self._rest) + len(block) > 2 * MAX_LINE_BYTES:
+            cut = len(block)  # longer than any line of a log: do not wait for its end
+        if not cut:
+            self._rest += block
+            return b""
+        lines = self._rest + memoryview(block)[:cut]
+        self._rest = block[cut:]
         return self._add_lines(lines)
 
     def finish(self, is_whole: bool) -> bytes:
@@ -124,9 +120,11 @@ class Inspection:
         new_lines = lines[max(0, self._start_offset - self.end_offset) :]
         self.end_offset += len(lines)
         self._lines += new_lines.count(b"\n")
-        self._comments += new_lines.count(b"\n#") + new_lines.startswith((b"#", b"\xef\xbb\xbf#"))
+        if self._is_w3c:
+            begins_so = new_lines.startswith((b"#", b"\xef\xbb\xbf#"))
+            self._comments += new_lines.count(b"\n#") + begins_so
         self._head += new_lines[: BLOCK_BYTES - len(self._head)]
-        self._tail = (self._tail + new_lines)[-BLOCK_BYTES:]
+        self._tail = (self._tail[len(new_lines) - BLOCK_BYTES :] + new_lines)[-BLOCK_BYTES:]
         return new_lines
 
     @property
@@ -147,63 +145,63 @@ class Inspection:
         software = next((text for name, text in self._directives if name == "software"), "")
         return normalise_w3c_fields(declared[0], software)
 
-    def describe_lines(self, custom_format: Format | None) -> dict[str, Any]:
+    def describe_lines(self, log_format: str) -> dict[str, Any]:
         """Return `lines`, `first`, `last` and `format` of the new lines, for the ledger.
 
         Args:
-            custom_format: The compiled Apache LogFormat that lines may have besides the known formats.
+            log_format: Apache LogFormat that lines may have besides the known formats; may be empty.
 
         Raises:
-            UnreadableFile: None of the first lines is in a known format, or the fields of a W3C file
-                cannot be used.
+            UnreadableFile: None of the first lines can be read, or the fields of a W3C file cannot be used.
         """
-        fields, lines = self.fields, self._lines
-        read_line: LineReader
-        if fields:
-            lines -= self._comments
-            try:
-                read_line = _make_w3c_reader(fields)
-            except ValueError as error:
-                raise UnreadableFile(str(error)) from None
-        else:
-            read_line = partial(detect_format, custom_format=custom_format)
-        head = _decode_lines(self._head, is_w3c=bool(fields))[:SAMPLE_LINES]
-        head_matches = [match for line in head if (match := read_line(line))]
-        formats = {name for name, _ in head_matches}
+        from include.log_formats.reader import LineReader  # Polars; DAG files import this module
+
+        fields = self.fields
+        w3c_id = build_w3c_id(fields) if fields else ""
+        try:
+            reader = LineReader(log_format, {w3c_id: fields} if fields else None)
+        except ValueError as error:
+            raise UnreadableFile(str(error)) from None
+        head = _split_lines(self._head, is_w3c=bool(fields))[:SAMPLE_LINES]
+        tail = _split_lines(self._tail, is_w3c=bool(fields))[-SAMPLE_LINES:]
+        formats, times = _read_sample(reader, head, w3c_id)
         if head and not formats and not self._start_offset:
-            first_lines = "".join(f"\n  {escape_unprintable(line[:200])}" for line in head[:3])
-            raise UnreadableFile(
-                "it is in no known access-log format; set TIDEMARK_LOG_FORMAT if an Apache LogFormat "
-                f"describes it (docs/formats.md). Its first three lines:{first_lines}"
-            )
-        tail = _decode_lines(self._tail, is_w3c=bool(fields))[: -SAMPLE_LINES - 1 : -1]
-        tail_matches = (match for line in tail if (match := read_line(line)))
+            raise UnreadableFile(_describe_unknown_lines(head))
+        _, last_times = _read_sample(reader, tail, w3c_id)
         return {
-            "lines": lines,
-            "first": next((at.isoformat() for _, at in head_matches if at), None),
-            "last": next((at.isoformat() for _, at in tail_matches if at), None),
-            "format": formats.pop() if len(formats) == 1 else "mixed",
+            "lines": self._lines - (self._comments if fields else 0),
+            "first": times[0].isoformat() if times else None,
+            "last": last_times[-1].isoformat() if last_times else None,
+            "format": w3c_id or (formats.pop() if len(formats) == 1 else "mixed"),
         }
 
 
-def _make_w3c_reader(fields: str) -> LineReader:
-    w3c_format, name = compile_w3c(fields), w3c_id(fields)
+def _read_sample(
+    reader: "LineReader", lines: list[bytes], w3c_id: str
+) -> tuple[set[str], list[datetime]]:
+    """Return the formats of the lines that can be read, and their times."""
+    import polars as pl
 
-    def read_line(line: str) -> tuple[str, datetime | None] | None:
-        values = w3c_format.parse(line)
-        return (name, build_instant(values)) if values else None
+    files = pl.Series([f".{w3c_id}.log"] * len(lines), dtype=pl.String)
+    rows = reader.read(pl.Series(lines, dtype=pl.Binary), files=files)
+    good = rows.filter(rows["bad_reason"].is_null())
+    return set(good["log_format"]), good["timestamp"].to_list()
 
-    return read_line
+
+def _describe_unknown_lines(lines: list[bytes]) -> str:
+    first_lines = "".join(
+        f"\n  {escape_unprintable(line.decode('utf-8', 'replace')[:200])}" for line in lines[:3]
+    )
+    return (
+        "it is in no known access-log format; set TIDEMARK_LOG_FORMAT if an Apache LogFormat "
+        f"describes it (docs/formats.md). Its first three lines:{first_lines}"
+    )
 
 
-def _decode_lines(content: bytes, is_w3c: bool) -> list[str]:
+def _split_lines(content: bytes, is_w3c: bool) -> list[bytes]:
     """Return the lines of a part of a file, without blank lines and W3C directives."""
-    lines = [
-        line.decode("utf-8", "replace").rstrip("\r").lstrip("\ufeff")
-        for line in content.split(b"\n")
-        if len(line) <= MAX_LINE_BYTES
-    ]
-    return [line for line in lines if line.strip() and not (is_w3c and line.startswith("#"))]
+    lines = [line.removeprefix(b"\xef\xbb\xbf") for line in content.split(b"\n")]
+    return [line for line in lines if line.strip() and not (is_w3c and line.startswith(b"#"))]
 
 
 def open_regular_file(path: Path) -> IO[bytes]:

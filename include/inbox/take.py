@@ -35,7 +35,7 @@ from include.inbox.quarantine import quarantine_file
 from include.lake.files import fsync_path, replace_file
 from include.lake.landing_files import LandingFiles
 from include.lake.paths import w3c_fields_path
-from include.log_formats import Format, compile_log_format
+from include.log_formats.log_format import compile_log_format
 
 STABLE_SECONDS = 2.0  # a file is complete when its size has not changed for this long
 PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".swp")
@@ -126,7 +126,8 @@ def remove_landed_files(ready: Path, landing: LandingFiles) -> int:
 def _take_all(inbox: Path, ready: Path, log_format: str, dry_run: bool) -> TakeResult:
     ledger = Ledger(ready, dry_run)
     ledger.undo_unfinished()
-    custom_format = compile_log_format(log_format) if log_format else None
+    if log_format:
+        compile_log_format(log_format)  # refuse it before a file is touched
     result = TakeResult()
     entries = dict(_list_entries(inbox))
     if any(time.time() - file_stat.st_mtime < STABLE_SECONDS for file_stat in entries.values()):
@@ -136,7 +137,7 @@ def _take_all(inbox: Path, ready: Path, log_format: str, dry_run: bool) -> TakeR
             if path.lstat().st_size != file_stat.st_size:
                 raise FileBeingWritten
             if not ledger.has_file(path.name, path.lstat()):
-                _take_file(path, ready, ledger, result, custom_format)
+                _take_file(path, ready, ledger, result, log_format)
         except UnreadableFile as error:
             outcome = quarantine_file(path, str(error), dry_run)
             result.quarantined[path.name] = f"{error}; {outcome}"
@@ -167,7 +168,7 @@ def _is_final_name(path: Path) -> bool:
 
 
 def _take_file(
-    path: Path, ready: Path, ledger: Ledger, result: TakeResult, custom_format: Format | None
+    path: Path, ready: Path, ledger: Ledger, result: TakeResult, log_format: str
 ) -> None:
     part = ready / f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.part"
     part.unlink(missing_ok=True)  # a killed run may have left it
@@ -196,7 +197,7 @@ def _take_file(
             if inspection.end_offset <= start:
                 result.skipped[path.name] = "it has no new complete line"
                 return
-            details = inspection.describe_lines(custom_format)
+            details = inspection.describe_lines(log_format)
             target = ready / _build_ready_name(path, compression, inspection, details["format"])
             if out:
                 if inspection.fields:

@@ -18,7 +18,10 @@ JOB_MODULES = (
     "lake/__init__.py",
     "lake/files.py",
     "lake/landing_files.py",
-    "log_formats.py",
+    *(
+        f"log_formats/{file.name}"
+        for file in sorted((PROJECT / "include/log_formats").glob("*.py"))
+    ),
     "panels.py",
     "summary/__init__.py",
     "summary/counts.py",

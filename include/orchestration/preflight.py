@@ -11,7 +11,7 @@ from include.broker_probe import find_broker_failures
 from include.datasets import DATASETS
 from include.kafka_login import read_login
 from include.lake.paths import inbox_path
-from include.log_formats import compile_log_format
+from include.log_formats.log_format import compile_log_format
 from include.orchestration.jars import (
     S3_JARS,
     find_version_mismatches,

@@ -272,15 +272,17 @@ def land_stream(
     ddl: str,
     parse_rows: Callable[[DataFrame], DataFrame],
     columns: str = "",
-    split_messages: Callable[[DataFrame], DataFrame] = lambda rows: rows,
-    line_conditions: tuple[str, str] = ("true", "true"),
+    select_lines: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    *,
+    line_count: Callable[[DataFrame], str] = lambda rows: "1",
+    is_line: str = "true",
     unit: str = "line",
     shape: str = "",
 ) -> None:
     """Run a landing job: read the source, parse its lines, write the rows and the run's manifest.
 
-    The lines that `split_messages` returns are counted as read, the rows that `parse_rows` returns as good
-    and bad. With `--check` only the options are checked.
+    The lines in the rows that `select_lines` returns are counted as read, the rows that `parse_rows` returns
+    as good and bad. With `--check` only the options are checked.
 
     Args:
         job: The job's name.
@@ -290,9 +292,9 @@ def land_stream(
         parse_rows: Turns lines into landed rows with the columns of `ddl`, good and bad.
         columns: The columns to read from a source of structured files (csv, json, orc, parquet), as DDL;
             "" if the job has no such source.
-        split_messages: Turns what the source delivers into one row per line or event.
-        line_conditions: Two SQL conditions for the rows that are lines, one for the result of
-            `split_messages` and one for the landed rows. Other rows are heartbeats.
+        select_lines: Turns what the source delivers into what `parse_rows` takes.
+        line_count: Returns an SQL expression: how many lines or events a row of `select_lines` holds.
+        is_line: SQL condition for the landed rows that are lines. Others are heartbeats.
         unit: What one row is called in messages: `line` or `event`.
         shape: How messages are parsed (`--shape`), for messages about type mismatches.
 
@@ -301,7 +303,7 @@ def land_stream(
             or the counts of read and landed lines do not agree.
         RetryLater: The folder is locked, or Kafka cannot be reached.
     """
-    landing, started = Landing(options.sink, ddl, line_conditions[1]), time.monotonic()
+    landing, started = Landing(options.sink, ddl, is_line), time.monotonic()
     if args.check:
         return
     with landing.query_lock(job, options.source, args.run_id, args.data_location) as query_id:
@@ -309,14 +311,12 @@ def land_stream(
         # The data may be at another storage location than the sink names.
         options = replace(options, sink=Endpoint(options.sink.kind, str(landing.data)))
         topic_ids, data_loss = _check_data_loss(spark, landing, options.source, args)
-        lines = split_messages(
+        lines = select_lines(
             read_stream(
                 spark, options.source, args, columns, skip_data_loss=bool(data_loss), landed_ddl=ddl
             )
         )
-        rows = count_landed_rows(
-            parse_rows(count_read_lines(lines, line_conditions[0])), line_conditions[1]
-        )
+        rows = count_landed_rows(parse_rows(count_read_lines(lines, line_count(lines))), is_line)
         recorder = Recorder(landing, args.run_id, topic_ids, unit)
         with (
             GracefulShutdown(spark, args.run_seconds, args.stop_file) as shutdown,
@@ -405,9 +405,15 @@ def _check_data_loss(
     return topic_ids, data_loss
 
 
-def count_read_lines(lines: DataFrame, line_condition: str = "true") -> DataFrame:
-    """Observe how many lines come from the source, before they are parsed."""
-    return lines.observe("lines", F.count_if(F.expr(line_condition)).alias("read"))
+def count_read_lines(lines: DataFrame, line_count: str = "1") -> DataFrame:
+    """Observe how many lines come from the source, before they are parsed.
+
+    Args:
+        lines: The rows of the source.
+        line_count: SQL expression: how many lines a row holds.
+    """
+    count = F.coalesce(F.sum(F.expr(f"CAST({line_count} AS BIGINT)")), F.lit(0))
+    return lines.observe("lines", count.alias("read"))
 
 
 def count_landed_rows(rows: DataFrame, line_condition: str = "true") -> DataFrame:

@@ -38,6 +38,9 @@ TRIGGERS = {
     "real-time": "real-time 5 seconds",
 }
 CONTINUOUS, REAL_TIME = "continuous", "real-time"
+NO_PYTHON_REASON = (
+    "this trigger runs no Python, so it reads only common and combined lines; use every 1 second"
+)
 FINITE_TRIGGERS = ("available-now", "once")  # the triggers that end by themselves
 
 # Kinds of query: each row by itself; totals of all rows; totals by windows of event time, which are
@@ -88,6 +91,11 @@ def find_sink_conflict(sink: str, mode: str, trigger: str, query_kind: str) -> s
     return ""
 
 
+def runs_no_python(trigger: str) -> bool:
+    """Whether a kind of trigger runs no Python in Spark, as the reader of log lines needs it."""
+    return trigger in (CONTINUOUS, REAL_TIME)
+
+
 def format_choices(choices: tuple[str, ...]) -> str:
     """Join choices as `a, b or c`."""
     return " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
@@ -133,6 +141,7 @@ def render_tables() -> str:
         f"| {', '.join(sinks)} | {row} |" for rows, sinks in sinks_by_rows.items() for row in rows
     ]
     lines += ["", *[f"{number}. {reason}." for number, reason in enumerate(reasons, 1)]]
+    lines += ["", f"A LogFormat with {CONTINUOUS} or {REAL_TIME} is refused: {NO_PYTHON_REASON}."]
     return "\n".join(lines) + "\n"
 
 

@@ -36,6 +36,12 @@ DEFAULTS = {
     # Spark's own default is 200 tasks for every total, which delays a small stream by seconds.
     "spark.sql.shuffle.partitions": "4",
     # Lower-case letters by Java's rules. ICU's rules differ only for title case, and load slowly.
+    # A Python worker reads lines in batches of this size. Without a bound in bytes, ten thousand lines of a
+    # megabyte would be one batch.
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
+    # Spark starts a worker for each core.
+    "spark.executorEnv.POLARS_MAX_THREADS": "1",
     "spark.sql.icu.caseMappings.enabled": "false",
     # For its error messages PySpark records the line of Python of every call, in Python and in the
     # JVM. That is half of the time in which a job builds its query: seconds of each job's start.
@@ -64,6 +70,8 @@ REMEDIES = {
     "SslAuthenticationException": LOGIN_REMEDY,
     "not present in metadata": "the topic does not exist, and the broker does not create topics by "
     "itself; create it with `./tidemark topics`",
+    "PYTHON_VERSION_MISMATCH": "install the driver's Python version on the workers, with the packages of "
+    "requirements.lock (docs/cluster.md)",
     "JAVA_GATEWAY_EXITED": "Java did not start; `make doctor` shows what is missing",
     "foreach:http": "start the server at that address, or correct the address",
     "Connection refused": "no line server listens there; start `./tidemark serve-lines --port PORT` "

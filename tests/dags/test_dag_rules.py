@@ -17,7 +17,7 @@ from include.generate_docs import render_docs
 from include.settings import PROJECT, load_settings
 
 DAG_FILES = sorted((PROJECT / "dags").glob("[a-z]*.py"))
-HEAVY = {"pyspark", "kafka", "pandas", "pyarrow", "spark_jobs", "producers"}
+HEAVY = {"pyspark", "kafka", "pandas", "pyarrow", "polars", "duckdb", "spark_jobs", "producers"}
 PARSE_ALL_DAGS = """
 import pathlib, runpy, sys
 for file in sorted(pathlib.Path("dags").glob("*.py")):

@@ -286,7 +286,7 @@ def test_every_trigger_routes_the_same_rows_as_a_batch(spark, broker, topic, job
     """Compares, row by row, what each trigger routes with a batch of the same code."""
     from producers.access_log.log_file import Line
     from producers.access_log.produce import produce_lines
-    from spark_jobs.transforms.access_log import only_server_errors
+    from spark_jobs.transforms.access_log import select_server_errors
 
     texts = [build_line(status=str(200 + n % 4 * 100), size=str(n)).encode() for n in range(2000)]
     starts = accumulate((len(text) + 1 for text in texts), initial=0)
@@ -302,7 +302,7 @@ def test_every_trigger_routes_the_same_rows_as_a_batch(spark, broker, topic, job
         return sorted((bytes(row.key), bytes(row.value, "utf8") if isinstance(row.value, str)
                        else bytes(row.value)) for row in rows.collect())  # fmt: skip
 
-    expected = collect_pairs(only_server_errors(read_batch(topic)))
+    expected = collect_pairs(select_server_errors(read_batch(topic)))
     assert len(expected) > 200
     for number, trigger in enumerate(
         ["once", "available-now", "every 1 second", "continuous 1 second", "real-time 5 seconds"]

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
+from include.log_formats.line_batches import ReadBatches
 from include.settings import PROJECT
 from producers.clickstream.events import encode_batches, encode_rows, generate_events
 from spark_jobs.streaming.graceful_shutdown import GracefulShutdown
-from spark_jobs.transforms.access_log import only_server_errors, parse_lines
+from spark_jobs.transforms.access_log import select_requests, select_server_errors
 from spark_jobs.transforms.clickstream import (
     ROW_DDL,
     count_good_and_bad,
@@ -22,6 +23,7 @@ from spark_jobs.transforms.clickstream import (
 from spark_jobs.transforms.word_count import count_words, split_words
 from tests.builders import build_line
 from tests.conftest import matrix_cases
+from tests.documented_lines import NGINX
 
 IMPRESSIONS_BY_MINUTE: Counter[int] = Counter()
 for event in generate_events(600, 1):
@@ -131,13 +133,15 @@ def test_watch_access_log_has_a_view_for_each_task_of_the_lab(spark, tmp_path):
 
     lines = spark.createDataFrame(
         [(build_line(status=status),) for status in ("200", "404", "200")] + [("junk",)],
-        "line STRING",
+        "value STRING",
     )
-    lines = parse_lines(lines).where("bad_reason IS NULL")
-    assert VIEWS["parsed"](lines).columns == COLUMNS
-    assert VIEWS["parsed"](lines).count() == 3
-    assert [row.status for row in VIEWS["unsuccessful"](lines).collect()] == [404]
-    assert {r.status: r["count"] for r in VIEWS["by-status"](lines).collect()} == {200: 2, 404: 1}
+    for read_batches in (ReadBatches(), None):
+        requests = select_requests(lines, "socket", read_batches)
+        assert VIEWS["parsed"](requests).columns == COLUMNS
+        assert VIEWS["parsed"](requests).count() == 3
+        assert [row.status for row in VIEWS["unsuccessful"](requests).collect()] == [404]
+        counts = {row.status: row["count"] for row in VIEWS["by-status"](requests).collect()}
+        assert counts == {200: 2, 404: 1}
 
 
 CUSTOM_FORMAT = r"%h|%{sec}t|%r|%>s|%b"
@@ -164,19 +168,22 @@ def test_watch_access_log_reads_a_custom_format_and_masks_addresses(spark, job, 
 
 def test_server_errors_in_a_custom_format_are_routed_unchanged(spark):
     custom_line = "192.0.2.8|1431857103|GET /odd HTTP/1.1|503|7"
+    json_line = json.dumps(NGINX | {"status": 502})
     lines = [
         custom_line,
         custom_line.replace("503", "200"),
         build_line(status="500"),
         build_line(),
-        '{"status": 502}',
+        json_line,
     ]
-    messages = spark.createDataFrame([("k", "\n".join(lines))], "key STRING, value STRING")
+    messages = spark.createDataFrame(
+        [(b"k", "\n".join(lines).encode())], "key BINARY, value BINARY"
+    )
     routed = {
-        log_format: only_server_errors(messages, log_format).first().value
+        log_format: bytes(select_server_errors(messages, log_format).first().value).decode()
         for log_format in ("", CUSTOM_FORMAT)
     }
-    known = [build_line(status="500"), '{"status": 502}']
+    known = [build_line(status="500"), json_line]
     assert routed[""].splitlines() == known
     assert routed[CUSTOM_FORMAT].splitlines() == [custom_line, *known]
 

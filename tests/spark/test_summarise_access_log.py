@@ -15,7 +15,7 @@ from include.reporting.report import UnusableSummary
 from include.summary.counts import Counts
 from spark_jobs import land_access_log
 from spark_jobs import summarise_access_log as job
-from spark_jobs.transforms.access_log import explode_lines, lines_with_arrival, select_landed_lines
+from spark_jobs.transforms.access_log import select_landed_lines, select_lines
 from tests.builders import build_line
 from tests.conftest import matrix_cases
 from tests.spark.day_summaries import build_summaries, count_days
@@ -30,7 +30,7 @@ def summarise_days(landed_rows, days, zone="UTC", **filter_fields):
 
 
 def land_log(spark, path, zone="UTC"):
-    lines = explode_lines(spark.read.option("lineSep", "\n").text(str(path)), "text")
+    lines = select_lines(spark.read.option("lineSep", "\n").text(str(path)), "text")
     return select_landed_lines(lines, zone).localCheckpoint()
 
 
@@ -178,7 +178,7 @@ def build_heartbeat_summary(spark, day, zone, silent_minutes=(), now=2_000_000_0
     rows = [(b"log:heartbeat", None, "t", 0, n, beat) for n, beat in enumerate(beats)]
     messages = spark.createDataFrame(rows, "key BINARY, value BINARY, topic STRING, partition INT, "
                                            "offset BIGINT, timestamp TIMESTAMP")  # fmt: skip
-    landed_rows = select_landed_lines(lines_with_arrival(messages, "kafka"), zone)
+    landed_rows = select_landed_lines(select_lines(messages, "kafka"), zone)
     with count_days(landed_rows, [day], zone) as counts:
         return job.summarise_heartbeats(
             counts.collect_heartbeats().get(day, []), day, ZoneInfo(zone), now
@@ -232,7 +232,7 @@ def test_heartbeats_do_not_change_the_numbers_of_a_day(spark, tmp_path):
 
     def summarise(messages):
         landed_rows = select_landed_lines(
-            lines_with_arrival(spark.createDataFrame(messages, ddl), "kafka"), "UTC"
+            select_lines(spark.createDataFrame(messages, ddl), "kafka"), "UTC"
         )
         return summarise_days(landed_rows, ["2015-05-17"])
 

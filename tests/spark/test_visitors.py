@@ -10,12 +10,13 @@ import duckdb
 import pytest
 from pyspark.sql import functions as F
 
+from include.log_formats.line_batches import ReadBatches
 from include.summary.geoip import locate_hosts
 from include.summary.incidents import classify_attack
 from include.summary.referrers import add_sources, extract_search_phrase
 from include.summary.user_agents import describe
 from include.summary.visitors import IS_PAGE
-from spark_jobs.transforms.access_log import explode_lines, parse_lines, select_landed_lines
+from spark_jobs.transforms.access_log import select_landed_lines, select_lines, select_requests
 from spark_jobs.transforms.visitors import is_page
 from spark_jobs.watch_access_log import select_visits
 from tests.conftest import matrix_cases
@@ -49,7 +50,7 @@ def human_lines(host="198.51.100.9"):
 def land_lines(spark, lines):
     rows = spark.createDataFrame([(text,) for text in lines], "value STRING")
     rows_with_file = rows.withColumn("_metadata", F.struct(F.lit("made.log").alias("file_path")))
-    return select_landed_lines(explode_lines(rows_with_file, "text"), "UTC").localCheckpoint()
+    return select_landed_lines(select_lines(rows_with_file, "text"), "UTC").localCheckpoint()
 
 
 def summarise_day(spark, lines, **filter_fields):
@@ -263,7 +264,7 @@ def test_the_stream_gives_the_same_visits_as_the_batch(spark, tmp_path):
     batch = find_visits(spark, lines, columns)
     stream = spark.readStream.option("maxFilesPerTrigger", 1).text(str(tmp_path))
     query = (
-        select_visits(parse_lines(explode_lines(stream, "text")).where("bad_reason IS NULL"))
+        select_visits(select_requests(stream, "text", ReadBatches()))
         .writeStream.format("memory").queryName("seen_visits").outputMode("append")
         .option("checkpointLocation", str(tmp_path / "checkpoint")).trigger(availableNow=True).start()
     )  # fmt: skip

@@ -447,7 +447,7 @@ def test_inspect_file_does_not_follow_links(tmp_path, secret):
 
 
 def test_inspect_file_reads_from_the_first_byte_and_refuses_other_files(tmp_path):
-    (tmp_path / "a.log").write_bytes(b"1 [17/May/2015:23:30:00 +0000] 200\n")
+    (tmp_path / "a.log").write_bytes(b"192.0.2.7 [17/May/2015:23:30:00 +0000] 200\n")
     details = inspect_file(tmp_path / "a.log", "%h %t %>s")
     assert (details["lines"], details["first"]) == (1, "2015-05-17T23:30:00+00:00")
     (tmp_path / "b.txt").write_bytes(b"no log\n")

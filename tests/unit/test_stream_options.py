@@ -1,8 +1,11 @@
 """The options of a stream: source, sink, trigger, starting offsets and their combinations."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from include.errors import InvalidInput
+from spark_jobs import route_errors, watch_access_log
 from spark_jobs.streaming.arguments import build_stream_parser, build_watch_parser
 from spark_jobs.streaming.combinations import ROWS, TOTALS, format_choices
 from spark_jobs.streaming.options import (
@@ -217,3 +220,22 @@ def test_a_socket_source_accepts_ports_from_1_to_65535():
 )
 def test_choices_are_listed_with_commas_and_or(choices, text):
     assert format_choices(choices) == text
+
+
+@pytest.mark.parametrize("main", [route_errors.main, watch_access_log.main])
+@pytest.mark.parametrize(
+    ("trigger", "mode", "is_refused"),
+    [
+        ("real-time 5 seconds", "update", True),
+        ("continuous 1 second", "append", True),
+        ("every 1 second", "append", False),
+    ],
+)
+def test_a_logformat_is_refused_with_a_trigger_that_runs_no_python(main, trigger, mode, is_refused):
+    source = "socket:localhost:9999" if "continuous" in trigger else "kafka:in"
+    flags = ["--source", source, "--sink", "kafka:out", "--servers", "localhost:1", "--checkpoint", "/c",
+             "--trigger", trigger, "--output-mode", mode, "--check"]  # fmt: skip
+    main(flags)
+    expected = f"trigger '{trigger}' with --log-format: .* use every 1 second"
+    with pytest.raises(InvalidInput, match=expected) if is_refused else nullcontext():
+        main([*flags, "--log-format", "combined"])
