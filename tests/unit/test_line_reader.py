@@ -1,16 +1,12 @@
 """Common and combined lines, as servers write them and as they arrive broken, and against another parser."""
 
 import re
-import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from apachelogs import COMBINED, COMMON, InvalidEntryError, LogParser
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from include.contracts import BAD_REASONS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
-from include.log_formats.reader import SCHEMA
 from tests.builders import build_common_line, build_line
 from tests.read_lines import read_lines
 
@@ -280,33 +276,6 @@ def test_a_request_cannot_forge_the_status_or_the_user_agent():
     assert row["endpoint"] == '/x" 200 99 "-" "ua'
 
 
-def test_a_line_gives_the_same_alone_as_among_others():
-    lines = [line for line, _ in ODD_GOOD_LINES.values()] + [
-        line for line in BAD_LINES if len(line) < 999
-    ]
-    assert read_lines(*lines) == [row for line in lines for row in read_lines(line)]
-
-
-def build_hostile_lines(size):
-    pieces = ['\\"', '"', "a", "\\\\", '" ', " ", "[", " [", "\\x00", "\r", "]", '] "', "- ", ":80 ", "a.",
-              '" 200 5', '""', "1", "a:", "{", '{"a":', "[17/May/2015:10:05:03 +0000] "]  # fmt: skip
-    for piece in pieces:
-        text = piece * (size // len(piece))
-        yield from (build_line(request=f"GET /{text} HTTP/1.1"), build_line(user_agent=text),
-                    build_line(referrer=text), build_line(user=text), build_line(host=text),
-                    build_line(time=text), text, f"a b {text}x", f"a:80 {text}")  # fmt: skip
-
-
-@pytest.mark.parametrize("size", [100_000, pytest.param(900_000, marks=pytest.mark.matrix)])
-def test_the_time_to_read_a_hostile_line_is_linear_in_its_length(size):
-    lines = list(build_hostile_lines(size))
-    started = time.monotonic()
-    *rows, last = read_lines(*lines, build_line())
-    assert (len(rows), last["status"]) == (len(lines), 200)
-    # Lines of 100 kB take seconds; a pattern that is quadratic takes minutes for a single one.
-    assert time.monotonic() - started < size / 3000
-
-
 @pytest.mark.parametrize(
     ("name", "formats"), [("apache_combined", COMBINED), ("nasa_common", COMMON)]
 )
@@ -344,68 +313,3 @@ def get_apachelogs_fields(entry):
         entry.request_line or "", entry.final_status, entry.bytes_sent,
         headers.get("Referer") or None, headers.get("User-Agent") or None,
     )  # fmt: skip
-
-
-labels = st.from_regex("[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
-host_names = st.lists(labels, max_size=3).map(lambda names: ".".join([*names, "example"]))
-hosts = st.ip_addresses().map(str) | host_names
-printable = st.characters(min_codepoint=33, max_codepoint=126)
-user_names = st.text(printable, min_size=1, max_size=30).filter(
-    lambda text: text != "-" and text[0] not in '["'
-)
-paths = st.text(printable, max_size=30).map(lambda text: f"/{text}")
-user_agents = st.text(st.sampled_from('ab/?=;() .-"\\'), min_size=1, max_size=40).filter(
-    lambda text: text not in ("-", "") and text.strip() == text
-)
-moments = st.datetimes(datetime(1971, 1, 1), datetime(2098, 1, 1)).map(
-    lambda moment: moment.replace(microsecond=0)
-)
-
-
-def apache_escape(text):
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-@st.composite
-def entries(draw):
-    """A line that Apache writes, and the fields of its request."""
-    moment, offset = draw(moments), draw(st.integers(-14 * 4, 14 * 4)) * 15
-    zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}{abs(offset) % 60:02}"
-    month = "JanFebMarAprMayJunJulAugSepOctNovDec"[moment.month * 3 - 3 :][:3]
-    path, has_vhost = draw(paths), draw(st.booleans())
-    endpoint, question_mark, query = path.partition("?")
-    row = {
-        "host": draw(hosts), "user": draw(user_names), "method": "GET", "endpoint": endpoint,
-        "timestamp": moment.replace(tzinfo=UTC) - timedelta(minutes=offset), "protocol": "HTTP/1.1",
-        "status": draw(st.integers(100, 999)), "content_size": draw(st.integers(0, 2**62)),
-        "user_agent": draw(user_agents), "log_format": "vhost_combined" if has_vhost else "combined",
-    }  # fmt: skip
-    if question_mark:
-        row["query"] = query
-    if has_vhost:
-        row["vhost"] = f"{draw(host_names)}:{draw(st.integers(1, 65535))}"
-    line = build_line(
-        host=row["host"], user=apache_escape(row["user"]), request=f"GET {apache_escape(path)} HTTP/1.1",
-        time=f"{moment:%d}/{month}/{moment.year}:{moment:%H:%M:%S} {zone}", status=str(row["status"]),
-        size=str(row["content_size"]), user_agent=apache_escape(row["user_agent"]),
-    )  # fmt: skip
-    return f"{row['vhost']} {line}" if has_vhost else line, row
-
-
-@settings(deadline=None)
-@given(st.lists(entries(), min_size=1, max_size=20))
-def test_lines_that_apache_writes_are_read_back(cases):
-    rows = read_lines(*[line for line, _ in cases])
-    for (line, expected), row in zip(cases, rows, strict=True):
-        assert row == expected, line
-
-
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=200), max_size=50))
-def test_any_bytes_give_one_row_good_or_bad(lines):
-    rows = read_lines(*lines)
-    assert len(rows) == len(lines)
-    for row in rows:
-        assert row.keys() <= SCHEMA.keys()
-        assert ("bad_reason" in row) != ("log_format" in row)
-        assert row.get("bad_reason") in {None, *BAD_REASONS}

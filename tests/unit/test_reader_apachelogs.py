@@ -6,6 +6,7 @@ import re
 from collections import Counter
 
 import polars as pl
+import pytest
 from apachelogs import COMBINED, COMMON, InvalidEntryError, LogEntry, LogParser
 
 from include.log_formats.reader import LineReader
@@ -144,9 +145,10 @@ def name_leniency(line: str, row: dict) -> str:
     return next((name for name, fits in kinds.items() if fits), "")
 
 
-def test_mutated_real_lines_are_read_as_apachelogs_reads_them_or_are_bad():
+@pytest.mark.parametrize("count", [15_000, pytest.param(100_000, marks=pytest.mark.matrix)])
+def test_mutated_real_lines_are_read_as_apachelogs_reads_them_or_are_bad(count):
     rng, real = random.Random(12), list_real_lines(3000)
-    lines = [mutate(rng.choice(real), rng) for _ in range(100_000)]
+    lines = [mutate(rng.choice(real), rng) for _ in range(count)]
     rows = LineReader().read(pl.Series([line.encode() for line in lines]))
     both, different, reasons, leniencies = 0, [], Counter(), Counter()
     for line, row in zip(lines, rows.iter_rows(named=True), strict=True):
@@ -168,10 +170,10 @@ def test_mutated_real_lines_are_read_as_apachelogs_reads_them_or_are_bad():
             if ours != theirs:
                 different.append((line, ours, theirs))
     assert different[:10] == []
-    assert both > 20_000
-    # Of 4,000: a host that is none 3,100, a user of more than one word 600, an odd ident 270, a time in
-    # another form 100.
+    assert both > count / 5
+    # Of 100,000 lines 4,000: a host that is none 3,100, a user of more than one word 600, an odd ident
+    # 270, a time in another form 100.
     assert [name for name in reasons if name.startswith("?")][:10] == []
-    # Of 13,400: cut off or an odd quote 5,700, characters that Apache escapes 4,300, further quotes 2,600,
-    # more behind the user agent 450, words behind the size 310; all others below 100.
+    # Of 100,000 lines 13,400: cut off or an odd quote 5,700, characters that Apache escapes 4,300, further
+    # quotes 2,600, more behind the user agent 450, words behind the size 310; all others below 100.
     assert [name for name in leniencies if name.startswith("?")][:10] == []
