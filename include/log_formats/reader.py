@@ -337,7 +337,7 @@ def _normalise(fields: pl.DataFrame, text_format: TextFormat) -> pl.DataFrame:
             for part in parts
         ]
         total = sum(seconds[1:], seconds[0]) / text_format.taken_units
-        fields = fields.with_columns(taken=total.round(9))
+        fields = fields.with_columns(taken=pl.when(total.is_finite()).then(total.round(9)))
     return fields.select("log_format", "host", "time", *(n for n in names if n in _PART_SCHEMA))
 
 

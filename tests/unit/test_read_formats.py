@@ -227,6 +227,14 @@ def test_a_w3c_size_that_is_none_is_never_summed(size):
     assert "content_size" not in row
 
 
+@pytest.mark.parametrize("taken", ["-1", "1e999", "nan", "x", "1_0"])
+def test_a_w3c_time_taken_that_is_none_is_never_summed(taken):
+    line = f"1996-01-12 00:34:00 192.0.2.1 GET /foo 200 7 {taken} x"
+    files = [build_w3c_file_name(DRAFT_FIELDS)]
+    (row,) = read_lines(line, files=files, w3c_fields=W3C_FIELDS)
+    assert (row["status"], row.get("seconds_taken")) == (200, None)
+
+
 LOG_FORMATS = {
     "common": ("common", build_common_line(user="frank")),
     "combined": ("combined", build_line(user_agent='x \\"y\\" z', referrer="http://a/?b=c")),
