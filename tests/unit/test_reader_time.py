@@ -109,7 +109,10 @@ def test_the_time_to_read_a_line_of_a_sample_of_pieces_is_linear_in_its_length(n
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", CASES)
 def test_the_time_to_read_a_line_of_any_two_pieces_is_linear_in_its_length(name):
-    assert list_expensive_lines(Case(name), PAIRS, doublings=3) == []
+    # All pairs for the formats that are detected; LogFormats are alike, a third of the pairs for each.
+    is_log_format = name in LOG_FORMATS
+    pairs = random.Random(f"many {name}").sample(PAIRS, 77) if is_log_format else PAIRS
+    assert list_expensive_lines(Case(name), pairs, doublings=3) == []
 
 
 def test_a_square_pattern_would_be_noticed():
