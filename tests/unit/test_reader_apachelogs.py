@@ -141,6 +141,7 @@ def name_leniency(line: str, row: dict) -> str:
         "spaces between fields": re.search(r'"  +"', line),
         "a backslash that begins no escape": re.search(r"\\x(?![0-9A-Fa-f]{2})|\\ ", line),
         "a time in another form": not re.search(APACHE_TIME, line),
+        "a leap second": re.search(r":60 [+-][0-9]{4}\]", line),
     }
     return next((name for name, fits in kinds.items() if fits), "")
 
