@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -37,6 +38,9 @@ os.environ |= {
 }
 # Py4J logs a message when Python exits, after pytest has closed the captured streams.
 logging.getLogger("py4j").setLevel(logging.WARNING)
+# Three groups of tests share the cores: how long one example takes says nothing.
+hypothesis.settings.register_profile("shared cores", deadline=None)
+hypothesis.settings.load_profile("shared cores")
 SHARED = PROJECT.parent / "shared"
 GROUP_SECONDS: dict[str, float] = defaultdict(float)
 GROUP_TESTS: dict[str, int] = defaultdict(int)

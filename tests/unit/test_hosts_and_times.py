@@ -14,7 +14,7 @@ from include.log_formats.hosts import parse_hosts
 from include.log_formats.times import parse_times
 from tests.unit.log_writers import format_clf_time
 
-properties = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+properties = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 hex_texts = st.text("0123456789abcdefABCDEF:.", max_size=40)
 ip_texts = (
     st.ip_addresses().map(str)

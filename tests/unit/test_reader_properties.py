@@ -27,7 +27,7 @@ from tests.unit.log_writers import (
     fill_log_format,
 )
 
-properties = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+properties = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 REQUEST = Request(
     host="192.0.2.7", port="51234", user="frank", time=datetime(2015, 5, 17, 10, 5, 3, 250_000, UTC),
     method="GET", path='/a "b" \\é', query="c=d", protocol="HTTP/1.1", status=200, size=512,

@@ -96,7 +96,7 @@ def read(
     return reader.read(lines, files=files and pl.Series(files))
 
 
-properties = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+properties = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 READER = LineReader()
 
 
