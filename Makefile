@@ -66,7 +66,7 @@ relocate: $(READY)  ## update a lake after var/ was moved: make relocate FROM=/p
 test: setup  ## run the tests: make test [ARGS="-k landing"]
 	@$(BIN)/python -m tests $(ARGS)
 
-test-fast: $(READY)  ## run the tests that need no JVM and no Airflow (a minute)
+test-fast: $(READY)  ## run the tests that need no JVM and no Airflow (two to three minutes)
 	@$(BIN)/python -m pytest -n 2 -m "not matrix" tests/unit $(ARGS)
 
 fault-test: setup  ## test killed processes, lines sent twice, months of days, the commands of docs/operations.md
