@@ -32,6 +32,12 @@ ACCESS_LOG_DDL = """
     mime_type STRING, tls_version STRING, event_date DATE
 """
 
+
+def list_column_names(ddl: str) -> list[str]:
+    """Return the names of the columns of a DDL whose types have no commas."""
+    return [column.split()[0] for column in ddl.split(",")]
+
+
 # `bad_reason` as landed -> text in the report.
 BAD_REASONS = {
     "empty": "empty line",

@@ -33,13 +33,12 @@ def main(argv: list[str] | None = None) -> None:
     add_data_location_flag(parser)
     args = parser.parse_args(argv)
     options = parse_stream_options(args, ROWS, sources=SOURCES, sinks=FILE_SINKS)
-    read_lines = build_line_reader(args)
     land_stream(
         JOB,
         options,
         args,
         ACCESS_LOG_DDL,
-        read_lines,
+        build_line_reader(args),
         "value STRING",
         lambda rows: select_lines(rows, options.source.kind),
         line_count=lambda lines: count_lines(lines, options.source.kind),

@@ -43,6 +43,7 @@ _LAST_LABEL = (
     "|[0-9]+(?:-+[0-9]+)+)"
 )
 HOST_NAME = rf"(?:{_LABEL}\.)*{_LAST_LABEL}\.?"
+HOST = rf"(?:{IPV4}|{IPV6}{ZONE_ID}|{HOST_NAME})"
 MAX_HOST_LENGTH = 255
 
 DAY, MONTH, YEAR = "(?:0[1-9]|[12][0-9]|3[01])", "(?:0[1-9]|1[0-2])", "(?:19|20)[0-9]{2}"
@@ -50,9 +51,9 @@ MONTH_NAME = "[A-Z][a-z]{2}"
 HOUR, MINUTE, SECOND = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]", "(?:[0-5][0-9]|60)"
 ZONE = "(?:Z|[+-][01][0-9]:?[0-5][0-9])"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# As Apache writes it in brackets; some servers add milliseconds, or a colon in the zone.
-CLF_TIME = rf"{DAY}/{MONTH_NAME}/{YEAR}:{HOUR}:{MINUTE}:{SECOND}(?:[.,][0-9]{{1,9}})? {ZONE}"
 
+METHOD = "[A-Za-z][A-Za-z_-]{0,31}"
+NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 STATUS = "[0-9]{3}|-"
 SIZE = "[0-9]+|-"
 # Text in quotes, in which a backslash takes the next character with it. The lazy one goes on until what

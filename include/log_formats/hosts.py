@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from include.log_formats.grammar import HOST_NAME, IPV4, IPV6, MAX_HOST_LENGTH, PORT, ZONE_ID
+from include.log_formats.grammar import HOST, HOST_NAME, IPV4, IPV6, MAX_HOST_LENGTH, PORT, ZONE_ID
 
-_HOST = rf"^(?:{IPV4}|{IPV6}{ZONE_ID}|{HOST_NAME})$"
+_HOST = f"^{HOST}$"
 _WITH_PORT = (
     rf"^(?:(?P<host>{IPV4}|{HOST_NAME}):{PORT}|\[(?P<host_2>{IPV6}{ZONE_ID})\](?::{PORT})?)$"
 )

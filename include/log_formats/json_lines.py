@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from include.log_formats.grammar import FIELDS
+from include.log_formats.grammar import FIELDS, METHOD, NUMBER
 
 # Field -> its keys, best first. The client that a proxy names stands before the address of the proxy.
 KEYS = {
@@ -48,8 +48,8 @@ TLS_NUMBERS = {"769": "TLSv1", "770": "TLSv1.1", "771": "TLSv1.2", "772": "TLSv1
 
 _HEX_ESCAPE = re.compile(r"((?:^|[^\\])(?:\\\\)*)\\x")
 _STATUS = re.compile("[0-9]{1,3}")
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_BEGINS_WITH_METHOD = re.compile("[A-Za-z][A-Za-z_-]{0,31} ")
+_NUMBER = re.compile(NUMBER)
+_BEGINS_WITH_METHOD = re.compile(f"{METHOD} ")
 _decode = msgspec.json.Decoder().decode
 
 
@@ -94,25 +94,12 @@ def parse_json_lines(lines: list[str]) -> list[tuple[str | None, ...] | None]:
     return [_parse_line(line) for line in lines]
 
 
-def list_missing_keys(line: str) -> list[str]:
-    """Return what a JSON line lacks: names of REQUIRED, and `path`.
-
-    Args:
-        line: The line.
-
-    Returns:
-        The names; empty if the line can be read, or is no JSON object.
-    """
-    document = _load(line)
-    return [] if document is None else _list_missing(_collect(document))
-
-
 def _parse_line(line: str) -> tuple[str | None, ...] | None:
     document = _load(line)
     if document is None:
         return None
     values = _collect(document)
-    if _list_missing(values) or not _STATUS.fullmatch(values["status"] or ""):
+    if not _is_complete(values) or not _STATUS.fullmatch(values["status"] or ""):
         return None
     request = values.get("request")
     if request and values.get("method") and not _BEGINS_WITH_METHOD.match(request):
@@ -160,10 +147,11 @@ def _collect(document: dict[str, Any]) -> dict[str, str | None]:
     return values
 
 
-def _list_missing(values: dict[str, str | None]) -> list[str]:
-    missing = [name for name in REQUIRED if not values.get(name)]
+def _is_complete(values: dict[str, str | None]) -> bool:
     # A request that a server could not read has no path, but there is a key for one.
-    return missing if "request" in values or "target" in values else [*missing, "path"]
+    return all(values.get(name) for name in REQUIRED) and (
+        "request" in values or "target" in values
+    )
 
 
 def _to_text(value: Any) -> str:

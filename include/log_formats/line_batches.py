@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from include.contracts import ACCESS_LOG_DDL, FUTURE_HOURS, HEARTBEAT
+from include.contracts import ACCESS_LOG_DDL, FUTURE_HOURS, HEARTBEAT, list_column_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 # Where a line came from; these columns pass through.
 LINEAGE_COLUMNS = ("line_id", "topic", "partition", "offset", "file")
 # What a worker gives: the columns of the contract, but not the day, which depends on a time zone.
-READ_COLUMNS = tuple(
-    name for column in ACCESS_LOG_DDL.split(",") if (name := column.split()[0]) != "event_date"
-)
+READ_COLUMNS = tuple(name for name in list_column_names(ACCESS_LOG_DDL) if name != "event_date")
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,17 @@ class SelectServerErrors:
 
         reader = LineReader(self.log_format)
         for batch in batches:
-            messages = _from_arrow(batch).with_row_index("message")
-            messages = messages.filter(~is_heartbeat(messages))
-            lines = split_messages(messages)
+            messages = _from_arrow(batch)
+            numbered = messages.with_row_index("message").filter(~is_heartbeat(messages))
+            lines = split_messages(numbered)
             status = reader.read(lines["line"])["status"]
             errors = lines.filter(status.is_between(500, 599).fill_null(False))
             if errors.is_empty():
                 continue
             values = errors.group_by("message", maintain_order=True).agg("line")
             joined = [b"\n".join(message) for message in values["line"].to_list()]
-            selected = values.with_columns(pl.Series("value", joined, dtype=pl.Binary))
-            keys = messages.select("message", "key")
-            yield from _to_arrow(
-                selected.join(keys, on="message", maintain_order="left").select("key", "value")
-            )
+            keys = messages["key"].gather(values["message"])
+            yield from _to_arrow(pl.DataFrame([keys, pl.Series("value", joined, dtype=pl.Binary)]))
 
 
 def _from_arrow(batch: "pa.RecordBatch") -> "pl.DataFrame":

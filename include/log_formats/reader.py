@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from include.contracts import FUTURE_HOURS, MAX_LINE_BYTES, MAX_RAW_CHARACTERS
-from include.log_formats.grammar import FIELDS, TextFormat
+from include.log_formats.grammar import FIELDS, NUMBER, TextFormat
 from include.log_formats.hosts import parse_hosts
 from include.log_formats.json_lines import parse_json_lines
 from include.log_formats.log_format import compile_log_format
@@ -50,7 +50,7 @@ _PART_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 _TIME_PARTS = ("year", "month", "day", "hour", "minute", "second", "fraction", "zone")
 _ESCAPED = ("user", "request", "method", "target", "query", "protocol", "referrer", "user_agent")
 _DIGITS = "^[0-9]+$"
-_NUMBER = r"^[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
+_NUMBER = f"^{NUMBER}$"
 _MICROS_PER_HOUR = 3_600_000_000
 _BOM = "\ufeff"
 
@@ -384,13 +384,13 @@ def _split_fields(fields: pl.DataFrame) -> dict[str, pl.Series]:
     parts = split_requests(request)
     names = ["method", "target", "protocol"]
     if request.null_count():
-        of_fields = fields.select(
+        own_fields = fields.select(
             "method",
             "target",
             protocol=pl.when(pl.col("protocol").str.starts_with("HTTP/")).then("protocol"),
         )
         parts = pl.DataFrame(
-            {name: parts[name].zip_with(request.is_not_null(), of_fields[name]) for name in names}
+            {name: parts[name].zip_with(request.is_not_null(), own_fields[name]) for name in names}
         )
     target, query = parts["target"].str.splitn("?", 2).struct.unnest().get_columns()
     return {

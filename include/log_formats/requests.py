@@ -2,9 +2,10 @@
 
 import polars as pl
 
-_METHOD = "[A-Za-z][A-Za-z_-]{0,31}"
+from include.log_formats.grammar import METHOD
+
 _ODD_REQUEST = (
-    rf"(?s)^(?P<method>{_METHOD}) "
+    rf"(?s)^(?P<method>{METHOD}) "
     r"(?:(?:(?P<target>.*?) )?(?P<protocol>HTTP/[^ ]*)|(?P<target_2>.*))$"
 )
 
@@ -24,7 +25,7 @@ def split_requests(requests: pl.Series) -> pl.DataFrame:
     words = requests.str.splitn(" ", 4).struct.unnest()
     method, target, protocol, more = words.get_columns()
     is_usual = (
-        more.is_null() & protocol.str.starts_with("HTTP/") & method.str.contains(rf"^{_METHOD}$")
+        more.is_null() & protocol.str.starts_with("HTTP/") & method.str.contains(rf"^{METHOD}$")
     ).fill_null(False)
     if not is_usual.all():
         odd = (

@@ -1,9 +1,10 @@
 """Times as log lines write them, to instants. Whole columns; each text that occurs is read once."""
 
+from calendar import monthrange
+
 import polars as pl
 
 from include.log_formats.grammar import (
-    CLF_TIME,
     DAY,
     HOUR,
     MINUTE,
@@ -17,10 +18,10 @@ from include.log_formats.grammar import (
 _CLOCK = rf"(?P<hour>{HOUR}):(?P<minute>{MINUTE})"
 _ZONE = r"(?:Z|(?P<sign>[+-])(?P<zone_hours>[01][0-9]):?(?P<zone_minutes>[0-5][0-9]))"
 _FRACTION = r"(?:[.,](?P<fraction>[0-9]{1,9}))?"
-# 17/May/2015:10:05:03 +0000
+# 17/May/2015:10:05:03 +0000. Some servers add milliseconds, or a colon in the zone.
 _CLF = (
-    rf"^(?P<day>{DAY})/(?P<month>{MONTH_NAME})/(?P<year>{YEAR}):{_CLOCK}:(?P<second>{SECOND})"
-    rf"{_FRACTION} {_ZONE}$"
+    rf"(?P<day>{DAY})/(?P<month>{MONTH_NAME})/(?P<year>{YEAR}):{_CLOCK}:(?P<second>{SECOND})"
+    rf"{_FRACTION} {_ZONE}"
 )
 # ISO 8601, also with slashes as Caddy writes it, or with the name of the month. Without a zone: UTC.
 _ISO = (
@@ -31,22 +32,9 @@ _EPOCH = r"^[0-9]{1,19}(?:\.[0-9]{1,20})?$"
 _MONTH_NUMBERS = {name: number for number, name in enumerate(MONTHS, 1)} | {
     f"{number:02}": number for number in range(1, 13)
 }
-_DAYS_IN_MONTH = {
-    1: 31,
-    2: 28,
-    3: 31,
-    4: 30,
-    5: 31,
-    6: 30,
-    7: 31,
-    8: 31,
-    9: 30,
-    10: 31,
-    11: 30,
-    12: 31,
-}
+_DAYS_IN_MONTH = {month: monthrange(2001, month)[1] for month in range(1, 13)}
 # A time in brackets, wherever it stands in a line that is in no known format.
-SHOWN_TIME = rf"\[({CLF_TIME})\]"
+SHOWN_TIME = rf"\[({_CLF})\]"
 
 
 def parse_times(texts: pl.Series) -> pl.Series:
@@ -60,7 +48,7 @@ def parse_times(texts: pl.Series) -> pl.Series:
         INT64, microseconds since 1970 UTC; null for what is no time, or a day that the calendar lacks.
     """
     different = texts.unique()
-    clf = _count_micros(different.str.extract_groups(_CLF))
+    clf = _count_micros(different.str.extract_groups(f"^{_CLF}$"))
     if clf.null_count() > different.null_count():
         iso = _count_micros(different.str.extract_groups(_ISO))
         clf = clf.fill_null(iso).fill_null(_read_epoch(different))
@@ -83,9 +71,13 @@ def _count_micros(parts: pl.Series) -> pl.Series:
     shifted_year = year - (month <= 2).cast(pl.Int64)
     day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     days = (
-        365 * shifted_year + shifted_year // 4 - shifted_year // 100 + shifted_year // 400
-        + day_of_year - 719468
-    )  # fmt: skip
+        365 * shifted_year
+        + shifted_year // 4
+        - shifted_year // 100
+        + shifted_year // 400
+        + day_of_year
+        - 719468
+    )
     ahead = number("zone_hours").fill_null(0) * 3600 + number("zone_minutes").fill_null(0) * 60
     east = pl.when(pl.col("sign") == "-").then(-ahead).otherwise(ahead)
     second = number("second").fill_null(0)

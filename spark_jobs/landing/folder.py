@@ -51,9 +51,6 @@ from spark_jobs.streaming.topics import (
     describe_topic,
 )
 
-# Where each landed row came from. `record_uncounted_batches` finds the rows of a batch by these.
-LINEAGE_COLUMNS = ("topic", "partition", "offset", "file")
-
 
 class Landing:
     """The landing folder around a file sink such as `parquet:DIR`.

@@ -81,8 +81,8 @@ def build_line_reader(
     Raises:
         InvalidInput: The LogFormat or the file of W3C fields cannot be read.
     """
-    w3c_fields = load_w3c_fields(args.w3c_fields)
     check_log_format(args.log_format)
+    w3c_fields = load_w3c_fields(args.w3c_fields)
     read_batches = ReadBatches(args.log_format, w3c_fields, args.future_hours, extra_columns)
 
     def read(lines: DataFrame) -> DataFrame:

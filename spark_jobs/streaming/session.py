@@ -35,13 +35,13 @@ SETTINGS = {
 DEFAULTS = {
     # Spark's own default is 200 tasks for every total, which delays a small stream by seconds.
     "spark.sql.shuffle.partitions": "4",
-    # Lower-case letters by Java's rules. ICU's rules differ only for title case, and load slowly.
     # A Python worker reads lines in batches of this size. Without a bound in bytes, ten thousand lines of a
     # megabyte would be one batch.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
     # Spark starts a worker for each core.
     "spark.executorEnv.POLARS_MAX_THREADS": "1",
+    # Lower-case letters by Java's rules. ICU's rules differ only for title case, and load slowly.
     "spark.sql.icu.caseMappings.enabled": "false",
     # For its error messages PySpark records the line of Python of every call, in Python and in the
     # JVM. That is half of the time in which a job builds its query: seconds of each job's start.

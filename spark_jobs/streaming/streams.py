@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamReader, DataStreamWriter
 
+from include.contracts import list_column_names
 from include.errors import InvalidInput
 from include.flag_values import Endpoint, parse_address
 from spark_jobs.streaming.combinations import FILE_SINKS, REAL_TIME
@@ -26,7 +27,6 @@ from spark_jobs.streaming.topics import (
     check_servers,
     check_topic,
 )
-from spark_jobs.transforms.landed import list_column_names
 
 # CSV as in RFC 4180: a quote inside a field is doubled, and line ends and spaces in quotes belong to
 # the field. Other programs do not read Spark's default, which escapes quotes with a backslash.

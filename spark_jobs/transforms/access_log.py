@@ -7,7 +7,7 @@ run no Python: for them, `common_log` reads common and combined lines by the sam
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import ACCESS_LOG_DDL, HEARTBEAT
+from include.contracts import ACCESS_LOG_DDL, HEARTBEAT, list_column_names
 from include.log_formats.line_batches import (
     LINEAGE_COLUMNS,
     READ_COLUMNS,
@@ -17,7 +17,7 @@ from include.log_formats.line_batches import (
 from include.log_formats.w3c import W3C_FILE
 from spark_jobs.transforms.arrow_batches import map_in_arrow
 from spark_jobs.transforms.common_log import parse_common_log
-from spark_jobs.transforms.landed import is_landed, list_column_names, select_landed_rows
+from spark_jobs.transforms.landed import is_landed, select_landed_rows
 
 # Which landed rows are lines; the others are heartbeats.
 IS_LINE = f"NOT (log_format <=> '{HEARTBEAT}')"
@@ -90,7 +90,7 @@ def read_lines(lines: DataFrame, read_batches: ReadBatches) -> DataFrame:
     columns = {
         name: f"`{name}` {lines.schema[name].dataType.simpleString()}"
         for name in read_batches.extra_columns
-    } | {column.split()[0]: column.strip() for column in ACCESS_LOG_DDL.split(",")}
+    } | dict(zip(list_column_names(ACCESS_LOG_DDL), ACCESS_LOG_DDL.split(","), strict=True))
     names = (*read_batches.extra_columns, *READ_COLUMNS)
     return map_in_arrow(lines, read_batches, ", ".join(columns[name] for name in names))
 
@@ -122,6 +122,9 @@ def select_requests(
         rows: The rows of a source, or landed rows.
         kind: The kind of source.
         read_batches: The reader; None: only common and combined lines are read, without Python.
+
+    Returns:
+        The requests. With Python, a line whose time is far ahead of its arrival is left out, as in a landing.
     """
     if read_batches is None and not is_landed(rows, ACCESS_LOG_DDL):
         value = synthetic_line() if kind == "rate" else F.col("value").cast("string")

@@ -45,8 +45,8 @@ def _check_workers(spark: SparkSession) -> None:
     if str(context.master).startswith("local"):
         return
     tasks = range(max(context.defaultParallelism, 2))
-    found = context.parallelize(tasks, len(tasks)).mapPartitions(_list_missing_packages).collect()
-    if missing := sorted({name for name in found if name}):
+    reports = context.parallelize(tasks, len(tasks)).mapPartitions(_list_missing_packages).collect()
+    if missing := sorted({report for report in reports if report}):
         raise InvalidInput(
             f"Spark workers lack Python packages that read log lines: {'; '.join(missing)}. Install "
             "requirements.lock there (docs/cluster.md)"

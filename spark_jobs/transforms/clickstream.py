@@ -3,8 +3,8 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from include.contracts import CLICKSTREAM_DDL, MAX_RAW_CHARACTERS
-from spark_jobs.transforms.landed import is_landed, list_column_names, select_landed_rows
+from include.contracts import CLICKSTREAM_DDL, MAX_RAW_CHARACTERS, list_column_names
+from spark_jobs.transforms.landed import is_landed, select_landed_rows
 
 # The course's own schemas, with the optional fields.
 ROW_DDL = "Clicks INT, Impressions INT, ts TIMESTAMP, event_id STRING, campaign STRING"

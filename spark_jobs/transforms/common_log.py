@@ -11,11 +11,13 @@ from pyspark.sql import functions as F
 from include.contracts import MAX_LINE_BYTES
 from include.log_formats.grammar import (
     DAY,
+    HOST,
     HOST_NAME,
     HOUR,
     IPV4,
     IPV6,
     MAX_HOST_LENGTH,
+    METHOD,
     MINUTE,
     MONTH_NAME,
     PORT,
@@ -50,8 +52,8 @@ _GROUPS = {
     "referrer": (7, 9, 10), "user_agent": (8, 11),
 }  # fmt: skip
 # A method, a target, which may hold spaces, and a protocol, which HTTP/0.9 has not.
-_REQUEST_LINE = r"(?s)^([A-Za-z][A-Za-z_-]{0,31}) (?:(?:(.*) )?(HTTP/[^ ]*+)(?!.)|(.*+))"
-_HOST = rf"(?s)^(?:{IPV4}|{IPV6}{ZONE_ID}|{HOST_NAME})(?!.)"
+_REQUEST_LINE = rf"(?s)^({METHOD}) (?:(?:(.*) )?(HTTP/[^ ]*+)(?!.)|(.*+))"
+_HOST = f"(?s)^{HOST}(?!.)"
 _WITH_PORT = rf"(?s)^(?:({IPV4}|{HOST_NAME}):{PORT}|\[({IPV6}{ZONE_ID})\](?::{PORT})?)(?!.)"
 _SOCKET = "(?s)^(?:-|@|unix:.*+)?+(?!.)"
 _TIME = rf"(?s)^{DAY}/{MONTH_NAME}/{YEAR}:{HOUR}:{MINUTE}:[0-5][0-9] [+-][01][0-9][0-5][0-9](?!.)"

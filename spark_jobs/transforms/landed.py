@@ -3,10 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-
-def list_column_names(ddl: str) -> list[str]:
-    """The names of the columns of a DDL whose types have no commas."""
-    return [column.split()[0] for column in ddl.split(",")]
+from include.contracts import list_column_names
 
 
 def is_landed(rows: DataFrame, ddl: str) -> bool:

@@ -33,7 +33,7 @@ def select_visits(requests: DataFrame) -> DataFrame:
 
     A visit are a visitor's pages with at most VISIT_MINUTES between them; it ends with its last
     page, so one of a single page takes no time. A stream needs a watermark on `timestamp`;
-    counting/visitors.py finds the same in a day. Takes event_date, visitor_id, host, timestamp,
+    include/summary/visitors.py finds the same in a day. Takes event_date, visitor_id, host, timestamp,
     method, endpoint, status; a request without a host is of no visitor.
     """
     at = F.struct("timestamp", "endpoint")

@@ -115,8 +115,10 @@ def test_directives_of_w3c_files_are_no_lines(read_files):
     landed = select_landed_lines(
         select_lines(rows, "text"), "UTC", ReadBatches(w3c_fields={w3c_id: fields})
     )
-    found = [(row.file.rpartition("/")[2], row.log_format, row.raw) for row in landed.collect()]
-    assert sorted(found, key=repr) == [
+    landed_rows = [
+        (row.file.rpartition("/")[2], row.log_format, row.raw) for row in landed.collect()
+    ]
+    assert sorted(landed_rows, key=repr) == [
         ("a.log", "combined", None),
         ("a.log", None, f"#Fields: {fields}"),
         (f"a.{w3c_id}.log", "w3c", None),
@@ -246,7 +248,7 @@ def collect_pairs(messages):
     return [(bytes(row.key), bytes(row.value)) for row in rows]
 
 
-def test_server_errors_are_found_in_every_detected_format(build_messages):
+def test_server_errors_in_every_detected_format_are_selected(build_messages):
     errors = [
         build_line(status="503"), f"a:80 {build_common_line(status='500')}",
         json.dumps(NGINX | {"status": "502"}),

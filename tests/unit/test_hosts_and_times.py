@@ -57,7 +57,7 @@ def test_addresses_are_those_that_python_accepts(texts):
     assert hosts.filter(is_host).to_list() == [text for text in texts if is_address(text)]
 
 
-def test_hosts_and_ports_are_told_apart_by_their_grammar():
+def test_a_port_is_separated_from_its_host_by_their_grammar():
     cases = {
         "192.0.2.7": "192.0.2.7", "192.0.2.7:80": "192.0.2.7", "[::1]:80": "::1", "[::1]": "::1",
         "::1:80": "::1:80",
@@ -136,7 +136,7 @@ def test_what_no_clock_shows_is_no_time(text):
 
 @properties
 @given(st.lists(st.integers(10**8, 9 * 10**9), min_size=1, max_size=100))
-def test_seconds_milliseconds_microseconds_and_nanoseconds_are_told_apart(seconds):
+def test_the_unit_of_an_epoch_follows_from_its_size(seconds):
     for zeros in (0, 3, 6, 9):
         texts = pl.Series([str(number) + "0" * zeros for number in seconds])
         assert parse_times(texts).to_list() == [number * 1_000_000 for number in seconds]

@@ -68,7 +68,7 @@ def test_the_doctor_asks_for_4_gib_of_memory_and_5_of_disk(
     assert [name for name in with_remedy if name in ("Memory", "Disk")] == missing
 
 
-def test_the_doctor_says_that_java_is_missing_and_how_to_install_it(tmp_path, monkeypatch):
+def test_the_doctor_reports_missing_java_and_how_to_install_it(tmp_path, monkeypatch):
     def find_no_java():
         raise SetupError("Java 17 or 21 is required; install it")
 
